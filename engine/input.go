@@ -1,0 +1,95 @@
+package engine
+
+import "time"
+
+// Input is something that happened outside, with the time it is judged at.
+type Input struct {
+	// At is UTC: the later of the store's clock and the time of the stream's last event.
+	At time.Time
+	// Term is the term of whoever leads; directives carry it.
+	Term uint64
+	By   Actor
+	What Happening
+}
+
+// Actor is who or what an input came from.
+type Actor struct {
+	Principal string `json:"principal,omitempty"` // the token's name; empty: the engine itself
+	Person    string `json:"person,omitempty"`    // the human behind it; two principals may be one person
+}
+
+// Happening is what an Input is about: one of the pointer types below.
+type Happening interface{ happening() }
+
+// Observed says how the conditions of a scope stood at an instant.
+type Observed struct {
+	Instant time.Time // the queries' instant; aligned to the interval
+	Prev    time.Time // the instant this scope was evaluated at before; zero: never
+	Frozen  string    // why all automation is frozen (the fleet's freeze); empty: it is not
+	// Conditions stand at the indexes of Policy.Conditions.
+	Conditions []Observation
+	// SourceBlind says that a source these conditions rest on is blind for everybody, so that the want of sight is the
+	// source's incident and not this scope's.
+	SourceBlind bool
+}
+
+// SourcesObserved says what the sources showed at an instant. It goes to the fleet's stream.
+type SourcesObserved struct {
+	Instant time.Time
+	Prev    time.Time
+	Sources []Sight
+}
+
+// RulesLoaded says that other rules may be in force now. Every input under a new digest says so too; this one says nothing
+// else.
+type RulesLoaded struct{}
+
+// ScopeRemoved says that no rule file declares the scope any more.
+type ScopeRemoved struct{}
+
+// SetRequested asks for a mode by hand, and pins it.
+type SetRequested struct {
+	Mode          Mode
+	Reason        string
+	For           time.Duration // of the pin; 0: DefaultPin
+	Via           string        // the transition to go by, where several lead there
+	DirectiveOnly bool          // move without a declared transition
+}
+
+// UnpinRequested gives the scope back to automation.
+type UnpinRequested struct{ Reason string }
+
+// FreezeRequested stops automation from starting changes: in one scope, or everywhere when sent to Fleet.
+type FreezeRequested struct {
+	Reason string
+	For    time.Duration // 0: until released
+}
+
+// UnfreezeRequested ends a freeze.
+type UnfreezeRequested struct{ Reason string }
+
+// HeadsObserved gives the heads of the streams that moved since the last checkpoint. It goes to the fleet's stream.
+type HeadsObserved struct{ Heads []Head }
+
+// LogFaulted says that the log could not be written for a while. It goes to the fleet's stream once it can be again.
+type LogFaulted struct {
+	From   time.Time
+	Detail string
+}
+
+func (*Observed) happening()          {}
+func (*SourcesObserved) happening()   {}
+func (*RulesLoaded) happening()       {}
+func (*ScopeRemoved) happening()      {}
+func (*SetRequested) happening()      {}
+func (*UnpinRequested) happening()    {}
+func (*FreezeRequested) happening()   {}
+func (*UnfreezeRequested) happening() {}
+func (*HeadsObserved) happening()     {}
+func (*LogFaulted) happening()        {}
+
+// How long a person's choice of mode holds automation off.
+const (
+	DefaultPin = time.Hour
+	MaxPin     = 24 * time.Hour
+)

@@ -1,0 +1,121 @@
+package engine
+
+import "time"
+
+// Policy is what the rule files say of one scope, compiled: plain data, no text left to parse. Whoever shares a Policy must
+// not change it any more.
+type Policy struct {
+	Digest Digest // of all below, and of the queries behind the conditions
+	Scope  Scope
+
+	Interval   time.Duration // between two evaluations; > 0
+	BlindAfter time.Duration // how long sight may be lost before somebody is paged; > 0
+
+	Owner   string
+	Runbook string // URL, or empty
+
+	Modes       []ModeRule   // the first is where a scope starts; empty: SLO alerts only
+	Conditions  []Condition  // everything that can be observed; Observed.Conditions stands at the same indexes
+	Transitions []Transition // in file order
+	Alerts      []Alert      // the tiers of the SLOs, the louder before the quieter of the same SLO
+}
+
+// ModeRule is one mode as declared. Modes that are not Beside rank by their place: least restrictive first.
+type ModeRule struct {
+	Name        Mode          `json:"name"`
+	Beside      bool          `json:"beside,omitempty"`       // has no rank
+	Flags       Flags         `json:"flags,omitempty"`        // what instances are told while it is in force
+	MinDuration time.Duration `json:"min_duration,omitempty"` // no automatic move to something less restrictive sooner; 0: none
+	MaxDuration time.Duration `json:"max_duration,omitempty"` // a page when it lasts longer; 0: none
+}
+
+// Flags are a mode's feature flags: name to a JSON value (bool, float64, string, or a map of such).
+type Flags map[string]any
+
+// Condition is something that is true, false or unknown of a scope. The compiled expression lives with the evaluator; the
+// core needs to know its name and whether its meaning changed.
+type Condition struct {
+	Name   string // "shed.when", "slo/availability/page": unique in a policy
+	Text   string // as written
+	Digest Digest // of its text and the queries behind it
+}
+
+// Transition is the rule from some modes to another.
+type Transition struct {
+	Name     string
+	From     []Mode // matched against the target, what is published
+	To       Mode
+	When     int           // index into Policy.Conditions
+	For      time.Duration // how long When must have been true; 0: at once
+	Severity Severity
+	Alerts   []int  // indexes into Policy.Alerts: the tiers its condition mentions, whose incident it joins
+	Digest   Digest // of its text
+	Position string // file:line:column
+}
+
+// Alert is one tier of an SLO.
+type Alert struct {
+	SLO       string
+	Severity  Severity // SeverityPage or SeverityTicket
+	Name      string   // the alert's name, as users know it from Prometheus
+	Condition int      // index into Policy.Conditions
+	Labels    map[string]string
+	Notes     map[string]string // Prometheus calls them annotations
+}
+
+func (a Alert) subject() string { return "slo/" + a.SLO + "/" + string(a.Severity) }
+
+// Mode returns the declaration of m, and whether there is one.
+func (p *Policy) Mode(m Mode) (ModeRule, bool) {
+	for i := range p.Modes {
+		if p.Modes[i].Name == m {
+			return p.Modes[i], true
+		}
+	}
+	return ModeRule{}, false
+}
+
+// rank is the place of m among the modes that have one, or -1.
+func (p *Policy) rank(m Mode) int {
+	for i := range p.Modes {
+		if p.Modes[i].Name == m {
+			if p.Modes[i].Beside {
+				return -1
+			}
+			return i
+		}
+	}
+	return -1
+}
+
+// moreRestrictive reports whether to protects more than from. A mode beside the others is neither more nor less.
+func (p *Policy) moreRestrictive(from, to Mode) bool {
+	f, t := p.rank(from), p.rank(to)
+	return f >= 0 && t >= 0 && t > f
+}
+
+// leaves reports whether t starts from mode m.
+func (t *Transition) leaves(m Mode) bool {
+	for _, f := range t.From {
+		if f == m {
+			return true
+		}
+	}
+	return false
+}
+
+// Relevant reports whether condition i can matter to a scope in state s: it is an SLO's tier, or the condition of a
+// transition that leaves the present target. What is not relevant need not be asked.
+func (p *Policy) Relevant(s State, i int) bool {
+	for k := range p.Alerts {
+		if p.Alerts[k].Condition == i {
+			return true
+		}
+	}
+	for k := range p.Transitions {
+		if t := &p.Transitions[k]; t.When == i && t.leaves(s.Target) {
+			return true
+		}
+	}
+	return false
+}

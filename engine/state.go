@@ -1,0 +1,173 @@
+package engine
+
+import (
+	"slices"
+	"time"
+)
+
+// State is what is known of one stream: the fold of its events. The zero value is a stream without events. States share
+// memory; whoever holds one must not change what its slices and maps hold.
+type State struct {
+	Scope   Scope     `json:"scope"`
+	Version Version   `json:"version"`
+	At      time.Time `json:"at"` // of the last event
+	Rules   Digest    `json:"rules,omitempty"`
+	Retired bool      `json:"retired,omitempty"`
+
+	Mode      Mode          `json:"mode,omitempty"`   // the last settled one
+	Target    Mode          `json:"target,omitempty"` // what is published
+	Entered   time.Time     `json:"entered,omitzero"` // when the target was published
+	Lost      time.Duration `json:"lost,omitempty"`   // of the time since then
+	EnteredBy Version       `json:"entered_by,omitempty"`
+	Directive Directive     `json:"directive,omitzero"`
+	Change    *Change       `json:"change,omitempty"` // under way
+
+	Clocks    []Clock    `json:"clocks,omitempty"`    // of conditions with a `for`, by name
+	Withheld  []Withheld `json:"withheld,omitempty"`  // by transition
+	Incidents []Incident `json:"incidents,omitempty"` // open ones, oldest first
+	Pin       *Pin       `json:"pin,omitempty"`
+	Freeze    *Freeze    `json:"freeze,omitempty"`
+	Blind     []Blind    `json:"blind,omitempty"` // by source; a scope's own sight has none
+}
+
+// Directive is what instances are told. A newer one has a higher term, or the same term and a higher revision.
+type Directive struct {
+	Term     uint64  `json:"term"`     // of whoever led when it was published
+	Revision Version `json:"revision"` // of the scope, rising by one with each directive
+	Mode     Mode    `json:"mode"`
+	Flags    Flags   `json:"flags,omitempty"`
+}
+
+// Change is a transition being carried out.
+type Change struct {
+	ID         ChangeID `json:"id"`
+	Transition string   `json:"transition,omitempty"`
+	From       Mode     `json:"from"`
+	To         Mode     `json:"to"`
+}
+
+// Clock sums how long a condition has been true: the spans between consecutive true evaluations that are no more than two
+// intervals apart.
+type Clock struct {
+	Condition string        `json:"condition"`
+	Truth     Truth         `json:"truth"`
+	Since     time.Time     `json:"since"`              // the first instant of the present truth
+	Sum       time.Duration `json:"sum"`                // before Since
+	LastTrue  time.Time     `json:"last_true,omitzero"` // while Truth is Unknown: the last true evaluation
+}
+
+// Held is how long the condition has been true by an instant at which it is still true.
+func (c Clock) Held(at time.Time) time.Duration {
+	if c.Truth != True {
+		return c.Sum
+	}
+	return c.Sum + max(0, at.Sub(c.Since))
+}
+
+// Withheld is a transition that is ready and does not start.
+type Withheld struct {
+	Transition string     `json:"transition"`
+	To         Mode       `json:"to"`
+	Reason     Reason     `json:"reason"`
+	Since      time.Time  `json:"since"`
+	Incident   IncidentID `json:"incident,omitempty"`
+}
+
+// IncidentKind says what an incident is about.
+type IncidentKind string
+
+// The kinds of incident.
+const (
+	IncidentSLO        IncidentKind = "slo"        // a tier of an SLO fires
+	IncidentTransition IncidentKind = "transition" // a transition nobody's tier told of
+	IncidentWithheld   IncidentKind = "withheld"   // protection a person keeps automation from giving
+	IncidentTooLong    IncidentKind = "too long"   // a mode lasts longer than its max_duration
+	IncidentBlind      IncidentKind = "blind"      // a scope or a source cannot be seen
+)
+
+// Incident is something people were told of and that is not over.
+type Incident struct {
+	ID       IncidentID   `json:"id"` // also the deduplication key of its pages
+	Kind     IncidentKind `json:"kind"`
+	Subject  string       `json:"subject"` // slo/availability/page, a transition's name, a mode, a source
+	Severity Severity     `json:"severity"`
+	Mode     Mode         `json:"mode,omitempty"` // for a transition: it is over when this is left
+	Opened   time.Time    `json:"opened"`
+}
+
+// Pin is a person's choice of mode.
+type Pin struct {
+	Mode   Mode      `json:"mode"`
+	Until  time.Time `json:"until"`
+	By     Actor     `json:"by"`
+	Reason string    `json:"reason"`
+}
+
+// Freeze stops automation from starting changes.
+type Freeze struct {
+	Until  time.Time `json:"until,omitzero"` // zero: until released
+	By     Actor     `json:"by"`
+	Reason string    `json:"reason"`
+}
+
+// Blind is a want of sight and since when.
+type Blind struct {
+	Source string    `json:"source,omitempty"`
+	Since  time.Time `json:"since"`
+}
+
+// Dwell is how long the target has been published at an instant, lost time not counted.
+func (s State) Dwell(at time.Time) time.Duration {
+	if s.Entered.IsZero() {
+		return 0
+	}
+	return max(0, at.Sub(s.Entered)-s.Lost)
+}
+
+// Incident finds the open incident about a subject.
+func (s State) Incident(k IncidentKind, subject string) (Incident, bool) {
+	for i := range s.Incidents {
+		if s.Incidents[i].Kind == k && s.Incidents[i].Subject == subject {
+			return s.Incidents[i], true
+		}
+	}
+	return Incident{}, false
+}
+
+func (s State) clock(condition string) (Clock, bool) {
+	for i := range s.Clocks {
+		if s.Clocks[i].Condition == condition {
+			return s.Clocks[i], true
+		}
+	}
+	return Clock{}, false
+}
+
+func (s State) withheld(transition string) (Withheld, bool) {
+	for i := range s.Withheld {
+		if s.Withheld[i].Transition == transition {
+			return s.Withheld[i], true
+		}
+	}
+	return Withheld{}, false
+}
+
+func (s State) blind(source string) (Blind, bool) {
+	for i := range s.Blind {
+		if s.Blind[i].Source == source {
+			return s.Blind[i], true
+		}
+	}
+	return Blind{}, false
+}
+
+// without returns a copy of list less those for which gone holds; list itself when there is none.
+func without[T any](list []T, gone func(T) bool) []T {
+	if !slices.ContainsFunc(list, gone) {
+		return list
+	}
+	return slices.DeleteFunc(slices.Clone(list), gone)
+}
+
+// with returns a copy of list with e added at its end.
+func with[T any](list []T, e T) []T { return append(slices.Clip(list), e) }

@@ -1,0 +1,10 @@
+package engine
+
+// View is a scope as the loop last left it, for whoever shows it. It is shared: nothing in it may be changed.
+type View struct {
+	Policy   *Policy
+	State    State
+	Observed *Observed // the last observation; nil before the first
+	// RulesProblem says why the rule file on disk is not the one in force; empty when it is.
+	RulesProblem string
+}
