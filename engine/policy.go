@@ -35,9 +35,10 @@ type Flags map[string]any
 // Condition is something that is true, false or unknown of a scope. The compiled expression lives with the evaluator; the
 // core needs to know its name and whether its meaning changed.
 type Condition struct {
-	Name   string // "shed.when", "slo/availability/page": unique in a policy
-	Text   string // as written
-	Digest Digest // of its text and the queries behind it
+	Name   string        // "shed.when", "slo/availability/page": unique in a policy
+	Text   string        // as written
+	Every  time.Duration // asked when this much has passed, at aligned instants; 0: at every tick
+	Digest Digest        // of its text and the queries behind it
 }
 
 // Transition is the rule from some modes to another.
