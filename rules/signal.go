@@ -1,0 +1,50 @@
+package rules
+
+import (
+	"time"
+
+	"github.com/modeshift/modeshift/engine"
+)
+
+// SignalKind says what a signal measures.
+type SignalKind string
+
+// The kinds of signal a condition can refer to.
+const (
+	SignalSLO      SignalKind = "slo"      // an SLO's errors and total over Window
+	SignalSLI      SignalKind = "sli"      // a value with no objective
+	SignalAlert    SignalKind = "alert"    // whether a Prometheus alert of that name fires
+	SignalSchedule SignalKind = "schedule" // whether a declared window is open
+	SignalMode     SignalKind = "mode"     // the committed mode of the scope Name
+	SignalDwell    SignalKind = "dwell"    // how long the present target has been published
+)
+
+// Signal is one thing measured, as far as a condition is concerned. It is comparable and serves as a key.
+type Signal struct {
+	Kind   SignalKind
+	Name   string        // of the SLO, SLI, alert, schedule or scope; empty for dwell
+	Window time.Duration // for SignalSLO
+}
+
+// Value is a signal's reading together with what the reading alone cannot carry.
+type Value struct {
+	// Reading.Value is an error ratio in [0, 1], an SLI's value in its own unit, 0 or 1 for alert and schedule, seconds for
+	// dwell; Reading.Text is the mode for SignalMode.
+	Reading engine.Reading
+	// Errors and Total of an SLO's window in the unit of its queries (events or events per second); for a raw SLI Total
+	// is 1. Conditions compare Errors > factor × budget × Total, so that 0/0 and rounding decide nothing.
+	Errors, Total float64
+}
+
+// Lookup returns the value of a signal; false when it has not been asked for yet.
+type Lookup func(Signal) (Value, bool)
+
+// Verdict is what a condition comes to with what is known.
+type Verdict struct {
+	Truth engine.Truth
+	// Missing are the signals not asked for yet that can still decide the truth, in order of first use. While it is not
+	// empty, Truth is Unknown for want of asking.
+	Missing []Signal
+	// Used are the signals looked up, each once, in order of first use: the evidence.
+	Used []Signal
+}
