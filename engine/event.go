@@ -172,14 +172,14 @@ type (
 		Severity Severity   `json:"severity"`
 		Subject  string     `json:"subject"`
 	}
-	// SightLost says that what has to be seen cannot be seen since an instant. Source is empty for a scope's own sight.
+	// SightLost says that a condition, or in the fleet's stream a source, cannot be seen since an instant.
 	SightLost struct {
-		Source string    `json:"source,omitempty"`
-		Since  time.Time `json:"since"`
+		Subject string    `json:"subject"`
+		Since   time.Time `json:"since"`
 	}
 	// SightRegained ends it.
 	SightRegained struct {
-		Source string `json:"source,omitempty"`
+		Subject string `json:"subject"`
 	}
 )
 

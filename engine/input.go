@@ -19,7 +19,7 @@ type Actor struct {
 }
 
 // Happening is what an Input is about: one of the pointer types below.
-type Happening interface{ happening() }
+type Happening interface{ name() string }
 
 // Observed says how the conditions of a scope stood at an instant.
 type Observed struct {
@@ -77,16 +77,16 @@ type LogFaulted struct {
 	Detail string
 }
 
-func (*Observed) happening()          {}
-func (*SourcesObserved) happening()   {}
-func (*RulesLoaded) happening()       {}
-func (*ScopeRemoved) happening()      {}
-func (*SetRequested) happening()      {}
-func (*UnpinRequested) happening()    {}
-func (*FreezeRequested) happening()   {}
-func (*UnfreezeRequested) happening() {}
-func (*HeadsObserved) happening()     {}
-func (*LogFaulted) happening()        {}
+func (*Observed) name() string          { return "observed" }
+func (*SourcesObserved) name() string   { return "sources observed" }
+func (*RulesLoaded) name() string       { return "rules loaded" }
+func (*ScopeRemoved) name() string      { return "scope removed" }
+func (*SetRequested) name() string      { return "set requested" }
+func (*UnpinRequested) name() string    { return "unpin requested" }
+func (*FreezeRequested) name() string   { return "freeze requested" }
+func (*UnfreezeRequested) name() string { return "unfreeze requested" }
+func (*HeadsObserved) name() string     { return "heads observed" }
+func (*LogFaulted) name() string        { return "log faulted" }
 
 // How long a person's choice of mode holds automation off.
 const (

@@ -27,7 +27,7 @@ type State struct {
 	Incidents []Incident `json:"incidents,omitempty"` // open ones, oldest first
 	Pin       *Pin       `json:"pin,omitempty"`
 	Freeze    *Freeze    `json:"freeze,omitempty"`
-	Blind     []Blind    `json:"blind,omitempty"` // by source; a scope's own sight has none
+	Blind     []Blind    `json:"blind,omitempty"` // what cannot be seen
 }
 
 // Directive is what instances are told. A newer one has a higher term, or the same term and a higher revision.
@@ -50,6 +50,7 @@ type Change struct {
 // intervals apart.
 type Clock struct {
 	Condition string        `json:"condition"`
+	Digest    Digest        `json:"digest,omitempty"` // of the condition it was counted for: another meaning starts at nothing
 	Truth     Truth         `json:"truth"`
 	Since     time.Time     `json:"since"`              // the first instant of the present truth
 	Sum       time.Duration `json:"sum"`                // before Since
@@ -110,10 +111,10 @@ type Freeze struct {
 	Reason string    `json:"reason"`
 }
 
-// Blind is a want of sight and since when.
+// Blind is a want of sight and since when, lost time not counted.
 type Blind struct {
-	Source string    `json:"source,omitempty"`
-	Since  time.Time `json:"since"`
+	Subject string    `json:"subject"` // a condition; in the fleet's stream a source
+	Since   time.Time `json:"since"`
 }
 
 // Dwell is how long the target has been published at an instant, lost time not counted.
@@ -152,9 +153,9 @@ func (s State) withheld(transition string) (Withheld, bool) {
 	return Withheld{}, false
 }
 
-func (s State) blind(source string) (Blind, bool) {
+func (s State) blind(subject string) (Blind, bool) {
 	for i := range s.Blind {
-		if s.Blind[i].Source == source {
+		if s.Blind[i].Subject == subject {
 			return s.Blind[i], true
 		}
 	}

@@ -1,0 +1,101 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Apply folds a stored event into s. An event of an unknown kind changes only the position. Events come in the order of
+// their versions and without holes; anything else is a broken store, and Apply panics with the facts.
+func Apply(s State, e Event) State {
+	if e.Version != s.Version+1 || (s.Version > 0 && e.Stream != s.Scope) {
+		panic(fmt.Sprintf("engine: apply %s/%d to a state of %s/%d", e.Stream, e.Version, s.Scope, s.Version))
+	}
+	s.Scope, s.Version, s.At = e.Stream, e.Version, e.At
+	switch f := e.Fact.(type) {
+	case ScopeAdded:
+		s.Rules, s.Retired = e.Rules, false
+		if f.Mode != s.Target {
+			s = s.enter(f.Mode, e)
+		}
+		s.Mode = f.Mode
+	case RulesChanged:
+		s.Rules = f.To
+		s.Clocks = without(s.Clocks, func(c Clock) bool { return slices.Contains(f.Clocks, c.Condition) })
+	case ScopeRetired:
+		s.Retired, s.Clocks, s.Withheld, s.Blind, s.Pin = true, nil, nil, nil, nil
+	case TimeLost:
+		s = s.lose(f.From, f.To)
+	case ConditionTurned:
+		s.Clocks = turn(s.Clocks, f.Clock)
+	case ChangeStarted:
+		s.Change = &Change{ID: f.Change, Transition: f.Transition, From: f.From, To: f.To}
+	case DirectivePublished:
+		s.Directive = f.Directive
+		if f.Directive.Mode != s.Target {
+			s = s.enter(f.Directive.Mode, e)
+		}
+	case ChangeDone:
+		s.Mode, s.Change = s.Target, nil
+	case TransitionWithheld:
+		w := Withheld{Transition: f.Transition, To: f.To, Reason: e.Reason, Since: e.At, Incident: f.Incident}
+		s.Withheld = with(without(s.Withheld, func(o Withheld) bool { return o.Transition == f.Transition }), w)
+	case WithholdingEnded:
+		s.Withheld = without(s.Withheld, func(o Withheld) bool { return o.Transition == f.Transition })
+	case ModePinned:
+		s.Pin = &Pin{Mode: f.Mode, Until: f.Until, By: e.Cause.Actor, Reason: e.Reason.Text}
+	case ModeUnpinned:
+		s.Pin = nil
+	case AutomationFrozen:
+		s.Freeze = &Freeze{Until: f.Until, By: e.Cause.Actor, Reason: e.Reason.Text}
+	case AutomationReleased:
+		s.Freeze = nil
+	case IncidentOpened:
+		s.Incidents = with(s.Incidents, f.Incident)
+	case IncidentResolved:
+		s.Incidents = without(s.Incidents, func(i Incident) bool { return i.ID == f.Incident })
+	case SightLost:
+		s.Blind = with(s.Blind, Blind{Subject: f.Subject, Since: f.Since})
+	case SightRegained:
+		s.Blind = without(s.Blind, func(b Blind) bool { return b.Subject == f.Subject })
+	}
+	return s
+}
+
+// enter makes m the target from e on. Sums of `for` belong to the target they were counted in.
+func (s State) enter(m Mode, e Event) State {
+	s.Target, s.Entered, s.Lost, s.EnteredBy, s.Clocks = m, e.At, 0, e.Version, nil
+	return s
+}
+
+// lose takes a span nobody evaluated out of everything that counts time.
+func (s State) lose(from, to time.Time) State {
+	if !s.Entered.IsZero() {
+		s.Lost += max(0, to.Sub(later(from, s.Entered)))
+	}
+	if len(s.Blind) > 0 {
+		s.Blind = slices.Clone(s.Blind)
+		for i, b := range s.Blind {
+			s.Blind[i].Since = b.Since.Add(max(0, to.Sub(later(from, b.Since))))
+		}
+	}
+	return s
+}
+
+// turn puts c into clocks, which stay sorted by condition. A false condition has no sum and needs no clock.
+func turn(clocks []Clock, c Clock) []Clock {
+	i, found := slices.BinarySearchFunc(clocks, c, func(a, b Clock) int { return strings.Compare(a.Condition, b.Condition) })
+	switch {
+	case c.Truth == False && found:
+		return slices.Delete(slices.Clone(clocks), i, i+1)
+	case c.Truth == False:
+		return clocks
+	case found:
+		clocks = slices.Clone(clocks)
+		clocks[i] = c
+		return clocks
+	}
+	return slices.Insert(slices.Clip(clocks), i, c)
+}

@@ -1,0 +1,166 @@
+package engine
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"time"
+)
+
+// Decide returns the events that in causes in s under p; nil when nothing changes. Time comes with in.At (UTC), which must
+// not lie before s.At. Equal arguments always give equal events, in the same order. The caller stores all of them at version
+// s.Version, or none.
+func Decide(p Policy, s State, in Input) []Event {
+	d := decision{p: p, s: s, in: in}
+	if _, removed := in.What.(*ScopeRemoved); removed {
+		d.retire()
+		return d.events
+	}
+	d.adopt()
+	d.expire()
+	switch w := in.What.(type) {
+	case *Observed:
+		d.observe(w)
+	case *SourcesObserved:
+		d.observeSources(w)
+	case *SetRequested:
+		d.set(w)
+	case *UnpinRequested:
+		d.unpin(w)
+	case *FreezeRequested:
+		d.freeze(w)
+	case *UnfreezeRequested:
+		d.unfreeze(w)
+	case *HeadsObserved:
+		if len(w.Heads) > 0 {
+			d.emit(CheckpointMade{Heads: w.Heads}, CodeCheckpoint, "", nil)
+		}
+	case *LogFaulted:
+		d.emit(LogRecovered{From: w.From, To: in.At, Detail: w.Detail}, CodeLogFault, "the log could not be written", nil)
+	}
+	return d.events
+}
+
+// decision is one Decide under way: the state as it will be once the events so far are stored.
+type decision struct {
+	p      Policy
+	s      State
+	in     Input
+	events []Event
+}
+
+// emit appends an event and folds it into the state the rest of the decision sees.
+func (d *decision) emit(f Fact, code Code, text string, evidence []Reading) {
+	e := Event{
+		Stream: d.p.Scope, Version: d.s.Version + 1, At: d.in.At, Rules: d.p.Digest,
+		Cause:  Cause{Input: d.in.What.name(), Actor: d.in.By},
+		Reason: Reason{Code: code, Text: text}, Evidence: evidence, Fact: f,
+	}
+	switch w := d.in.What.(type) {
+	case *Observed:
+		e.Cause.Instant, e.Cause.Prev = w.Instant, w.Prev
+	case *SourcesObserved:
+		e.Cause.Instant, e.Cause.Prev = w.Instant, w.Prev
+	}
+	d.s = Apply(d.s, e)
+	d.events = append(d.events, e)
+}
+
+// next is the identity of the event that comes next.
+func (d *decision) next() string { return identity(d.p.Scope, d.s.Version+1) }
+
+// adopt takes note of a scope that is new or back, or of other rules, before anything is decided under them.
+func (d *decision) adopt() {
+	if d.s.Version > 0 && d.s.Rules == d.p.Digest && !d.s.Retired {
+		return
+	}
+	_, declared := d.p.Mode(d.s.Target)
+	switch {
+	case d.s.Version > 0 && !d.s.Retired && (declared || d.s.Target == "" && len(d.p.Modes) == 0):
+		d.emit(RulesChanged{From: d.s.Rules, To: d.p.Digest, Clocks: d.staleClocks()}, CodeRules, "", nil)
+	case len(d.p.Modes) == 0 && d.s.Target == "":
+		d.emit(ScopeAdded{}, CodeRules, "", nil)
+	case declared:
+		d.emit(ScopeAdded{Mode: d.s.Target}, CodeRules, "the scope is declared again and keeps its mode", nil)
+	case d.s.Target == "":
+		d.emit(ScopeAdded{Mode: d.p.Modes[0].Name}, CodeRules, "", nil)
+	default:
+		// Whoever loads rules refuses those that drop the mode in force: there is no right answer to it here.
+		panic(fmt.Sprintf("engine: %s is in mode %q, which the rules %s do not declare", d.p.Scope, d.s.Target, d.p.Digest.Short()))
+	}
+	if m, ok := d.p.Mode(d.s.Target); ok && (d.s.Directive.Mode != m.Name || !sameFlags(d.s.Directive.Flags, m.Flags)) {
+		d.publish("", m)
+	}
+	for _, i := range d.s.Incidents {
+		if i.Kind == IncidentSLO && !slices.ContainsFunc(d.p.Alerts, func(a Alert) bool { return a.subject() == i.Subject }) {
+			d.resolve(i, CodeRules, "the rules do not watch it any more", nil)
+		}
+	}
+	for _, w := range d.s.Withheld {
+		if !slices.ContainsFunc(d.p.Transitions, func(t Transition) bool { return t.Name == w.Transition }) {
+			d.endWithholding(w, CodeRules, "the transition is not declared any more")
+		}
+	}
+	for _, b := range d.s.Blind {
+		if d.p.Scope != Fleet && !slices.ContainsFunc(d.p.Conditions, func(c Condition) bool { return c.Name == b.Subject }) {
+			d.regain(b.Subject, "the condition is not declared any more")
+		}
+	}
+}
+
+// staleClocks names the conditions with a clock whose meaning the new rules change: what was counted for another question
+// does not count for this one.
+func (d *decision) staleClocks() []string {
+	var stale []string
+	for _, c := range d.s.Clocks {
+		i := slices.IndexFunc(d.p.Conditions, func(n Condition) bool { return n.Name == c.Condition })
+		if i < 0 || d.p.Conditions[i].Digest != c.Digest {
+			stale = append(stale, c.Condition)
+		}
+	}
+	return stale
+}
+
+// expire ends what people asked for when its time is over. At its last instant it is over.
+func (d *decision) expire() {
+	if p := d.s.Pin; p != nil && !d.in.At.Before(p.Until) {
+		d.emit(ModeUnpinned{}, CodeExpired, "the pin's time is over", nil)
+	}
+	if f := d.s.Freeze; f != nil && !f.Until.IsZero() && !d.in.At.Before(f.Until) {
+		d.emit(AutomationReleased{}, CodeExpired, "the freeze's time is over", nil)
+	}
+}
+
+func (d *decision) retire() {
+	if d.s.Version == 0 || d.s.Retired {
+		return
+	}
+	for _, i := range d.s.Incidents {
+		d.resolve(i, CodeRetired, "no rule file declares the scope any more", nil)
+	}
+	d.emit(ScopeRetired{}, CodeRetired, "no rule file declares the scope any more", nil)
+}
+
+// publish makes m the directive.
+func (d *decision) publish(c ChangeID, m ModeRule) {
+	next := Directive{Term: max(d.in.Term, d.s.Directive.Term), Revision: d.s.Directive.Revision + 1, Mode: m.Name, Flags: m.Flags}
+	code, text := CodeRules, "the mode's flags changed"
+	if c != "" {
+		code, text = CodeStarted, ""
+	} else if d.s.Directive.Revision == 0 {
+		text = "the scope's first mode"
+	}
+	d.emit(DirectivePublished{Change: c, Directive: next}, code, text, nil)
+}
+
+// sameFlags compares flags as JSON values; absent and empty are the same.
+func sameFlags(a, b Flags) bool {
+	return len(a) == 0 && len(b) == 0 || reflect.DeepEqual(a, b)
+}
+
+// gap records the time nobody evaluated before instant, if there is any.
+func (d *decision) gap(instant, prev time.Time) {
+	if !prev.IsZero() && instant.Sub(prev) > 2*d.p.Interval {
+		d.emit(TimeLost{From: prev, To: instant}, CodeGap, fmt.Sprintf("nobody evaluated for %v", instant.Sub(prev)), nil)
+	}
+}

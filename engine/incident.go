@@ -1,0 +1,180 @@
+package engine
+
+import (
+	"fmt"
+	"time"
+)
+
+// open opens an incident. transition names what automation does about it, or would.
+func (d *decision) open(i Incident, summary, transition string, why Reason, evidence []Reading) IncidentID {
+	i.ID, i.Opened = IncidentID(d.next()), d.in.At
+	details := Details{Scope: d.p.Scope, Mode: d.s.Target, Owner: d.p.Owner, Runbook: d.p.Runbook, Transition: transition}
+	if i.Kind == IncidentSLO {
+		for k := range d.p.Alerts {
+			if a := &d.p.Alerts[k]; a.subject() == i.Subject {
+				details.Labels, details.Notes = a.Labels, a.Notes
+			}
+		}
+	}
+	d.emit(IncidentOpened{Incident: i, Summary: summary, Details: details}, why.Code, why.Text, evidence)
+	return i.ID
+}
+
+func (d *decision) resolve(i Incident, code Code, text string, evidence []Reading) {
+	d.emit(IncidentResolved{Incident: i.ID, Severity: i.Severity, Subject: i.Subject}, code, text, evidence)
+}
+
+// joined finds the open incident of a tier that t's condition mentions: people are told there, once.
+func (d *decision) joined(t *Transition) (Incident, bool) {
+	for _, k := range t.Alerts {
+		if i, open := d.s.Incident(IncidentSLO, d.p.Alerts[k].subject()); open {
+			return i, true
+		}
+	}
+	return Incident{}, false
+}
+
+// alerts opens and resolves the incidents of the SLOs' tiers. While a louder tier of an SLO is open, the quieter ones are
+// not opened.
+func (d *decision) alerts(o *Observed, chosen int) {
+	for k := range d.p.Alerts {
+		a := &d.p.Alerts[k]
+		seen := &o.Conditions[a.Condition]
+		if !seen.Asked || seen.Truth == Unknown {
+			continue
+		}
+		i, open := d.s.Incident(IncidentSLO, a.subject())
+		switch {
+		case open && seen.Truth == False:
+			d.resolve(i, CodeRecovered, d.p.Conditions[a.Condition].Text+" is false", seen.Readings)
+		case !open && seen.Truth == True && !d.louder(a):
+			by := ""
+			summary := fmt.Sprintf("%s: SLO %s burns its error budget too fast", d.p.Scope, a.SLO)
+			if chosen >= 0 && mentions(&d.p.Transitions[chosen], k) {
+				t := &d.p.Transitions[chosen]
+				by = t.Name
+				summary += fmt.Sprintf("; %s → %s (%s)", d.s.Target, t.To, t.Name)
+			}
+			d.open(Incident{Kind: IncidentSLO, Subject: a.subject(), Severity: a.Severity}, summary, by,
+				Reason{CodeBurning, d.p.Conditions[a.Condition].Text + " is true"}, seen.Readings)
+		}
+	}
+}
+
+// louder reports whether a louder tier of the same SLO is open.
+func (d *decision) louder(a *Alert) bool {
+	if a.Severity == SeverityPage {
+		return false
+	}
+	_, open := d.s.Incident(IncidentSLO, Alert{SLO: a.SLO, Severity: SeverityPage}.subject())
+	return open
+}
+
+func mentions(t *Transition, alert int) bool {
+	for _, k := range t.Alerts {
+		if k == alert {
+			return true
+		}
+	}
+	return false
+}
+
+// watch keeps account of the conditions that cannot be seen. Want of sight that everybody suffers is the source's incident;
+// while it lasts, the scope's own account stands still.
+func (d *decision) watch(o *Observed) {
+	for i := range o.Conditions {
+		seen := &o.Conditions[i]
+		if !seen.Asked {
+			continue
+		}
+		name := d.p.Conditions[i].Name
+		_, lost := d.s.blind(name)
+		switch {
+		case seen.Truth == Unknown && seen.Blind && !lost && !o.SourceBlind:
+			d.emit(SightLost{Subject: name, Since: o.Instant}, CodeSight, d.p.Conditions[i].Text+" cannot be seen", seen.Readings)
+		case lost && (seen.Truth != Unknown || !seen.Blind):
+			d.regain(name, "")
+		}
+	}
+	for _, b := range d.s.Blind {
+		if i := d.condition(b.Subject); !o.Conditions[i].Asked && !d.p.Relevant(d.s, i) {
+			d.regain(b.Subject, "it does not matter in this mode")
+		}
+	}
+	if !o.SourceBlind {
+		d.pageBlind(o)
+	}
+}
+
+// condition returns the index of the condition called name; adopt saw to it that there is one.
+func (d *decision) condition(name string) int {
+	for i := range d.p.Conditions {
+		if d.p.Conditions[i].Name == name {
+			return i
+		}
+	}
+	panic(fmt.Sprintf("engine: %s has no condition %q", d.p.Scope, name))
+}
+
+// regain ends the want of sight of a subject, and the incident when it was the last one.
+func (d *decision) regain(subject, text string) {
+	d.emit(SightRegained{Subject: subject}, CodeSight, text, nil)
+	if d.p.Scope == Fleet {
+		if i, open := d.s.Incident(IncidentBlind, subject); open {
+			d.resolve(i, CodeSight, "sight is back", nil)
+		}
+		return
+	}
+	if i, open := d.s.Incident(IncidentBlind, string(d.p.Scope)); open && len(d.s.Blind) == 0 {
+		d.resolve(i, CodeSight, "sight is back", nil)
+	}
+}
+
+// pageBlind opens the scope's incident once one of its conditions has been out of sight for blind_after.
+func (d *decision) pageBlind(o *Observed) {
+	if _, open := d.s.Incident(IncidentBlind, string(d.p.Scope)); open {
+		return
+	}
+	for _, b := range d.s.Blind {
+		if since := o.Instant.Sub(b.Since); since >= d.p.BlindAfter {
+			i := d.condition(b.Subject)
+			d.openBlind(string(d.p.Scope), fmt.Sprintf("%s: %s cannot be seen for %v; the mode holds", d.p.Scope, d.p.Conditions[i].Text, since), b, o.Conditions[i].Readings)
+			return
+		}
+	}
+}
+
+func (d *decision) openBlind(subject, summary string, b Blind, evidence []Reading) {
+	why := Reason{CodeBlind, "out of sight since " + b.Since.UTC().Format(time.RFC3339)}
+	d.open(Incident{Kind: IncidentBlind, Subject: subject, Severity: SeverityPage}, summary, "", why, evidence)
+}
+
+// observeSources judges what the sources showed, in the fleet's stream.
+func (d *decision) observeSources(o *SourcesObserved) {
+	d.gap(o.Instant, o.Prev)
+	for _, src := range o.Sources {
+		_, lost := d.s.blind(src.Source)
+		switch {
+		case src.Asked && src.Blind && !lost:
+			d.emit(SightLost{Subject: src.Source, Since: o.Instant}, CodeSight, src.Detail, nil)
+		case src.Asked && !src.Blind && lost:
+			d.regain(src.Source, "")
+		}
+	}
+	for _, b := range d.s.Blind {
+		detail, configured := "", false
+		for _, src := range o.Sources {
+			if src.Source == b.Subject {
+				detail, configured = src.Detail, true
+			}
+		}
+		if !configured {
+			d.regain(b.Subject, "the source is not configured any more")
+			continue
+		}
+		since := o.Instant.Sub(b.Since)
+		if _, open := d.s.Incident(IncidentBlind, b.Subject); !open && since >= d.p.BlindAfter {
+			d.openBlind(b.Subject, fmt.Sprintf("source %s cannot be seen for %v; every mode that rests on it holds: %s", b.Subject, since, detail), b, nil)
+		}
+	}
+}

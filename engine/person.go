@@ -1,0 +1,119 @@
+package engine
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// String names the actor as people know it.
+func (a Actor) String() string {
+	switch {
+	case a.Person != "" && a.Person != a.Principal:
+		return a.Person
+	case a.Principal != "":
+		return a.Principal
+	}
+	return "modeshift"
+}
+
+// set moves the scope by hand and pins it, or says why it cannot.
+func (d *decision) set(r *SetRequested) {
+	t, refusal := d.route(r)
+	if refusal.Code != "" {
+		d.refuse(refusal)
+		return
+	}
+	span := r.For
+	if span == 0 {
+		span = DefaultPin
+	}
+	d.emit(ModePinned{Mode: r.Mode, Until: d.in.At.Add(span)}, CodeRequest, r.Reason, nil)
+	if r.Mode != d.s.Target {
+		d.start(r.Mode, t, Reason{CodeRequest, r.Reason}, nil)
+	}
+}
+
+// route finds the transition a request goes by: nil for a directive only, or when the scope is there already.
+func (d *decision) route(r *SetRequested) (*Transition, Reason) {
+	if reason := needReason(r.Reason); reason.Code != "" {
+		return nil, reason
+	}
+	if _, declared := d.p.Mode(r.Mode); !declared {
+		return nil, Reason{CodeNoMode, fmt.Sprintf("%s has no mode %q; it has %s", d.p.Scope, r.Mode, d.modes())}
+	}
+	if r.For < 0 || r.For > MaxPin {
+		return nil, Reason{CodeTooLongPin, fmt.Sprintf("a pin lasts more than 0 and at most %v", MaxPin)}
+	}
+	if r.Mode == d.s.Target {
+		return nil, Reason{}
+	}
+	var names []string
+	var found *Transition
+	for i := range d.p.Transitions {
+		if t := &d.p.Transitions[i]; t.To == r.Mode && t.leaves(d.s.Target) && (r.Via == "" || r.Via == t.Name) {
+			found, names = t, append(names, t.Name)
+		}
+	}
+	move := fmt.Sprintf("%s → %s", d.s.Target, r.Mode)
+	switch {
+	case r.DirectiveOnly && r.Via == "":
+		return nil, Reason{}
+	case found == nil && r.Via != "":
+		return nil, Reason{CodeNoTransition, fmt.Sprintf("%s has no transition %q that goes %s", d.p.Scope, r.Via, move)}
+	case found == nil:
+		return nil, Reason{CodeNoTransition, fmt.Sprintf("%s declares no transition %s; --directive-only publishes the mode without one", d.p.Scope, move)}
+	case len(names) > 1:
+		return nil, Reason{CodeManyRoutes, fmt.Sprintf("several transitions go %s: say --via %s", move, strings.Join(names, " or --via "))}
+	}
+	return found, Reason{}
+}
+
+func (d *decision) modes() string {
+	if len(d.p.Modes) == 0 {
+		return "none"
+	}
+	names := make([]string, len(d.p.Modes))
+	for i := range d.p.Modes {
+		names[i] = string(d.p.Modes[i].Name)
+	}
+	return strings.Join(names, ", ")
+}
+
+func (d *decision) unpin(r *UnpinRequested) {
+	if d.s.Pin == nil {
+		d.refuse(Reason{CodeNothingToDo, fmt.Sprintf("%s is not pinned", d.p.Scope)})
+		return
+	}
+	d.emit(ModeUnpinned{}, CodeRequest, r.Reason, nil)
+}
+
+func (d *decision) freeze(r *FreezeRequested) {
+	if reason := needReason(r.Reason); reason.Code != "" {
+		d.refuse(reason)
+		return
+	}
+	var until time.Time
+	if r.For > 0 {
+		until = d.in.At.Add(r.For)
+	}
+	d.emit(AutomationFrozen{Until: until}, CodeRequest, r.Reason, nil)
+}
+
+func (d *decision) unfreeze(r *UnfreezeRequested) {
+	if d.s.Freeze == nil {
+		d.refuse(Reason{CodeNothingToDo, fmt.Sprintf("%s is not frozen", d.p.Scope)})
+		return
+	}
+	d.emit(AutomationReleased{}, CodeRequest, r.Reason, nil)
+}
+
+// needReason refuses a request without one: the log has to say why a person stepped in.
+func needReason(given string) Reason {
+	if strings.TrimSpace(given) == "" {
+		return Reason{CodeNoReason, "say why: the reason is kept in the log"}
+	}
+	return Reason{}
+}
+
+func (d *decision) refuse(why Reason) { d.emit(RequestRefused{}, why.Code, why.Text, nil) }
