@@ -1,0 +1,367 @@
+package engine_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/modeshift/modeshift/engine"
+)
+
+// do carries one command out and returns what it yields. What is not built yet says so.
+func (s *session) do(c command) (string, error) {
+	g := commands[c.name]
+	if g.do == nil {
+		return "(not built yet: " + c.name + ")\n", nil
+	}
+	for _, w := range c.words {
+		if slices.Contains(g.later, w) {
+			return "(not built yet: " + w + ")\n", nil
+		}
+	}
+	return g.do(s, c)
+}
+
+// instant reads an offset that was checked when it was parsed.
+func instant(v string) time.Time {
+	d, _ := time.ParseDuration(v)
+	return start.Add(d)
+}
+
+func notBuilt(c command) string {
+	if later := laterWords(c.policy); len(later) > 0 {
+		return "(not built yet: " + strings.Join(later, ", ") + ")\n"
+	}
+	return ""
+}
+
+func (s *session) doPolicy(c command) (string, error) {
+	p, err := c.compile()
+	if err != nil {
+		return "", err
+	}
+	if _, twice := s.streams[p.Scope]; twice {
+		return "", fmt.Errorf("there is a policy of %s already; reload changes it", p.Scope)
+	}
+	s.add(p)
+	return notBuilt(c), nil
+}
+
+// doReload puts other rules in force; the loop says so at once.
+func (s *session) doReload(c command) (string, error) {
+	p, err := c.compile()
+	if err != nil {
+		return "", err
+	}
+	st, err := s.on(string(p.Scope))
+	if err != nil {
+		return "", err
+	}
+	st.loaded++
+	p.Digest = engine.Digest("rules-" + strconv.Itoa(st.loaded))
+	st.policy = p
+	return notBuilt(c) + s.decide(st, c, instant(c.args[0]), &engine.RulesLoaded{}), nil
+}
+
+// doGiven brings a scope to a mode by a person's hand, unpins it, and prints only where that has led.
+func (s *session) doGiven(c command) (string, error) {
+	st, err := s.on(c.key("on"))
+	if err != nil {
+		return "", err
+	}
+	at, mode := instant(c.args[0]), engine.Mode(c.args[1])
+	c.keys = map[string]string{"by": "given"}
+	s.decide(st, c, at, &engine.RulesLoaded{})
+	if st.state.Target != mode {
+		s.decide(st, c, at, &engine.SetRequested{Mode: mode, Reason: "given", DirectiveOnly: true})
+		s.decide(st, c, at, &engine.UnpinRequested{Reason: "given"})
+	}
+	st.prev = at
+	return fmt.Sprintf("%s/%d %s\n", st.state.Scope, st.state.Version, st.state.Mode), nil
+}
+
+func (s *session) doObserve(c command) (string, error) {
+	st, err := s.on(c.key("on"))
+	if err != nil {
+		return "", err
+	}
+	return s.observe(st, c, instant(c.args[0]))
+}
+
+func (s *session) observe(st *stream, c command, at time.Time) (string, error) {
+	o := &engine.Observed{Instant: at, Prev: st.prev, Frozen: c.key("frozen"), SourceBlind: c.word("source-blind"),
+		Conditions: make([]engine.Observation, len(st.policy.Conditions))}
+	for _, k := range c.pairs {
+		if slices.Contains([]string{"on", "prev", "at", "frozen"}, k) {
+			continue
+		}
+		i := slices.IndexFunc(st.policy.Conditions, func(c engine.Condition) bool { return c.Name == k })
+		if i < 0 {
+			return "", fmt.Errorf("the policy has no condition %q", k)
+		}
+		if err := aTruth(c.key(k)); err != nil {
+			return "", err
+		}
+		o.Conditions[i] = observation(k, c.key(k), at)
+	}
+	if v := c.key("prev"); v != "" {
+		o.Prev = instant(v)
+	}
+	if v := c.key("at"); v != "" {
+		at = instant(v)
+	}
+	st.prev = o.Instant
+	return s.decide(st, c, at, o), nil
+}
+
+// observation is a condition as it was asked, with one reading behind it.
+func observation(name, word string, at time.Time) engine.Observation {
+	o := engine.Observation{Asked: true}
+	r := engine.Reading{Signal: name, Sample: at, Source: "main"}
+	switch word {
+	case "true":
+		o.Truth, r.Value = engine.True, 1
+	case "false":
+		o.Truth = engine.False
+	case "unknown":
+		o.Blind, r.Why, r.Sample = true, engine.WhyFailed, time.Time{}
+	case "no-traffic":
+		r.Why = engine.WhyNoTraffic
+	}
+	o.Readings = []engine.Reading{r}
+	return o
+}
+
+func (s *session) doEvery(c command) (string, error) {
+	st, err := s.on(c.key("on"))
+	if err != nil {
+		return "", err
+	}
+	step, _ := time.ParseDuration(c.args[0])
+	if step <= 0 {
+		return "", fmt.Errorf("every %s is not often", step)
+	}
+	var b strings.Builder
+	for at, to := instant(c.args[2]), instant(c.args[4]); !at.After(to); at = at.Add(step) {
+		out, err := s.observe(st, c, at)
+		if err != nil {
+			return "", err
+		}
+		b.WriteString(out)
+	}
+	return b.String(), nil
+}
+
+func (s *session) doSources(c command) (string, error) {
+	st, err := s.on(string(engine.Fleet))
+	if err != nil {
+		return "", err
+	}
+	at := instant(c.args[0])
+	o := &engine.SourcesObserved{Instant: at, Prev: st.prev}
+	for _, k := range c.pairs {
+		switch v := c.key(k); {
+		case k == "prev":
+			o.Prev = instant(v)
+		case k == "at":
+			at = instant(v)
+		case v == "ok":
+			o.Sources = append(o.Sources, engine.Sight{Source: k, Asked: true})
+		case v == "blind":
+			o.Sources = append(o.Sources, engine.Sight{Source: k, Asked: true, Blind: true, Detail: "connection refused"})
+		case v == "not-asked":
+			o.Sources = append(o.Sources, engine.Sight{Source: k})
+		default:
+			return "", fmt.Errorf("%s=%s: a source is ok, blind or not-asked", k, v)
+		}
+	}
+	st.prev = o.Instant
+	return s.decide(st, c, at, o), nil
+}
+
+func (s *session) doSet(c command) (string, error) {
+	return s.ask(c, &engine.SetRequested{Mode: engine.Mode(c.args[1]), Reason: c.key("reason"), For: c.duration("for"), Via: c.key("via"),
+		DirectiveOnly: c.word("directive-only")})
+}
+
+func (s *session) doUnpin(c command) (string, error) {
+	return s.ask(c, &engine.UnpinRequested{Reason: c.key("reason")})
+}
+
+func (s *session) doFreeze(c command) (string, error) {
+	return s.ask(c, &engine.FreezeRequested{Reason: c.key("reason"), For: c.duration("for")})
+}
+
+func (s *session) doUnfreeze(c command) (string, error) {
+	return s.ask(c, &engine.UnfreezeRequested{Reason: c.key("reason")})
+}
+
+func (s *session) doRemove(c command) (string, error) { return s.ask(c, &engine.ScopeRemoved{}) }
+
+// ask gives a stream something that comes from outside.
+func (s *session) ask(c command, what engine.Happening) (string, error) {
+	st, err := s.on(c.key("on"))
+	if err != nil {
+		return "", err
+	}
+	return s.decide(st, c, instant(c.args[0]), what), nil
+}
+
+// doHeads tells the fleet where the other streams end. The hashes are the store's; here they only have to differ.
+func (s *session) doHeads(c command) (string, error) {
+	st, err := s.on(string(engine.Fleet))
+	if err != nil {
+		return "", err
+	}
+	var heads []engine.Head
+	for _, n := range s.names {
+		if v := s.streams[n].state.Version; v > 0 {
+			heads = append(heads, engine.Head{Stream: n, Version: v, Hash: fmt.Sprintf("hash-of-%s-%d", n, v)})
+		}
+	}
+	return s.decide(st, c, instant(c.args[0]), &engine.HeadsObserved{Heads: heads}), nil
+}
+
+func (s *session) doLogFault(c command) (string, error) {
+	st, err := s.on(string(engine.Fleet))
+	if err != nil {
+		return "", err
+	}
+	return s.decide(st, c, instant(c.args[0]), &engine.LogFaulted{From: instant(c.key("from")), Detail: c.key("detail")}), nil
+}
+
+func (s *session) doLead(c command) (string, error) {
+	term, err := strconv.ParseUint(c.key("term"), 10, 64)
+	s.term = term
+	return "", err
+}
+
+func (s *session) doState(c command) (string, error) {
+	st, err := s.on(c.key("on"))
+	if err != nil {
+		return "", err
+	}
+	at := st.state.At
+	if st.prev.After(at) {
+		at = st.prev
+	}
+	return printState(st.state, at), nil
+}
+
+// doEvidence prints the readings the last events were decided on.
+func (s *session) doEvidence(command) (string, error) {
+	var b strings.Builder
+	for _, e := range s.last {
+		fmt.Fprintf(&b, "%s/%d %s\n", e.Stream, e.Version, e.Kind())
+		for _, r := range e.Evidence {
+			fmt.Fprintf(&b, "  %s", r.Signal)
+			if r.Why != "" {
+				fmt.Fprintf(&b, " unknown: %s", r.Why)
+			} else {
+				fmt.Fprintf(&b, " = %v at %s", r.Value, offset(r.Sample))
+			}
+			fmt.Fprintf(&b, " from %s\n", r.Source)
+		}
+	}
+	return b.String(), nil
+}
+
+func (s *session) doCheck(command) (string, error) {
+	if err := s.checkFold(); err != nil {
+		return "", err
+	}
+	return "ok\n", nil
+}
+
+// compile makes a policy of a body. Words that are not built yet are left out.
+func (c command) compile() (engine.Policy, error) {
+	p := engine.Policy{Scope: "checkout", Digest: "rules-1", Interval: 15 * time.Second, BlindAfter: 5 * time.Minute}
+	condition := func(name string) int {
+		if name == "" {
+			return -1
+		}
+		i := slices.IndexFunc(p.Conditions, func(c engine.Condition) bool { return c.Name == name })
+		if i < 0 {
+			i = len(p.Conditions)
+			p.Conditions = append(p.Conditions, engine.Condition{Name: name, Text: name, Digest: engine.Digest(name)})
+		}
+		return i
+	}
+	for _, l := range c.policy {
+		switch l.name {
+		case "scope":
+			p.Scope = engine.Scope(l.args[0])
+		case "interval":
+			p.Interval, _ = time.ParseDuration(l.args[0])
+		case "blind_after":
+			p.BlindAfter, _ = time.ParseDuration(l.args[0])
+		case "owner":
+			p.Owner = l.args[0]
+		case "runbook":
+			p.Runbook = l.args[0]
+		case "condition":
+			k := &p.Conditions[condition(l.args[0])]
+			k.Every = l.duration("every")
+			if t := l.key("text"); t != "" {
+				k.Text, k.Digest = t, engine.Digest(t)
+			}
+		case "mode":
+			m := engine.ModeRule{Name: engine.Mode(l.args[0]), Beside: l.word("beside"), MinDuration: l.duration("min"), MaxDuration: l.duration("max")}
+			if err := unmarshal(l.key("flags"), &m.Flags); err != nil {
+				return p, fmt.Errorf("mode %s: flags: %w", m.Name, err)
+			}
+			p.Modes = append(p.Modes, m)
+		case "alert":
+			a := engine.Alert{SLO: l.args[0], Severity: engine.Severity(l.args[1]), Name: l.key("name"), Condition: condition(l.key("when"))}
+			if a.Condition < 0 {
+				return p, fmt.Errorf("alert %s has no when=", a.SLO)
+			}
+			if err := unmarshal(l.key("labels"), &a.Labels); err != nil {
+				return p, fmt.Errorf("alert %s: labels: %w", a.SLO, err)
+			}
+			if err := unmarshal(l.key("notes"), &a.Notes); err != nil {
+				return p, fmt.Errorf("alert %s: notes: %w", a.SLO, err)
+			}
+			p.Alerts = append(p.Alerts, a)
+		case "transition":
+			t := engine.Transition{Name: l.args[0], To: engine.Mode(l.key("to")), When: condition(l.key("when")), For: l.duration("for"),
+				Severity: engine.Severity(l.key("severity")), Digest: engine.Digest(strings.TrimSpace(l.key("text") + " " + l.args[0]))}
+			for _, f := range l.list("from") {
+				t.From = append(t.From, engine.Mode(f))
+			}
+			if t.When < 0 || t.To == "" || len(t.From) == 0 {
+				return p, fmt.Errorf("transition %s needs from=, to= and when=", t.Name)
+			}
+			for _, tier := range l.list("alerts") {
+				i := slices.IndexFunc(p.Alerts, func(a engine.Alert) bool { return a.SLO+"/"+string(a.Severity) == tier })
+				if i < 0 {
+					return p, fmt.Errorf("transition %s: there is no alert %s above it", t.Name, tier)
+				}
+				t.Alerts = append(t.Alerts, i)
+			}
+			condition(l.key("until"))
+			condition(l.key("verify"))
+			p.Transitions = append(p.Transitions, t)
+		case "rollout":
+			condition(l.key("verify"))
+		}
+	}
+	for _, t := range p.Transitions {
+		for _, m := range append(slices.Clone(t.From), t.To) {
+			if _, declared := p.Mode(m); !declared {
+				return p, fmt.Errorf("transition %s: there is no mode %s", t.Name, m)
+			}
+		}
+	}
+	return p, nil
+}
+
+func unmarshal(v string, into any) error {
+	if v == "" {
+		return nil
+	}
+	return json.Unmarshal([]byte(v), into)
+}
