@@ -1,0 +1,89 @@
+package notice_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"pgregory.net/rapid"
+
+	"github.com/modeshift/modeshift/actions/notice"
+	"github.com/modeshift/modeshift/engine"
+)
+
+func TestAKeyOf255BytesStaysAndOneOf256IsShortened(t *testing.T) {
+	id := func(length int) engine.IncidentID {
+		const tail = "-17"
+		return engine.IncidentID(strings.Repeat("s", length-len("modeshift/")-len(tail)) + tail)
+	}
+	if got := notice.Key(id(255)); got != "modeshift/"+string(id(255)) {
+		t.Errorf("a key of 255 bytes became %q", got)
+	}
+	got := notice.Key(id(256))
+	if len(got) != 255 || !strings.HasPrefix(got, "modeshift/sss") || !strings.Contains(got, "~") {
+		t.Errorf("a key of 256 bytes became %q (%d bytes)", got, len(got))
+	}
+	if got := notice.Key("checkout-17"); got != "modeshift/checkout-17" {
+		t.Errorf("Key = %q", got)
+	}
+}
+
+func TestKeysOfDifferentIncidentsDifferAndFit(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		// Long names with a long common beginning are the ones that shortening could confuse.
+		base := strings.Repeat(rapid.SampledFrom([]string{"s", "ü", "日", "~"}).Draw(t, "rune"), rapid.IntRange(1, 300).Draw(t, "length"))
+		name := rapid.StringMatching(`[a-z~-]{0,3}`)
+		a := engine.IncidentID(fmt.Sprintf("%s%s-%d", base, name.Draw(t, "a"), rapid.Uint64().Draw(t, "version a")))
+		b := engine.IncidentID(fmt.Sprintf("%s%s-%d", base, name.Draw(t, "b"), rapid.Uint64().Draw(t, "version b")))
+		ka, kb := notice.Key(a), notice.Key(b)
+		if len(ka) > 255 || !utf8.ValidString(ka) {
+			t.Fatalf("key %q has %d bytes", ka, len(ka))
+		}
+		if (a == b) != (ka == kb) {
+			t.Fatalf("%q and %q have keys %q and %q", a, b, ka, kb)
+		}
+	})
+}
+
+func TestALineIsCutAtARuneBoundaryWithAnEllipsis(t *testing.T) {
+	for _, c := range []struct{ name, in, want string }{
+		{"what fits exactly stays", "0123456789", "0123456789"},
+		{"one byte more is cut", "0123456789a", "0123456…"},
+		{"a rune is not broken", "012345ü789a", "012345…"},
+		{"control characters become spaces", "a\nb\tc\x00", "a b c"},
+		{"bytes that are no text are replaced", "a\xffb", "a\uFFFDb"},
+	} {
+		got := notice.Line(c.in, 10)
+		if got != c.want {
+			t.Errorf("%s: Line = %q, want %q", c.name, got, c.want)
+		}
+		if len(got) > 10 || !utf8.ValidString(got) {
+			t.Errorf("%s: %q has %d bytes", c.name, got, len(got))
+		}
+	}
+}
+
+func TestEvidenceSaysTheValueOrWhyThereIsNone(t *testing.T) {
+	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	got, err := json.Marshal(notice.Evidence([]engine.Reading{
+		{Signal: `burn_rate("availability", "5m")`, Value: 0, Sample: at, Query: "sum(x)", Source: "main"},
+		{Signal: `sli("p99")`, Value: 3, Why: engine.Why("stale"), Detail: "last sample 10m ago"},
+		{Signal: `mode("shop")`, Text: "degraded"},
+		{Signal: "a", Value: math.NaN()},
+		{Signal: "b", Value: math.Inf(1)},
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `[{"signal":"burn_rate(\"availability\", \"5m\")","value":0,"sample":"2026-03-01T12:00:00Z","query":"sum(x)","source":"main"},` +
+		`{"signal":"sli(\"p99\")","unknown":"stale","detail":"last sample 10m ago"},` +
+		`{"signal":"mode(\"shop\")","value":"degraded"},` +
+		`{"signal":"a","value":"NaN"},{"signal":"b","value":"+Inf"}]`
+	if string(got) != want {
+		t.Errorf("evidence is\n%s\nwant\n%s", got, want)
+	}
+}
