@@ -1,0 +1,155 @@
+package loop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/modeshift/modeshift/engine"
+)
+
+// decide lets the core judge an input to one scope and stores what follows. When another writer was faster it reads the log
+// and judges again, once.
+func (l *Loop) decide(ctx context.Context, name engine.Scope, by engine.Actor, what engine.Happening) ([]engine.Event, error) {
+	for range 2 {
+		events, err := l.decideOnce(ctx, name, by, what)
+		if !errors.Is(err, ErrConflict) {
+			return events, err
+		}
+	}
+	return nil, fmt.Errorf("%s: %w", name, ErrConflict)
+}
+
+func (l *Loop) decideOnce(ctx context.Context, name engine.Scope, by engine.Actor, what engine.Happening) ([]engine.Event, error) {
+	sc := l.scopes[name]
+	if sc.doubt {
+		if err := l.readBack(ctx, name); err != nil {
+			return nil, err
+		}
+	}
+	now, err := l.now(ctx, sc.state)
+	if err != nil {
+		return nil, err
+	}
+	p := sc.policy
+	if p == nil {
+		p = &engine.Policy{Digest: sc.state.Rules, Scope: name} // it is being retired
+	}
+	events, err := guarded(*p, sc.state, engine.Input{At: now, Term: l.opts.Term, By: by, What: what})
+	if err != nil {
+		// Its rules and its state do not fit, which a person has to look at. The others go on.
+		l.opts.Logger.Error("deciding went wrong: the scope holds its mode and is not evaluated any more", "scope", name, "error", err, "stack", stack(err))
+		sc.policy, sc.problem = nil, "deciding went wrong: "+err.Error()
+		l.show(name)
+		return nil, err
+	}
+	if len(events) == 0 {
+		return nil, nil
+	}
+	return events, l.store(ctx, name, events)
+}
+
+// brokenError is a panic of the core about one scope.
+type brokenError struct {
+	what  string
+	stack []byte
+}
+
+func stack(err error) string {
+	if b := (*brokenError)(nil); errors.As(err, &b) {
+		return string(b.stack)
+	}
+	return ""
+}
+
+func (e *brokenError) Error() string { return e.what }
+
+// guarded keeps a panic about one scope from taking the others along.
+func guarded(p engine.Policy, s engine.State, in engine.Input) (events []engine.Event, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = &brokenError{fmt.Sprint(r), debug.Stack()}
+		}
+	}()
+	return engine.Decide(p, s, in), nil
+}
+
+// store appends the events, applies them and tells whoever waits for them.
+func (l *Loop) store(ctx context.Context, name engine.Scope, events []engine.Event) error {
+	sc := l.scopes[name]
+	// The decision is made: a caller that gives up does not take it back half way.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	defer cancel()
+	err := l.log.Append(ctx, name, sc.state.Version, events)
+	if err != nil {
+		sc.doubt = true
+		if errors.Is(err, ErrConflict) {
+			return err
+		}
+		// Perhaps the events are there and only the answer was lost.
+		want := sc.state.Version + engine.Version(len(events))
+		if l.readBack(ctx, name) != nil || sc.state.Version < want {
+			l.logFault(err)
+			return fmt.Errorf("store events of %s: %w", name, err)
+		}
+	} else {
+		for _, e := range events {
+			sc.state = engine.Apply(sc.state, e)
+		}
+	}
+	l.show(name)
+	if l.opts.OnCommit != nil {
+		l.opts.OnCommit(events)
+	}
+	return nil
+}
+
+// readBack replaces a state that may be behind or ahead by what the log says.
+func (l *Loop) readBack(ctx context.Context, name engine.Scope) error {
+	s, err := l.log.Load(ctx, name)
+	if err != nil {
+		return fmt.Errorf("read %s back: %w", name, err)
+	}
+	sc := l.scopes[name]
+	sc.state, sc.doubt = s, false
+	l.show(name)
+	return nil
+}
+
+// logFault notes that the log cannot be written, and says so once.
+func (l *Loop) logFault(err error) {
+	first := l.fault == nil
+	if first {
+		l.fault = &fault{since: time.Now().UTC(), err: err}
+	}
+	l.mu.Lock()
+	l.health.LogFault = err.Error()
+	l.mu.Unlock()
+	if first {
+		l.opts.Logger.Error("the log cannot be written: modes hold, nothing new is decided", "error", err)
+		if l.opts.OnLogFault != nil {
+			l.opts.OnLogFault(err)
+		}
+	}
+}
+
+// logWorks ends a fault, and records it now that it can be.
+func (l *Loop) logWorks(ctx context.Context) {
+	if l.fault == nil {
+		return
+	}
+	f := l.fault
+	if _, err := l.decide(ctx, engine.Fleet, engine.Actor{}, &engine.LogFaulted{From: f.since, Detail: f.err.Error()}); err != nil {
+		return
+	}
+	l.fault = nil
+	l.mu.Lock()
+	l.health.LogFault = ""
+	l.mu.Unlock()
+	l.opts.Logger.Info("the log can be written again", "since", f.since)
+	if l.opts.OnLogFault != nil {
+		l.opts.OnLogFault(nil)
+	}
+}

@@ -1,0 +1,137 @@
+package loop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/modeshift/modeshift/engine"
+)
+
+// Error is why a request was not carried out. Code is one of unknown_scope, no_rules, refused, conflict, unavailable.
+type Error struct {
+	code   string
+	Reason engine.Reason // of a refusal
+	err    error
+}
+
+func (e *Error) Error() string { return e.err.Error() }
+func (e *Error) Unwrap() error { return e.err }
+
+// Code says what kind of error it is, for programs.
+func (e *Error) Code() string { return e.code }
+
+type request struct {
+	scope engine.Scope
+	by    engine.Actor
+	what  engine.Happening
+	reply chan reply
+}
+
+type reply struct {
+	events []engine.Event
+	err    error
+}
+
+type replacement struct {
+	rules Rules
+	reply chan error
+}
+
+// Submit hands a request to the loop and returns the events it led to, which are stored by then. A request the core refuses
+// returns its events, RequestRefused among them, and an *Error of code refused. When the inbox is full, the log cannot be
+// written or the loop has ended, the code is unavailable: trying again later is right.
+func (l *Loop) Submit(ctx context.Context, scope engine.Scope, by engine.Actor, what engine.Happening) ([]engine.Event, error) {
+	r := request{scope, by, what, make(chan reply, 1)}
+	select {
+	case l.inbox <- r:
+	case <-l.done:
+		return nil, unavailable(errors.New("the server is stopping"))
+	default:
+		return nil, unavailable(errors.New("too many requests wait"))
+	}
+	select {
+	case a := <-r.reply:
+		return a.events, a.err
+	case <-ctx.Done():
+		return nil, unavailable(fmt.Errorf("gave up waiting; the request may still be carried out: %w", context.Cause(ctx)))
+	case <-l.done:
+		select { // it may have been the last one served
+		case a := <-r.reply:
+			return a.events, a.err
+		default:
+			return nil, unavailable(errors.New("the server is stopping"))
+		}
+	}
+}
+
+// Replace takes other rules into force. It returns when that is stored.
+func (l *Loop) Replace(ctx context.Context, rules Rules) error {
+	r := replacement{rules, make(chan error, 1)}
+	select {
+	case l.inbox <- r:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-l.done:
+		return errors.New("the server is stopping")
+	}
+	select {
+	case err := <-r.reply:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-l.done:
+		return errors.New("the server is stopping")
+	}
+}
+
+func unavailable(err error) *Error { return &Error{code: "unavailable", err: err} }
+
+// serve carries out one message of the inbox.
+func (l *Loop) serve(ctx context.Context, m any) {
+	switch m := m.(type) {
+	case replacement:
+		m.reply <- l.replace(ctx, m.rules)
+	case request:
+		events, err := l.carryOut(ctx, m)
+		m.reply <- reply{events, err}
+	}
+}
+
+func (l *Loop) carryOut(ctx context.Context, r request) ([]engine.Event, error) {
+	sc := l.scopes[r.scope]
+	switch {
+	case sc == nil || sc.state.Retired:
+		return nil, &Error{code: "unknown_scope", err: fmt.Errorf("no scope %q: %s", r.scope, l.known())}
+	case sc.policy == nil:
+		return nil, &Error{code: "no_rules", err: fmt.Errorf("no rules are in force for %s: %s", r.scope, sc.problem)}
+	}
+	events, err := l.decide(ctx, r.scope, r.by, r.what)
+	switch {
+	case errors.Is(err, ErrConflict):
+		return nil, &Error{code: "conflict", err: err}
+	case err != nil:
+		return nil, unavailable(err)
+	}
+	for _, e := range events {
+		if _, refused := e.Fact.(engine.RequestRefused); refused {
+			return events, &Error{code: "refused", Reason: e.Reason, err: errors.New(e.Reason.Text)}
+		}
+	}
+	return events, nil
+}
+
+// known names the scopes there are, for whoever mistyped one.
+func (l *Loop) known() string {
+	views := l.Views()
+	names := make([]engine.Scope, 0, len(views))
+	for _, v := range views {
+		if !v.State.Retired && len(names) < 20 {
+			names = append(names, v.State.Scope)
+		}
+	}
+	if len(names) == 0 {
+		return "no rule file declares one"
+	}
+	return fmt.Sprintf("there are %v", names)
+}

@@ -1,0 +1,282 @@
+package loop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/modeshift/modeshift/engine"
+)
+
+// Log is what the loop needs of a store.
+type Log interface {
+	// Append adds events, and the jobs they owe, to a stream that is still at version after: all or none, durable on
+	// return. It returns ErrConflict if another writer moved the stream on. After any other error the caller cannot tell
+	// whether they were stored, and reads back before it tries again.
+	Append(ctx context.Context, stream engine.Scope, after engine.Version, events []engine.Event) error
+	// Load folds a stream.
+	Load(ctx context.Context, stream engine.Scope) (engine.State, error)
+	// Streams lists the scopes that have events.
+	Streams(ctx context.Context) ([]engine.Scope, error)
+	// Heads gives the last version and hash of every stream.
+	Heads(ctx context.Context) ([]engine.Head, error)
+	// Snapshot keeps states as a cache for Load.
+	Snapshot(ctx context.Context, states []engine.State) error
+	// Now is the store's clock.
+	Now(ctx context.Context) (time.Time, error)
+	// Mark keeps the instant up to which every scope was evaluated; Marked returns it, zero when there is none.
+	Mark(ctx context.Context, instant time.Time) error
+	Marked(ctx context.Context) (time.Time, error)
+}
+
+// ErrConflict says that another writer moved the stream on: nothing was stored.
+var ErrConflict = errors.New("another writer moved the stream on")
+
+// Tick asks how the conditions of some scopes stand at one instant.
+type Tick struct {
+	Instant   time.Time
+	Questions []engine.Question
+	Modes     map[engine.Scope]engine.Mode // the committed mode of every scope
+}
+
+// Answer says how they stood. A scope that is missing was not evaluated.
+type Answer struct {
+	Observations map[engine.Scope][]engine.Observation // at the indexes of Policy.Conditions
+	SourceBlind  map[engine.Scope]bool
+	Sources      []engine.Sight
+}
+
+// Evaluate answers a tick. It returns within its context's deadline and never fails: what cannot be known is unknown.
+type Evaluate func(ctx context.Context, t Tick) Answer
+
+// Rules is what is in force: the policies and how to evaluate their conditions.
+type Rules struct {
+	Digest   engine.Digest
+	Policies []engine.Policy
+	Evaluate Evaluate
+	// Problems says for which scopes the file on disk is not in force, and why. A scope with a problem and no policy is
+	// left alone: it is neither evaluated nor retired.
+	Problems map[engine.Scope]string
+	// Whole is false when some file could not be read far enough to know what it declares: then nobody is retired.
+	Whole bool
+}
+
+// Options are the loop's settings.
+type Options struct {
+	Interval   time.Duration // between ticks; > 0
+	BlindAfter time.Duration // of a source
+	Timeout    time.Duration // of one evaluation; 0: two thirds of the interval
+	Term       uint64        // of whoever leads; 0: 1
+	Checkpoint time.Duration // between two checkpoints; 0: an hour
+	Inbox      int           // how many requests may wait; 0: 256
+	Logger     *slog.Logger
+	// OnCommit is called after events were stored, from the loop's goroutine; it must not block.
+	OnCommit func([]engine.Event)
+	// OnTick is called after each tick, from the loop's goroutine; it must not block.
+	OnTick func(TickReport)
+	// OnLogFault is called when the log cannot be written (err is set) and when it can be again (nil).
+	OnLogFault func(err error)
+}
+
+// TickReport says how a tick went.
+type TickReport struct {
+	Instant time.Time
+	Took    time.Duration
+	Missed  int // ticks before this one that did not happen
+	Dropped int // scopes whose answer was out of date
+	Sources []engine.Sight
+}
+
+// Loop owns the states of all scopes. Its methods are safe for concurrent use; Run is called once.
+type Loop struct {
+	log   Log
+	opts  Options
+	inbox chan any
+	done  chan struct{} // closed when Run has returned
+
+	// The loop's goroutine owns these.
+	rules   Rules
+	gen     int // counts rules; an answer under older ones is dropped
+	scopes  map[engine.Scope]*scope
+	tick    time.Time // the last evaluated instant, as marked
+	checked time.Time // the last checkpoint
+	heads   map[engine.Scope]engine.Version
+	fault   *fault
+
+	mu      sync.RWMutex // guards what follows
+	views   map[engine.Scope]engine.View
+	changed chan struct{} // closed and replaced at each commit
+	health  Health
+}
+
+// scope is one stream as the loop keeps it.
+type scope struct {
+	policy  *engine.Policy // nil: no rules are in force
+	state   engine.State
+	prev    time.Time // the instant it was evaluated at last
+	doubt   bool      // storing failed: read the log before deciding anything
+	seen    *engine.Observed
+	saved   engine.Version // of the last snapshot
+	problem string
+}
+
+type fault struct {
+	since time.Time
+	err   error
+}
+
+// Health says whether the loop does its work.
+type Health struct {
+	Tick     time.Time // the last evaluated instant; zero before the first
+	LogFault string    // why the log cannot be written; empty when it can
+	Sources  []engine.Sight
+}
+
+// New makes a loop over a log. Nothing happens before Run.
+func New(log Log, opts Options) *Loop {
+	if opts.Interval <= 0 {
+		panic("loop: the interval must be positive")
+	}
+	if opts.Timeout == 0 {
+		opts.Timeout = opts.Interval * 2 / 3
+	}
+	opts.Term = max(opts.Term, 1)
+	if opts.Checkpoint == 0 {
+		opts.Checkpoint = time.Hour
+	}
+	if opts.Inbox == 0 {
+		opts.Inbox = 256
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.Default()
+	}
+	return &Loop{
+		log: log, opts: opts, inbox: make(chan any, opts.Inbox), done: make(chan struct{}),
+		scopes: map[engine.Scope]*scope{}, heads: map[engine.Scope]engine.Version{},
+		views: map[engine.Scope]engine.View{}, changed: make(chan struct{}),
+	}
+}
+
+// Start reads the log and takes rules into force. It is called once, before Run.
+func (l *Loop) Start(ctx context.Context, rules Rules) error {
+	mark, err := l.log.Marked(ctx)
+	if err != nil {
+		return fmt.Errorf("read the last evaluated instant: %w", err)
+	}
+	l.tick = mark
+	streams, err := l.log.Streams(ctx)
+	if err != nil {
+		return fmt.Errorf("list the streams: %w", err)
+	}
+	for _, name := range streams {
+		s, err := l.log.Load(ctx, name)
+		if err != nil {
+			return fmt.Errorf("load %s: %w", name, err)
+		}
+		l.scopes[name] = &scope{state: s, prev: mark, saved: s.Version}
+	}
+	if l.scopes[engine.Fleet] == nil {
+		l.scopes[engine.Fleet] = &scope{}
+	}
+	return l.replace(ctx, rules)
+}
+
+// Run ticks and serves the inbox until ctx is cancelled. Then it finishes what it is at, keeps snapshots and returns nil.
+func (l *Loop) Run(ctx context.Context) error {
+	defer close(l.done)
+	answers := make(chan answered, 1)
+	busy := false
+	timer := time.NewTimer(l.untilNext())
+	defer timer.Stop()
+	missed := 0
+	for {
+		select {
+		case <-ctx.Done():
+			if busy {
+				<-answers // its context ends with ours
+			}
+			l.snapshot(context.WithoutCancel(ctx), 1)
+			return nil
+		case m := <-l.inbox:
+			l.serve(ctx, m)
+		case <-timer.C:
+			timer.Reset(l.untilNext())
+			if busy {
+				missed++
+				continue
+			}
+			busy = true
+			l.ask(ctx, time.Now().UTC().Truncate(l.opts.Interval), missed, answers)
+			missed = 0
+		case a := <-answers:
+			busy = false
+			l.judge(ctx, a)
+		}
+	}
+}
+
+// Done is closed when Run has returned.
+func (l *Loop) Done() <-chan struct{} { return l.done }
+
+// untilNext is the time to the next multiple of the interval. A timer that fires a hair early must not see the same
+// multiple twice, hence the millisecond.
+func (l *Loop) untilNext() time.Duration {
+	now := time.Now()
+	next := now.Truncate(l.opts.Interval).Add(l.opts.Interval)
+	return next.Sub(now) + time.Millisecond
+}
+
+// now is the time events of s are judged at.
+func (l *Loop) now(ctx context.Context, s engine.State) (time.Time, error) {
+	now, err := l.log.Now(ctx)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read the store's clock: %w", err)
+	}
+	if now.Before(s.At) {
+		now = s.At
+	}
+	return now.UTC(), nil
+}
+
+// fleetPolicy is the policy of the stream of what spans scopes.
+func (l *Loop) fleetPolicy() *engine.Policy {
+	return &engine.Policy{Digest: l.rules.Digest, Scope: engine.Fleet, Interval: l.opts.Interval, BlindAfter: l.opts.BlindAfter}
+}
+
+// replace takes other rules into force: scopes are added, told of their new rules, or retired.
+func (l *Loop) replace(ctx context.Context, rules Rules) error {
+	l.rules = rules
+	l.gen++
+	declared := map[engine.Scope]*engine.Policy{engine.Fleet: l.fleetPolicy()}
+	for i := range rules.Policies {
+		p := &rules.Policies[i]
+		declared[p.Scope] = p
+		if l.scopes[p.Scope] == nil {
+			l.scopes[p.Scope] = &scope{}
+		}
+	}
+	var faults []error
+	for _, name := range slices.Sorted(maps.Keys(l.scopes)) {
+		sc := l.scopes[name]
+		sc.problem = rules.Problems[name]
+		sc.policy, sc.seen = declared[name], nil
+		var what engine.Happening = &engine.RulesLoaded{}
+		if sc.policy == nil {
+			if !rules.Whole || sc.problem != "" {
+				l.show(name)
+				continue
+			}
+			what = &engine.ScopeRemoved{}
+		}
+		if _, err := l.decide(ctx, name, engine.Actor{}, what); err != nil && stack(err) == "" {
+			faults = append(faults, err)
+		}
+		l.show(name)
+	}
+	return errors.Join(faults...)
+}

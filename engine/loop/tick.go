@@ -1,0 +1,170 @@
+package loop
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/modeshift/modeshift/engine"
+)
+
+// answered is an answer with what it answers.
+type answered struct {
+	Answer
+	tick    Tick
+	gen     int
+	entered map[engine.Scope]engine.Version // State.EnteredBy when it was asked
+	began   time.Time
+	missed  int
+}
+
+// ask begins the evaluation of a tick. The answer arrives on answers.
+func (l *Loop) ask(ctx context.Context, instant time.Time, missed int, answers chan<- answered) {
+	a := answered{gen: l.gen, began: time.Now(), missed: missed, entered: map[engine.Scope]engine.Version{}}
+	a.tick = Tick{Instant: instant, Modes: map[engine.Scope]engine.Mode{}}
+	for _, name := range slices.Sorted(maps.Keys(l.scopes)) {
+		sc := l.scopes[name]
+		a.tick.Modes[name] = sc.state.Mode
+		if sc.policy == nil || name == engine.Fleet {
+			continue
+		}
+		a.entered[name] = sc.state.EnteredBy
+		a.tick.Questions = append(a.tick.Questions, engine.Question{
+			Scope: name, Dwell: sc.state.Dwell(instant), Conditions: due(sc.policy, sc.state, instant, sc.prev),
+		})
+	}
+	evaluate := l.rules.Evaluate
+	ctx, cancel := context.WithTimeout(ctx, l.opts.Timeout)
+	go func() {
+		defer cancel()
+		a.Answer = evaluate(ctx, a.tick)
+		answers <- a
+	}()
+}
+
+// due lists the conditions that are asked at an instant: those that can matter in this state, each as often as it wants. One
+// with a cadence is asked when a multiple of it has passed since the evaluation before, so that a missed tick only delays it.
+func due(p *engine.Policy, s engine.State, instant, prev time.Time) []int {
+	var list []int
+	for i := range p.Conditions {
+		every := p.Conditions[i].Every
+		if every > 0 && instant.Truncate(every).Equal(prev.Truncate(every)) || !p.Relevant(s, i) {
+			continue
+		}
+		list = append(list, i)
+	}
+	return list
+}
+
+// judge decides on an answer, scope by scope, and marks the instant when all of it is stored.
+func (l *Loop) judge(ctx context.Context, a answered) {
+	report := TickReport{Instant: a.tick.Instant, Missed: a.missed, Sources: a.Sources}
+	if ctx.Err() != nil {
+		return // the evaluation was cut short by the end: it says nothing
+	}
+	frozen := ""
+	if f := l.scopes[engine.Fleet].state.Freeze; f != nil {
+		frozen = f.Reason
+	}
+	stored := true
+	if a.gen == l.gen {
+		fleet := l.scopes[engine.Fleet]
+		_, err := l.decide(ctx, engine.Fleet, engine.Actor{}, &engine.SourcesObserved{Instant: a.tick.Instant, Prev: fleet.prev, Sources: a.Sources})
+		if stored = err == nil; stored {
+			fleet.prev = later(fleet.prev, a.tick.Instant)
+		}
+	}
+	for _, q := range a.tick.Questions {
+		sc := l.scopes[q.Scope]
+		seen, answered := a.Observations[q.Scope]
+		if a.gen != l.gen || !answered || sc.state.EnteredBy != a.entered[q.Scope] {
+			report.Dropped++
+			continue
+		}
+		o := &engine.Observed{Instant: a.tick.Instant, Prev: sc.prev, Frozen: frozen, Conditions: seen, SourceBlind: a.SourceBlind[q.Scope]}
+		if _, err := l.decide(ctx, q.Scope, engine.Actor{}, o); err != nil {
+			stored = false
+			l.opts.Logger.Error("an observation could not be judged", "scope", q.Scope, "error", err)
+			continue
+		}
+		sc.prev = later(sc.prev, a.tick.Instant)
+		sc.seen = o
+		l.show(q.Scope)
+	}
+	if stored {
+		l.mark(ctx, a.tick.Instant)
+	}
+	l.checkpoint(ctx)
+	l.snapshot(ctx, 256)
+	report.Took = time.Since(a.began)
+	l.mu.Lock()
+	l.health.Tick, l.health.Sources = a.tick.Instant, a.Sources
+	l.mu.Unlock()
+	if l.opts.OnTick != nil {
+		l.opts.OnTick(report)
+	}
+}
+
+// mark keeps the instant. It is written at every tick, so it is also how a full disk is noticed before it matters.
+func (l *Loop) mark(ctx context.Context, instant time.Time) {
+	if instant.After(l.tick) {
+		if err := l.log.Mark(context.WithoutCancel(ctx), instant); err != nil {
+			l.logFault(err)
+			return
+		}
+		l.tick = instant
+	}
+	l.logWorks(ctx)
+}
+
+// checkpoint writes the heads of the streams that moved into the fleet's stream, once in a while.
+func (l *Loop) checkpoint(ctx context.Context) {
+	if time.Since(l.checked) < l.opts.Checkpoint || l.fault != nil {
+		return
+	}
+	heads, err := l.log.Heads(ctx)
+	if err != nil {
+		l.opts.Logger.Error("no checkpoint: the heads of the streams cannot be read", "error", err)
+		return
+	}
+	moved := slices.DeleteFunc(heads, func(h engine.Head) bool {
+		return h.Stream == engine.Fleet || l.heads[h.Stream] == h.Version
+	})
+	if _, err := l.decide(ctx, engine.Fleet, engine.Actor{}, &engine.HeadsObserved{Heads: moved}); err != nil {
+		l.opts.Logger.Error("no checkpoint", "error", err)
+		return
+	}
+	for _, h := range moved {
+		l.heads[h.Stream] = h.Version
+	}
+	l.checked = time.Now()
+}
+
+// snapshot keeps the states that are at least so many events ahead of their last snapshot. It is a cache: failing costs
+// only the time of the next start.
+func (l *Loop) snapshot(ctx context.Context, ahead engine.Version) {
+	var states []engine.State
+	for _, sc := range l.scopes {
+		if sc.state.Version >= sc.saved+ahead && !sc.doubt {
+			states = append(states, sc.state)
+		}
+	}
+	if len(states) == 0 {
+		return
+	}
+	if err := l.log.Snapshot(ctx, states); err != nil {
+		l.opts.Logger.Warn("no snapshot", "error", err)
+		return
+	}
+	for _, s := range states {
+		l.scopes[s.Scope].saved = s.Version
+	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
