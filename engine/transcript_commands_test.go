@@ -50,7 +50,7 @@ func (s *session) doPolicy(c command) (string, error) {
 	return notBuilt(c), nil
 }
 
-// doReload puts other rules in force; the loop says so at once.
+// doReload puts other rules in force. The loop says so at once; silent, it is left to whatever input comes first.
 func (s *session) doReload(c command) (string, error) {
 	p, err := c.compile()
 	if err != nil {
@@ -63,6 +63,9 @@ func (s *session) doReload(c command) (string, error) {
 	st.loaded++
 	p.Digest = engine.Digest("rules-" + strconv.Itoa(st.loaded))
 	st.policy = p
+	if c.word("silent") {
+		return notBuilt(c), nil
+	}
 	return notBuilt(c) + s.decide(st, c, instant(c.args[0]), &engine.RulesLoaded{}), nil
 }
 
@@ -160,7 +163,22 @@ func (s *session) doSources(c command) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	at := instant(c.args[0])
+	var b strings.Builder
+	at, until := instant(c.args[0]), instant(c.args[0])
+	if v := c.key("until"); v != "" {
+		until = instant(v)
+	}
+	for ; !at.After(until); at = at.Add(st.policy.Interval) {
+		out, err := s.observeSources(st, c, at)
+		if err != nil {
+			return "", err
+		}
+		b.WriteString(out)
+	}
+	return b.String(), nil
+}
+
+func (s *session) observeSources(st *stream, c command, at time.Time) (string, error) {
 	o := &engine.SourcesObserved{Instant: at, Prev: st.prev}
 	for _, k := range c.pairs {
 		switch v := c.key(k); {
@@ -168,6 +186,7 @@ func (s *session) doSources(c command) (string, error) {
 			o.Prev = instant(v)
 		case k == "at":
 			at = instant(v)
+		case k == "until":
 		case v == "ok":
 			o.Sources = append(o.Sources, engine.Sight{Source: k, Asked: true})
 		case v == "blind":
