@@ -1,0 +1,278 @@
+package engine_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/modeshift/modeshift/engine"
+)
+
+// The laws of the core, for random rules and random histories. A history is decided as the loop would: every decision is
+// stored, read back and folded.
+
+// drawModes draws what must not change under a scope while it runs: the names and ranks of its modes.
+func drawModes(t *rapid.T) []engine.ModeRule {
+	names := []engine.Mode{"normal", "degraded", "read-only", "failover"}[:rapid.IntRange(0, 4).Draw(t, "modes")]
+	var modes []engine.ModeRule
+	for i, n := range names {
+		modes = append(modes, engine.ModeRule{Name: n, Beside: i > 0 && rapid.IntRange(0, 3).Draw(t, "beside") == 0})
+	}
+	return modes
+}
+
+var spans = []time.Duration{0, time.Second, 15 * time.Second, 30 * time.Second, 45 * time.Second, time.Minute, 2 * time.Minute, 5 * time.Minute}
+
+// drawPolicy draws rules over the modes. The digest is of their text, so equal rules have equal digests.
+func drawPolicy(t *rapid.T, modes []engine.ModeRule) engine.Policy {
+	span := rapid.SampledFrom(spans)
+	p := engine.Policy{Scope: "checkout", Interval: 15 * time.Second, BlindAfter: rapid.SampledFrom(spans[3:]).Draw(t, "blind_after")}
+	for _, m := range modes {
+		m.MinDuration, m.MaxDuration = span.Draw(t, "min"), span.Draw(t, "max")
+		if rapid.Bool().Draw(t, "flagged") {
+			m.Flags = engine.Flags{"banner": rapid.SampledFrom([]any{true, "on", 1.5}).Draw(t, "flag")}
+		}
+		p.Modes = append(p.Modes, m)
+	}
+	for i := range rapid.IntRange(1, 5).Draw(t, "conditions") {
+		name := fmt.Sprintf("c%d", i)
+		p.Conditions = append(p.Conditions, engine.Condition{Name: name, Text: name, Digest: engine.Digest(rapid.SampledFrom([]string{"x", "y"}).Draw(t, "digest"))})
+	}
+	condition := rapid.IntRange(0, len(p.Conditions)-1)
+	for i := range rapid.IntRange(0, 2).Draw(t, "SLOs") {
+		for _, s := range []engine.Severity{engine.SeverityPage, engine.SeverityTicket} {
+			if rapid.Bool().Draw(t, "tier") {
+				p.Alerts = append(p.Alerts, engine.Alert{SLO: fmt.Sprintf("slo%d", i), Severity: s, Condition: condition.Draw(t, "condition")})
+			}
+		}
+	}
+	if len(modes) > 1 {
+		mode := rapid.IntRange(0, len(modes)-1)
+		for i := range rapid.IntRange(0, 5).Draw(t, "transitions") {
+			from, to := mode.Draw(t, "from"), mode.Draw(t, "to")
+			if from == to {
+				continue
+			}
+			tr := engine.Transition{Name: fmt.Sprintf("t%d", i), From: []engine.Mode{modes[from].Name}, To: modes[to].Name, When: condition.Draw(t, "when"),
+				For: span.Draw(t, "for"), Severity: rapid.SampledFrom([]engine.Severity{"", engine.SeverityInfo, engine.SeverityTicket, engine.SeverityPage}).Draw(t, "severity")}
+			if len(p.Alerts) > 0 && rapid.Bool().Draw(t, "joins") {
+				tr.Alerts = []int{rapid.IntRange(0, len(p.Alerts)-1).Draw(t, "alert")}
+			}
+			p.Transitions = append(p.Transitions, tr)
+		}
+	}
+	p.Digest = engine.Digest(fmt.Sprintf("%x", mustJSON(p)))
+	return p
+}
+
+// drawObserved draws an evaluation: most come an interval after the one before, some late, some after a long time, some
+// from a clock that was set back.
+func drawObserved(t *rapid.T, p engine.Policy, prev time.Time) *engine.Observed {
+	step := rapid.SampledFrom([]time.Duration{15, 15, 15, 15, 15, 30, 31, 45, 60, 300, 301, 900, 0, -15, -120}).Draw(t, "step") * time.Second
+	o := &engine.Observed{Instant: prev.Add(step), Prev: prev, SourceBlind: rapid.IntRange(0, 5).Draw(t, "source blind") == 0}
+	if rapid.IntRange(0, 9).Draw(t, "frozen") == 0 {
+		o.Frozen = "game day"
+	}
+	dark := rapid.IntRange(0, 5).Draw(t, "dark") == 0
+	for _, c := range p.Conditions {
+		word := rapid.SampledFrom([]string{"true", "true", "true", "false", "unknown", "no-traffic", ""}).Draw(t, c.Name)
+		if dark && word != "" {
+			word = "unknown"
+		}
+		if word == "" {
+			o.Conditions = append(o.Conditions, engine.Observation{})
+			continue
+		}
+		o.Conditions = append(o.Conditions, observation(c.Name, word, o.Instant))
+	}
+	return o
+}
+
+func drawHappening(t *rapid.T, p engine.Policy, prev time.Time) engine.Happening {
+	reason := rapid.SampledFrom([]string{"why", ""}).Draw(t, "reason")
+	span := rapid.SampledFrom([]time.Duration{0, 20 * time.Second, 2 * time.Minute, 25 * time.Hour, -time.Second}).Draw(t, "span")
+	switch rapid.IntRange(0, 19).Draw(t, "happening") {
+	case 0, 1:
+		return &engine.SetRequested{Mode: rapid.SampledFrom([]engine.Mode{"normal", "degraded", "failover", "nowhere"}).Draw(t, "mode"), Reason: reason,
+			For: span, Via: rapid.SampledFrom([]string{"", "", "t0"}).Draw(t, "via"), DirectiveOnly: rapid.Bool().Draw(t, "directive only")}
+	case 2:
+		return &engine.UnpinRequested{Reason: reason}
+	case 3:
+		return &engine.FreezeRequested{Reason: reason, For: max(0, span)}
+	case 4:
+		return &engine.UnfreezeRequested{Reason: reason}
+	case 5:
+		return &engine.RulesLoaded{}
+	case 6:
+		return &engine.ScopeRemoved{}
+	}
+	return drawObserved(t, p, prev)
+}
+
+func mustJSON(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+func TestTheLawsOfTheCore(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		modes := drawModes(t)
+		p := drawPolicy(t, modes)
+		var live, folded engine.State
+		prev := start
+		type kept struct {
+			state engine.State
+			text  []byte
+		}
+		var past []kept
+		for range rapid.IntRange(1, 40).Draw(t, "steps") {
+			if rapid.IntRange(0, 9).Draw(t, "reload") == 0 {
+				p = drawPolicy(t, modes)
+			}
+			what := drawHappening(t, p, prev)
+			at := prev
+			if o, ok := what.(*engine.Observed); ok {
+				prev, at = o.Instant, o.Instant
+			}
+			at = at.Add(rapid.SampledFrom([]time.Duration{0, time.Second, 20 * time.Second}).Draw(t, "delay"))
+			if at.Before(live.At) {
+				at = live.At
+			}
+			in := engine.Input{At: at, Term: uint64(rapid.IntRange(1, 3).Draw(t, "term")), By: engine.Actor{Principal: "alice"}, What: what}
+
+			before := mustJSON([]any{p, live, in})
+			events := engine.Decide(p, live, in)
+			again := engine.Decide(p, live, in)
+			if !reflect.DeepEqual(events, again) {
+				t.Fatalf("two decisions from equal arguments differ:\n%s\n%s", mustJSON(events), mustJSON(again))
+			}
+			if after := mustJSON([]any{p, live, in}); !bytes.Equal(before, after) {
+				t.Fatalf("Decide changed its arguments:\n%s\n%s", before, after)
+			}
+			was := live
+			for _, e := range events {
+				if e.At.Before(live.At) || e.Version != live.Version+1 {
+					t.Fatalf("%s/%d at %v does not follow %d at %v", e.Stream, e.Version, e.At, live.Version, live.At)
+				}
+				live = engine.Apply(live, e)
+				stored := encode(t, e)
+				read, err := engine.Decode(stored)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if twice := encode(t, read); !bytes.Equal(stored, twice) {
+					t.Fatalf("encoded again an event differs:\n%s\n%s", stored, twice)
+				}
+				folded = engine.Apply(folded, read)
+			}
+			if a, b := mustJSON(live), mustJSON(folded); !bytes.Equal(a, b) {
+				t.Fatalf("the fold of the stored events is not the live state:\n%s\n%s", a, b)
+			}
+			obey(t, p, was, live, what, events)
+			past = append(past, kept{live, mustJSON(live)})
+		}
+		for _, k := range past {
+			if !bytes.Equal(mustJSON(k.state), k.text) {
+				t.Fatalf("a state that was kept changed:\n%s\n%s", k.text, mustJSON(k.state))
+			}
+		}
+	})
+}
+
+func encode(t *rapid.T, e engine.Event) []byte {
+	b, err := e.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// obey checks what has to be true of every decision.
+func obey(t *rapid.T, p engine.Policy, was, now engine.State, what engine.Happening, events []engine.Event) {
+	started, published, done := 0, 0, 0
+	open := map[engine.IncidentID]bool{}
+	for _, i := range was.Incidents {
+		open[i.ID] = true
+	}
+	for _, e := range events {
+		switch f := e.Fact.(type) {
+		case engine.ChangeStarted:
+			started++
+		case engine.DirectivePublished:
+			if f.Change != "" {
+				published++
+			}
+		case engine.ChangeDone:
+			done++
+		case engine.IncidentOpened:
+			if open[f.Incident.ID] {
+				t.Fatalf("%s was opened twice", f.Incident.ID)
+			}
+			open[f.Incident.ID] = true
+		case engine.IncidentUpdated:
+			if !open[f.Incident] {
+				t.Fatalf("%s is not open and gets a note", f.Incident)
+			}
+		case engine.IncidentResolved:
+			if !open[f.Incident] {
+				t.Fatalf("%s is not open and is resolved", f.Incident)
+			}
+			delete(open, f.Incident)
+		}
+		if e.Reason.Code == "" || e.Stream != "checkout" || e.Cause.Input == "" {
+			t.Fatalf("an event does not say why or whose: %s", encode(t, e))
+		}
+	}
+	if started > 1 || started != published || started != done {
+		t.Fatalf("%d changes started, %d published, %d done in one decision", started, published, done)
+	}
+	subjects := map[string]bool{}
+	for _, i := range now.Incidents {
+		key := string(i.Kind) + " " + i.Subject
+		if subjects[key] {
+			t.Fatalf("two incidents are open about one thing: %s", key)
+		}
+		subjects[key] = true
+	}
+	if d := now.Directive; now.Target != "" && d.Mode != now.Target {
+		t.Fatalf("the target is %s, the directive says %s", now.Target, d.Mode)
+	}
+	if now.Directive.Revision < was.Directive.Revision || now.Directive.Term < was.Directive.Term {
+		t.Fatalf("the directive went back from %d/%d to %d/%d", was.Directive.Term, was.Directive.Revision, now.Directive.Term, now.Directive.Revision)
+	}
+	o, observed := what.(*engine.Observed)
+	if !observed {
+		return
+	}
+	sees := false
+	for _, c := range o.Conditions {
+		sees = sees || c.Asked && c.Truth != engine.Unknown
+	}
+	if !sees && was.Version > 0 && !was.Retired && now.Target != was.Target {
+		t.Fatalf("unknown moved the scope from %s to %s", was.Target, now.Target)
+	}
+	if !sees && was.Rules == p.Digest {
+		for _, e := range events {
+			switch f := e.Fact.(type) {
+			case engine.IncidentOpened:
+				if f.Incident.Kind != engine.IncidentBlind && f.Incident.Kind != engine.IncidentTooLong {
+					t.Fatalf("unknown opened %s %s", f.Incident.Kind, f.Incident.Subject)
+				}
+			case engine.IncidentResolved:
+				for _, i := range was.Incidents {
+					if i.ID == f.Incident && i.Kind == engine.IncidentSLO {
+						t.Fatalf("unknown resolved %s", i.Subject)
+					}
+				}
+			}
+		}
+	}
+}
