@@ -19,14 +19,13 @@ type Log interface {
 	// return. It returns ErrConflict if another writer moved the stream on. After any other error the caller cannot tell
 	// whether they were stored, and reads back before it tries again.
 	Append(ctx context.Context, stream engine.Scope, after engine.Version, events []engine.Event) error
-	// Load folds a stream.
+	// Load folds a stream, LoadAll every stream that has events.
 	Load(ctx context.Context, stream engine.Scope) (engine.State, error)
-	// Streams lists the scopes that have events.
-	Streams(ctx context.Context) ([]engine.Scope, error)
+	LoadAll(ctx context.Context) (map[engine.Scope]engine.State, error)
 	// Heads gives the last version and hash of every stream.
 	Heads(ctx context.Context) ([]engine.Head, error)
 	// Snapshot keeps states as a cache for Load.
-	Snapshot(ctx context.Context, states []engine.State) error
+	Snapshot(ctx context.Context, states ...engine.State) error
 	// Now is the store's clock.
 	Now(ctx context.Context) (time.Time, error)
 	// Mark keeps the instant up to which every scope was evaluated; Marked returns it, zero when there is none.
@@ -169,15 +168,11 @@ func (l *Loop) Start(ctx context.Context, rules Rules) error {
 		return fmt.Errorf("read the last evaluated instant: %w", err)
 	}
 	l.tick = mark
-	streams, err := l.log.Streams(ctx)
+	states, err := l.log.LoadAll(ctx)
 	if err != nil {
-		return fmt.Errorf("list the streams: %w", err)
+		return fmt.Errorf("read the log: %w", err)
 	}
-	for _, name := range streams {
-		s, err := l.log.Load(ctx, name)
-		if err != nil {
-			return fmt.Errorf("load %s: %w", name, err)
-		}
+	for name, s := range states {
 		l.scopes[name] = &scope{state: s, prev: mark, saved: s.Version}
 	}
 	if l.scopes[engine.Fleet] == nil {

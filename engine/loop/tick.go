@@ -153,7 +153,7 @@ func (l *Loop) snapshot(ctx context.Context, ahead engine.Version) {
 	if len(states) == 0 {
 		return
 	}
-	if err := l.log.Snapshot(ctx, states); err != nil {
+	if err := l.log.Snapshot(ctx, states...); err != nil {
 		l.opts.Logger.Warn("no snapshot", "error", err)
 		return
 	}
