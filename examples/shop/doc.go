@@ -1,0 +1,20 @@
+// Package shop is the service that the demo shifts: a small web shop whose product pages show recommendations that another
+// server, the Backend, makes.
+//
+// A Shop is one running copy of it. It asks for the feature flags `mode` and `recommendations` by OpenFeature, through the
+// OFREP provider and nothing of modeshift's own, and it does what they say: with `recommendations` false a product page is
+// rendered without them and the backend is not called. With it true, a backend that fails makes the page fail, with a 500:
+// that is what burns the error budget.
+//
+//	Load ──GET /product/7──▶ Shop ──GET /recommendations──▶ Backend (Break, Mend)
+//	                          │ ▲
+//	          /metrics ◀──────┘ └── flags: modeshift, by OFREP
+//
+// What a caller may rely on: a page is never rendered by a flag's value that nobody declared. Until the first answer the
+// shop's own default holds (recommendations are shown); from then on the last answer, for as long as modeshift cannot be
+// reached or answers with an error.
+//
+// Each Shop asks the backend for a recommendation now and then on its own account, in whatever mode. In degraded mode no page
+// calls the backend any more, so only these probes know when it is mended; without them the shop would look healthy, recover,
+// and break again.
+package shop

@@ -1,0 +1,101 @@
+package shop
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/open-feature/go-sdk-contrib/providers/ofrep"
+	"github.com/open-feature/go-sdk/openfeature"
+)
+
+// The flags the shop reads.
+const (
+	flagMode            = "mode"
+	flagRecommendations = "recommendations"
+)
+
+// posture is what the flags say, taken together.
+type posture struct {
+	mode            string // empty: nobody has said yet
+	recommendations bool
+}
+
+// flags follows the feature flags of the shop's scope. The OFREP provider makes one request for each evaluation, so they are
+// evaluated in the background and a page reads the last values.
+type flags struct {
+	domain    string
+	client    *openfeature.Client
+	transport *http.Transport
+	context   openfeature.EvaluationContext
+	current   atomic.Pointer[posture]
+	metrics   *metrics
+	log       *slog.Logger
+}
+
+// follow prepares to follow the flags; refresh does it. The name of the instance is its OpenFeature domain: the SDK keeps its
+// providers in a table of the whole process, in which several shops must not meet.
+func follow(o Options, instance string, m *metrics, log *slog.Logger) (*flags, error) {
+	service := o.Service
+	if service == "" {
+		service = "shop"
+	}
+	f := &flags{domain: "shop-" + instance, metrics: m, log: log, transport: &http.Transport{}}
+	f.current.Store(&posture{recommendations: true})
+	if o.Modeshift == "" {
+		return f, nil
+	}
+	f.context = openfeature.NewEvaluationContext(instance, map[string]any{"service": service})
+	client := &http.Client{Timeout: time.Second, Transport: f.transport}
+	if err := openfeature.SetNamedProviderAndWait(f.domain, ofrep.NewProvider(o.Modeshift, ofrep.WithClient(client))); err != nil {
+		return nil, fmt.Errorf("OpenFeature provider: %w", err)
+	}
+	f.client = openfeature.NewClient(f.domain)
+	return f, nil
+}
+
+// now returns the last values.
+func (f *flags) now() posture { return *f.current.Load() }
+
+// refresh asks for both flags and takes them together. On any error the last values hold: not only when modeshift cannot be
+// reached, also when it answers that it knows no such flag, since that is what a server says that has lost its rules. A rule
+// file for this shop therefore states the flag in every mode.
+func (f *flags) refresh(ctx context.Context) {
+	if f.client == nil {
+		return
+	}
+	last := f.now()
+	mode, err := f.client.StringValue(ctx, flagMode, last.mode, f.context)
+	if err == nil {
+		next := posture{mode: mode}
+		if next.recommendations, err = f.client.BooleanValue(ctx, flagRecommendations, last.recommendations, f.context); err == nil {
+			f.take(last, next)
+			return
+		}
+	}
+	if ctx.Err() == nil {
+		f.metrics.flagErrors.Inc()
+		f.log.Debug("flags cannot be had; the last ones hold", "mode", last.mode, "err", err)
+	}
+}
+
+func (f *flags) take(last, next posture) {
+	if next == last {
+		return
+	}
+	f.current.Store(&next)
+	f.metrics.took(next)
+	f.log.Info("took a mode", "mode", next.mode, "recommendations", next.recommendations)
+}
+
+// close takes the provider out of the SDK's table.
+func (f *flags) close() error {
+	f.transport.CloseIdleConnections()
+	if f.client == nil {
+		return nil
+	}
+	return openfeature.SetNamedProviderAndWait(f.domain, openfeature.NoopProvider{})
+}
