@@ -1,0 +1,120 @@
+package prom
+
+import (
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/model"
+
+	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/rules"
+)
+
+// Metrics counts what evaluators ask and what they find. One outlives the evaluators that use it, of which a reload makes a
+// new one. A nil *Metrics counts nothing.
+type Metrics struct {
+	unknown *prometheus.CounterVec
+	queries *prometheus.CounterVec
+	seconds *prometheus.HistogramVec
+
+	mu    sync.Mutex // guards burn
+	burn  map[burnLabels]burnRate
+	gauge *prometheus.Desc
+}
+
+type burnLabels struct{ scope, slo, window string }
+
+type burnRate struct {
+	value float64
+	at    time.Time
+}
+
+// burnKept is how long a burn rate is shown that is not asked for any more. The slowest cadence of a tier is six minutes; what
+// was not asked for longer than that belongs to a window nobody needs now, or to rules that are gone.
+const burnKept = 10 * time.Minute
+
+// NewMetrics makes the metrics. It is a prometheus.Collector, to be registered once.
+func NewMetrics() *Metrics {
+	return &Metrics{
+		unknown: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "modeshift_signal_unknown_total",
+			Help: "Readings of signals that came out unknown, by reason.",
+		}, []string{"why"}),
+		queries: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "modeshift_queries_total",
+			Help: "Queries to a source, by outcome: ok, or the reason why there was no answer.",
+		}, []string{"source", "outcome"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "modeshift_query_seconds",
+			Help:    "How long a query took until its answer was read.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}, []string{"source"}),
+		burn: map[burnLabels]burnRate{},
+		gauge: prometheus.NewDesc("modeshift_burn_rate",
+			"Error ratio over the window divided by the error budget, as last read; absent while unknown.",
+			[]string{"scope", "slo", "window"}, nil),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
+	m.unknown.Describe(ch)
+	m.queries.Describe(ch)
+	m.seconds.Describe(ch)
+	ch <- m.gauge
+}
+
+// Collect implements prometheus.Collector.
+func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
+	m.unknown.Collect(ch)
+	m.queries.Collect(ch)
+	m.seconds.Collect(ch)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for l, b := range m.burn {
+		ch <- prometheus.MustNewConstMetric(m.gauge, prometheus.GaugeValue, b.value, l.scope, l.slo, l.window)
+	}
+}
+
+func (m *Metrics) queried(source string, why engine.Why, took time.Duration) {
+	if m == nil {
+		return
+	}
+	outcome := "ok"
+	if why != "" {
+		outcome = string(why)
+	}
+	m.queries.WithLabelValues(source, outcome).Inc()
+	m.seconds.WithLabelValues(source).Observe(took.Seconds())
+}
+
+// observed takes over what a tick has read. A burn rate that became unknown is removed at once: a gauge that stands still
+// would pass for a measurement.
+func (m *Metrics) observed(t *tick) {
+	if m == nil {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for k, v := range t.values {
+		if v.Reading.Why != "" {
+			m.unknown.WithLabelValues(string(v.Reading.Why)).Inc()
+		}
+		if k.signal.Kind != rules.SignalSLO {
+			continue
+		}
+		l := burnLabels{string(k.service.Policy.Scope), k.signal.Name, model.Duration(k.signal.Window).String()}
+		slo := k.service.SLO(k.signal.Name)
+		if v.Reading.Why != "" || slo == nil || slo.Budget <= 0 {
+			delete(m.burn, l)
+			continue
+		}
+		m.burn[l] = burnRate{v.Reading.Value / slo.Budget, t.Instant}
+	}
+	for l, b := range m.burn {
+		if t.Instant.Sub(b.at) > burnKept {
+			delete(m.burn, l)
+		}
+	}
+}

@@ -1,0 +1,124 @@
+package prom
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
+
+	"github.com/modeshift/modeshift/engine"
+)
+
+// query is a PromQL expression for one source. Equal queries of a tick are sent once, whichever scopes want them.
+type query struct {
+	source int // index into Evaluator.sources
+	text   string
+}
+
+// wanted is a query with what it costs to answer.
+type wanted struct {
+	query
+	reach time.Duration // how far back it reads
+}
+
+// fetch is one request and how its answer is handed on.
+type fetch struct {
+	query
+	// share gives each wanted query its part of the answer. A fetch that stands for one query hands all of it on.
+	share func(answer, func(query, answer))
+}
+
+// plan turns the queries wanted in a round into the requests to send, cheapest first: when time runs out it is the long
+// windows that go unanswered. Today a request is one query; one that stands for several shares its answer out by label.
+func plan(ws []wanted) []fetch {
+	slices.SortStableFunc(ws, func(a, b wanted) int { return cmp.Compare(a.reach, b.reach) })
+	fetches := make([]fetch, len(ws))
+	for i, w := range ws {
+		fetches[i] = fetch{query: w.query, share: func(a answer, give func(query, answer)) { give(w.query, a) }}
+	}
+	return fetches
+}
+
+// fetcher sends the requests of one tick.
+type fetcher struct {
+	sources []Source
+	instant time.Time
+	timeout time.Duration // of a query
+	limit   int           // of requests under way at one source
+	metrics *Metrics
+
+	sent  atomic.Int64   // requests
+	given []atomic.Int32 // by source: timeouts since it last answered
+}
+
+// run sends fetches, those of each source in order and at most limit at a time, and returns the answers in the order of
+// fetches once all have come. It takes no longer than ctx allows: what is not answered by then is a timeout.
+//
+// A source that let as many requests as may be under way time out, and answered none in between, is given up for this tick:
+// otherwise a server that hangs would take the whole tick's time for itself, timeout by timeout. That takes two timeouts at
+// most, because the first to give up may send another request before the last one does.
+func (f *fetcher) run(ctx context.Context, fetches []fetch) []answer {
+	answers := make([]answer, len(fetches))
+	bySource := make([][]int, len(f.sources))
+	for i := range fetches {
+		bySource[fetches[i].source] = append(bySource[fetches[i].source], i)
+	}
+	var all sync.WaitGroup
+	for _, todo := range bySource {
+		var next atomic.Int64
+		for range min(f.limit, len(todo)) {
+			all.Go(func() {
+				for {
+					n := int(next.Add(1)) - 1
+					if n >= len(todo) {
+						return
+					}
+					answers[todo[n]] = f.one(ctx, fetches[todo[n]].query)
+				}
+			})
+		}
+	}
+	all.Wait()
+	return answers
+}
+
+func (f *fetcher) one(ctx context.Context, q query) answer {
+	if int(f.given[q.source].Load()) >= f.limit {
+		return answer{why: engine.WhyTimeout, detail: "not asked any more: the source let many queries of this tick time out"}
+	}
+	f.sent.Add(1)
+	start := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, f.timeout)
+	a := send(ctx, f.sources[q.source].API, q.text, f.instant, f.timeout)
+	cancel()
+	if a.why == engine.WhyTimeout {
+		f.given[q.source].Add(1)
+	} else {
+		f.given[q.source].Store(0)
+	}
+	f.metrics.queried(f.sources[q.source].Name, a.why, time.Since(start))
+	return a
+}
+
+// send sends one instant query. The server is told the timeout too, so that it does not work on for nobody. A panic in the
+// client, which reads what strangers send, is one failed query.
+func send(ctx context.Context, api v1.API, text string, at time.Time, timeout time.Duration) (a answer) {
+	defer func() {
+		if p := recover(); p != nil {
+			a = answer{why: engine.WhyFailed, detail: clip(fmt.Sprintf("panic in the client: %v", p))}
+		}
+	}()
+	if err := ctx.Err(); err != nil {
+		return answerOf(nil, nil, err)
+	}
+	value, warnings, _, err := api.Query(ctx, text, at, v1.WithTimeout(timeout))
+	if err != nil && ctx.Err() != nil {
+		err = ctx.Err() // whatever the client made of it
+	}
+	return answerOf(value, warnings, err)
+}

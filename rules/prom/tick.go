@@ -1,0 +1,293 @@
+package prom
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/rules"
+)
+
+// tick is the work of one Evaluate. One goroutine owns it; only fetcher.run has others, and waits for them.
+type tick struct {
+	*Evaluator
+	Tick
+	fetcher fetcher
+	rounds  int
+	asks    []*ask
+	values  map[key]rules.Value
+	answers map[query]answer
+}
+
+// ask is one condition to be decided.
+type ask struct {
+	question  *engine.Question
+	service   *rules.Service
+	index     int
+	condition *rules.Condition
+	verdict   rules.Verdict
+	done      bool
+	deciding  []rules.Signal // once done and unknown: the unknown signals that keep it so
+	panicked  string         // what a panic said; empty when there was none
+}
+
+func newTick(e *Evaluator, in Tick) *tick {
+	t := &tick{Evaluator: e, Tick: in, values: map[key]rules.Value{}, answers: map[query]answer{},
+		fetcher: fetcher{sources: e.sources, instant: in.Instant.Add(-e.opts.QueryOffset), timeout: e.opts.QueryTimeout,
+			limit: e.opts.Parallel, metrics: e.opts.Metrics, given: make([]atomic.Int32, len(e.sources))}}
+	for i := range in.Questions {
+		q := &in.Questions[i]
+		service := e.set.Service(q.Scope)
+		if service == nil {
+			continue
+		}
+		for _, index := range q.Conditions {
+			if index >= 0 && index < len(service.Conditions) {
+				t.asks = append(t.asks, &ask{question: q, service: service, index: index, condition: service.Conditions[index]})
+			}
+		}
+	}
+	return t
+}
+
+// step evaluates every condition that is not decided yet and returns the signals to ask sources for next, each once, in the
+// order of questions.
+func (t *tick) step() []key {
+	var next []key
+	seen := map[key]bool{}
+	for _, a := range t.asks {
+		if a.done {
+			continue
+		}
+		missing := t.evaluate(a)
+		a.done = len(missing) == 0
+		for _, s := range missing {
+			if k := (key{a.service, s}); !seen[k] && !deferred(a.service, s, missing) {
+				seen[k] = true
+				next = append(next, k)
+			}
+		}
+	}
+	return next
+}
+
+// evaluate evaluates a condition, answering by itself what needs no source, and returns the signals of sources that it still
+// needs. A panic decides the condition: it is unknown.
+func (t *tick) evaluate(a *ask) (missing []rules.Signal) {
+	defer func() {
+		if p := recover(); p != nil {
+			a.verdict, a.panicked, missing = rules.Verdict{}, clip(fmt.Sprintf("panic while evaluating: %v", p)), nil
+		}
+	}()
+	for {
+		a.verdict = a.condition.Eval(t.lookup(a))
+		progress := false
+		missing = nil
+		for _, s := range a.verdict.Missing {
+			k := key{a.service, s}
+			if _, known := t.values[k]; known {
+				continue // asked for, and looked at: it decides no more
+			}
+			if v, ok := t.local(a, s); ok {
+				t.values[k], progress = v, true
+			} else {
+				missing = append(missing, s)
+			}
+		}
+		if progress {
+			continue
+		}
+		if len(missing) == 0 && a.verdict.Truth == engine.Unknown {
+			a.deciding = t.deciding(a)
+		}
+		return missing
+	}
+}
+
+func (t *tick) lookup(a *ask) rules.Lookup {
+	return func(s rules.Signal) (rules.Value, bool) {
+		v, ok := t.values[key{a.service, s}]
+		return v, ok
+	}
+}
+
+// deferred reports whether asking for s waits for the answer to something cheaper that the same condition misses. The long
+// window of a burn-rate pair waits for its short one, which decides alone while it is quiet. A window outside of any pair waits
+// for all shorter ones. The short windows of several pairs are asked for together: each has to be quiet, so that one round
+// settles the usual case.
+func deferred(service *rules.Service, s rules.Signal, missing []rules.Signal) bool {
+	if s.Kind != rules.SignalSLO {
+		return false
+	}
+	isMissing := func(short time.Duration) bool {
+		return slices.Contains(missing, rules.Signal{Kind: rules.SignalSLO, Name: s.Name, Window: short})
+	}
+	isShort := false
+	if slo := service.SLO(s.Name); slo != nil {
+		for i := range slo.Tiers {
+			for _, w := range slo.Tiers[i].Windows {
+				if w.Long == s.Window && isMissing(w.Short) {
+					return true
+				}
+				isShort = isShort || w.Short == s.Window
+			}
+		}
+	}
+	return !isShort && slices.ContainsFunc(missing, func(m rules.Signal) bool {
+		return m.Kind == rules.SignalSLO && m.Name == s.Name && m.Window < s.Window
+	})
+}
+
+// ask sends the queries of signals that were not sent at this tick yet, and reads the signals' values.
+func (t *tick) ask(ctx context.Context, signals []key) {
+	t.rounds++
+	var ws []wanted
+	seen := map[query]bool{}
+	for _, k := range signals {
+		for _, w := range t.probes[k].queries {
+			if _, have := t.answers[w.query]; !have && !seen[w.query] {
+				seen[w.query] = true
+				ws = append(ws, w)
+			}
+		}
+	}
+	fetches := plan(ws)
+	for i, a := range t.fetcher.run(ctx, fetches) {
+		fetches[i].share(a, func(q query, a answer) { t.answers[q] = a })
+	}
+	for _, k := range signals {
+		t.values[k] = t.probes[k].read(t)
+	}
+}
+
+// answer puts together what the tick came to.
+func (t *tick) answer() Answer {
+	out := Answer{
+		Observations: map[engine.Scope][]engine.Observation{},
+		SourceBlind:  map[engine.Scope]bool{},
+		Sources:      t.sights(),
+		Stats:        Stats{Queries: int(t.fetcher.sent.Load()), Rounds: t.rounds, Unknown: map[engine.Why]int{}},
+	}
+	for _, v := range t.values {
+		if v.Reading.Why != "" {
+			out.Stats.Unknown[v.Reading.Why]++
+		}
+	}
+	blindSource := map[string]bool{}
+	for _, s := range out.Sources {
+		blindSource[s.Source] = s.Blind
+	}
+	ownBlindness := map[engine.Scope]bool{}
+	for _, a := range t.asks {
+		scope := a.question.Scope
+		if out.Observations[scope] == nil {
+			out.Observations[scope] = make([]engine.Observation, len(a.service.Conditions))
+		}
+		o, blindIn := t.observation(a)
+		out.Observations[scope][a.index] = o
+		if !o.Blind {
+			continue
+		}
+		out.SourceBlind[scope] = true
+		for _, source := range blindIn {
+			if !blindSource[source] {
+				ownBlindness[scope] = true
+			}
+		}
+	}
+	for scope := range ownBlindness {
+		delete(out.SourceBlind, scope)
+	}
+	return out
+}
+
+// observation is what became of a condition, and the sources its want of sight rests on (an empty name is the engine's own
+// fault). Its readings are in the order in which the condition first uses them.
+func (t *tick) observation(a *ask) (o engine.Observation, blindIn []string) {
+	o = engine.Observation{Asked: true, Truth: a.verdict.Truth}
+	if a.panicked != "" {
+		name := ""
+		if a.index < len(a.service.Policy.Conditions) {
+			name = a.service.Policy.Conditions[a.index].Name
+		}
+		o.Blind, o.Readings = true, []engine.Reading{{Signal: name, Why: engine.WhyFailed, Detail: a.panicked}}
+		return o, []string{""}
+	}
+	for _, s := range a.verdict.Used {
+		if v, ok := t.values[key{a.service, s}]; ok {
+			o.Readings = append(o.Readings, v.Reading)
+		}
+	}
+	if o.Truth != engine.Unknown {
+		return o, nil
+	}
+	if len(a.deciding) == 0 { // the expression itself came to nothing; somebody should be told
+		o.Blind = true
+		return o, []string{""}
+	}
+	for _, s := range a.deciding {
+		if r := t.values[key{a.service, s}].Reading; r.Why.Blind() {
+			o.Blind = true
+			blindIn = append(blindIn, r.Source)
+		}
+	}
+	return o, blindIn
+}
+
+// deciding returns the unknown signals that keep a condition from being decided. An unknown value is not always one of them:
+// in `a && b` a false a makes b's blindness irrelevant. The condition itself tells which: evaluated as if nobody had asked for
+// the unknown ones, it names those that can still decide.
+func (t *tick) deciding(a *ask) []rules.Signal {
+	return a.condition.Eval(func(s rules.Signal) (rules.Value, bool) {
+		v, ok := t.values[key{a.service, s}]
+		return v, ok && v.Reading.Why == ""
+	}).Missing
+}
+
+// sights says what each source showed. An alert that does not fire shows nothing either way: a source that lost everything
+// gives the same empty answer.
+func (t *tick) sights() []engine.Sight {
+	sights := make([]engine.Sight, len(t.sources))
+	saw := make([]bool, len(t.sources))
+	reasons := make([]map[string]int, len(t.sources))
+	for i, s := range t.sources {
+		sights[i].Source = s.Name
+		reasons[i] = map[string]int{}
+	}
+	for k, v := range t.values {
+		p := t.probes[k]
+		if p == nil {
+			continue
+		}
+		r := v.Reading
+		sights[p.source].Asked = true
+		switch {
+		case r.Why.Blind():
+			reasons[p.source][clip(string(r.Why)+": "+r.Detail)]++
+		case k.signal.Kind != rules.SignalAlert || r.Value != 0:
+			saw[p.source] = true
+		}
+	}
+	for i := range sights {
+		if !saw[i] && len(reasons[i]) > 0 {
+			sights[i].Blind, sights[i].Detail = true, commonest(reasons[i])
+		}
+	}
+	return sights
+}
+
+// commonest returns the key with the highest count; of equal ones the first in the alphabet, so that the map's order does not
+// show.
+func commonest(counts map[string]int) string {
+	best := ""
+	for s, n := range counts {
+		if c := cmp.Compare(n, counts[best]); best == "" || c > 0 || c == 0 && s < best {
+			best = s
+		}
+	}
+	return best
+}
