@@ -100,7 +100,6 @@ func (s *SQLite) end(ctx context.Context, verb, id string, make func(job) outcom
 	err := s.submit(ctx, &write{
 		job: id,
 		stage: func(t *txn) error {
-			o = outcome{}
 			j, ok := s.queue.find(id)
 			if !ok {
 				return t.late(verb, id)
@@ -110,8 +109,14 @@ func (s *SQLite) end(ctx context.Context, verb, id string, make func(job) outcom
 			return t.settle(&o)
 		},
 		after: func(err error) {
-			if o.id != "" && (err == nil || errors.Is(err, ErrUnwritable)) {
-				s.queue.settle(&o, err == nil)
+			switch j, ok := s.queue.find(id); {
+			case !ok: // over before
+			case err == nil:
+				s.queue.settle(&o, true)
+			case errors.Is(err, ErrUnwritable): // perhaps before it was staged
+				o = make(j)
+				o.id = id
+				s.queue.settle(&o, false)
 			}
 		},
 	})

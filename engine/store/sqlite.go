@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -94,7 +95,7 @@ func (s *SQLite) open(ctx context.Context) error {
 		if err := s.own(ctx, file); err != nil {
 			return err
 		}
-		name = dsn(file, "rwc", "journal_mode(WAL)")
+		name = dsn(file, "rwc")
 		if s.readDB, err = sql.Open("sqlite", dsn(file, "ro")); err != nil {
 			return err
 		}
@@ -108,8 +109,18 @@ func (s *SQLite) open(ctx context.Context) error {
 	if s.conn, err = s.writeDB.Conn(ctx); err != nil {
 		return explain(err)
 	}
-	if err := migrate(ctx, s.conn); err != nil {
+	// Only when it is known to be ours anything about it is changed.
+	if _, err := schemaVersion(ctx, s.conn); err != nil {
 		return explain(err)
+	}
+	if s.readDB != nil {
+		var mode string
+		if err := s.conn.QueryRowContext(ctx, "PRAGMA journal_mode = WAL").Scan(&mode); err != nil || mode != "wal" {
+			return fmt.Errorf("its file system does not carry a write-ahead log (journal mode %q): %w", mode, cmp.Or(err, ErrUnwritable))
+		}
+	}
+	if err := migrate(ctx, s.conn); err != nil {
+		return err
 	}
 	if err := s.writer.prepare(ctx, s.conn); err != nil {
 		return err
@@ -166,16 +177,16 @@ func (s *SQLite) own(ctx context.Context, file string) (err error) {
 	if err != nil {
 		return err
 	}
-	if s.lockDB, err = sql.Open("sqlite", "file:"+(&url.URL{Path: file}).EscapedPath()+"?mode=rw&_pragma=busy_timeout(0)"); err != nil {
+	if s.lockDB, err = sql.Open("sqlite", "file:"+(&url.URL{Path: file}).EscapedPath()+"?mode=rw&_pragma=busy_timeout(0)&_pragma=journal_mode(MEMORY)"); err != nil {
 		return err
 	}
-	if s.lock, err = s.lockDB.Conn(ctx); err != nil {
-		return fmt.Errorf("lock %s: %w", file, err)
+	if s.lock, err = s.lockDB.Conn(ctx); err == nil {
+		_, err = s.lock.ExecContext(ctx, "BEGIN EXCLUSIVE")
 	}
-	if _, err = s.lock.ExecContext(ctx, "BEGIN EXCLUSIVE"); err != nil {
-		if code(err) == sqlite3.SQLITE_BUSY {
-			return ErrInUse
-		}
+	switch {
+	case code(err) == sqlite3.SQLITE_BUSY:
+		return ErrInUse
+	case err != nil:
 		return fmt.Errorf("lock %s: %w", file, err)
 	}
 	return nil
@@ -205,7 +216,7 @@ func (s *SQLite) release() error {
 		errs = append(errs, s.readDB.Close())
 	}
 	if s.conn != nil {
-		errs = append(errs, s.conn.Close())
+		errs = append(errs, s.writer.close(), s.conn.Close())
 	}
 	if s.writeDB != nil {
 		errs = append(errs, s.writeDB.Close())

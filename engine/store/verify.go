@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -102,8 +103,8 @@ func (c *check) walk(ctx context.Context, q querier) error {
 		return err
 	}
 	defer func() { _ = jobs.Close() }() // read only
-	for {
-		rows, err := readRows(ctx, events, c.report.Last)
+	for after := int64(math.MinInt64); ; after = c.report.Last {
+		rows, err := readRows(ctx, events, after)
 		if err != nil {
 			return err
 		}
@@ -132,7 +133,9 @@ func (c *check) event(r row, owed []job) *Fault {
 	fault := func(format string, args ...any) *Fault {
 		return &Fault{r.position, r.stream, engine.Version(r.version), fmt.Sprintf(format, args...)}
 	}
-	if want := c.report.Last + 1; r.position != want {
+	if want := c.report.Last + 1; r.position < want {
+		return fault("positions begin at 1")
+	} else if r.position > want {
 		return &Fault{Position: want, What: "the event that stood here is missing"}
 	}
 	stream := c.streams[r.stream]

@@ -204,6 +204,8 @@ type writer struct {
 	ends, readHead, event, job      *sql.Stmt
 	jobState, outcome, snap, marked *sql.Stmt
 
+	all []*sql.Stmt
+
 	known bool  // last, seq and heads are what the log says
 	last  int64 // position of the last event
 	seq   int64 // of the last job
@@ -234,8 +236,18 @@ func (w *writer) prepare(ctx context.Context, conn *sql.Conn) error {
 		if *p.stmt, err = conn.PrepareContext(ctx, p.text); err != nil {
 			return fmt.Errorf("prepare %q: %w", p.text, err)
 		}
+		w.all = append(w.all, *p.stmt)
 	}
 	return nil
+}
+
+// close lets go of the statements. Without that SQLite keeps the connection, its files and its locks beyond its end.
+func (w *writer) close() error {
+	var errs []error
+	for _, stmt := range w.all {
+		errs = append(errs, stmt.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // orient reads where the log ends, if that is not known.
