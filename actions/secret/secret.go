@@ -74,6 +74,24 @@ func Read(path string) (Secret, error) {
 	return s, nil
 }
 
+// Source gives a secret when it is needed. It is how a struct with unexported fields keeps one: fmt looks into such fields
+// without asking a Secret how it wants to be printed, but a function prints as an address.
+type Source func() (Secret, error)
+
+// From makes a source of a value or of a file, which is read at each use. It returns nil when neither is given, and an error
+// when both are.
+func From(value Secret, file string) (Source, error) {
+	switch {
+	case value != "" && file != "":
+		return nil, errors.New("both the secret and a file with it are given")
+	case file != "":
+		return func() (Secret, error) { return Read(file) }, nil
+	case value != "":
+		return func() (Secret, error) { return value, nil }, nil
+	}
+	return nil, nil
+}
+
 // Scrub replaces the secrets that occur in text.
 func Scrub(text string, secrets ...Secret) string {
 	for _, s := range secrets {

@@ -98,3 +98,24 @@ func TestScrubTakesEverySecretOutOfText(t *testing.T) {
 		t.Errorf("Scrub = %q", got)
 	}
 }
+
+func TestASourceInAnUnexportedFieldDoesNotShowItsSecret(t *testing.T) {
+	source, err := secret.From(canary, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	type holder struct{ source secret.Source }
+	h := holder{source}
+	if s := fmt.Sprintf("%v %+v %#v", h, h, &h); strings.Contains(s, canary) {
+		t.Errorf("the secret shows in %s", s)
+	}
+	if s, err := h.source(); err != nil || s.Reveal() != canary {
+		t.Errorf("the source gives %q, %v", s.Reveal(), err)
+	}
+	if _, err := secret.From(canary, "/file"); err == nil {
+		t.Error("a value and a file together give no error")
+	}
+	if source, err := secret.From("", ""); source != nil || err != nil {
+		t.Errorf("neither gives a source, %v", err)
+	}
+}
