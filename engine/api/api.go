@@ -1,0 +1,202 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/modeshift/modeshift/engine"
+)
+
+// Prefix is where the API lives.
+const Prefix = "/api/v1"
+
+const (
+	maxBody    = 64 << 10         // bytes of a request; the longest legitimate one is a reason of 2,000 characters
+	submitTime = 10 * time.Second // for the loop to take, decide and store a request
+)
+
+// Options say what the API serves. Loop, Log and Tokens are needed; the rest may be left out.
+type Options struct {
+	Loop   Loop
+	Log    Log
+	Tokens *Tokens
+
+	Version       string                // of the program
+	Checks        func() []Check        // what readiness means
+	Sources       func() []engine.Sight // what the sources showed last
+	RulesProblems func() []RulesProblem // of files that belong to no scope yet
+	Jobs          Jobs
+	Logger        *slog.Logger // nil: slog.Default
+
+	Heartbeat  time.Duration // of idle event streams; 0: 15 s
+	WriteWait  time.Duration // how long a stream's reader may block a write before it is cut off; 0: 10 s
+	MaxStreams int           // open at once; more are answered 503; 0: 10,000
+}
+
+// API is the HTTP API of one server.
+type API struct {
+	opts    Options
+	log     *slog.Logger
+	handler http.Handler
+	feed    feed
+	streams chan struct{} // one element for each open stream
+
+	closeOnce sync.Once
+	closed    chan struct{}
+}
+
+// New prepares the API. Nothing runs until Handler is served.
+func New(opts Options) (*API, error) {
+	if opts.Loop == nil || opts.Log == nil || opts.Tokens == nil {
+		return nil, fmt.Errorf("api: Loop, Log and Tokens are needed")
+	}
+	opts.Heartbeat = cmp.Or(opts.Heartbeat, 15*time.Second)
+	opts.WriteWait = cmp.Or(opts.WriteWait, 10*time.Second)
+	a := &API{
+		opts:    opts,
+		log:     cmp.Or(opts.Logger, slog.Default()),
+		feed:    feed{log: opts.Log, changed: opts.Loop.Changed},
+		streams: make(chan struct{}, cmp.Or(opts.MaxStreams, 10_000)),
+		closed:  make(chan struct{}),
+	}
+	mux := http.NewServeMux()
+	h := humago.New(mux, humaConfig())
+	a.registerScopes(h)
+	a.registerPeople(h)
+	a.registerStream(h)
+	if err := serveDocument(mux, h.OpenAPI()); err != nil {
+		return nil, err
+	}
+	mux.HandleFunc(Prefix+"/", notFound(mux))
+
+	// A browser sends no bearer token by itself, so a foreign page has nothing to ride on; this is the second lock.
+	guard := http.NewCrossOriginProtection()
+	guard.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		writeProblem(w, problem(http.StatusForbidden, CodeCrossOrigin, "a page of another origin may not change anything here"))
+	}))
+	a.handler = a.logged(guard.Handler(mux))
+	return a, nil
+}
+
+// Handler serves everything below Prefix. Middleware around it has to let http.ResponseController through (Unwrap), or
+// streams cannot be flushed.
+func (a *API) Handler() http.Handler { return a.handler }
+
+// Close ends the open event streams, so that the HTTP server can shut down. Their readers resume elsewhere or later.
+func (a *API) Close() { a.closeOnce.Do(func() { close(a.closed) }) }
+
+func humaConfig() huma.Config {
+	config := huma.DefaultConfig("modeshift", "v1")
+	config.Info.Description = "Modes of services, driven by their error budgets. Every change of mode, by itself or by hand, is an event in the log."
+	config.OpenAPIPath = "" // served by serveDocument: huma builds it on demand, which races
+	config.DocsPath = ""    // its page would load scripts from elsewhere
+	config.SchemasPath = ""
+	config.CreateHooks = nil // no $schema member in answers
+	config.RejectUnknownQueryParameters = true
+	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		"bearer": {Type: "http", Scheme: "bearer", Description: "a token whose SHA-256 stands in the server's token file"},
+	}
+	return config
+}
+
+// serveDocument serves the description of the API. It is public: it says nothing that the source does not.
+func serveDocument(mux *http.ServeMux, doc *huma.OpenAPI) error {
+	asJSON, err := json.MarshalIndent(doc, "", "  ")
+	if err != nil {
+		return fmt.Errorf("describe the API: %w", err)
+	}
+	asYAML, err := doc.YAML()
+	if err != nil {
+		return fmt.Errorf("describe the API: %w", err)
+	}
+	serve := func(name, kind string, body []byte) {
+		mux.HandleFunc("GET "+Prefix+name, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", kind)
+			_, _ = w.Write(body) // the reader is gone: nobody is left to be told
+		})
+	}
+	serve("/openapi.json", "application/openapi+json", append(asJSON, '\n'))
+	serve("/openapi.yaml", "application/openapi+yaml", asYAML)
+	return nil
+}
+
+// notFound answers what no operation matches: 405 where another method would, else 404.
+func notFound(mux *http.ServeMux) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		for _, method := range []string{http.MethodGet, http.MethodPost} {
+			probe := r.Clone(r.Context())
+			probe.Method = method
+			if _, pattern := mux.Handler(probe); pattern != Prefix+"/" && pattern != "" {
+				w.Header().Set("Allow", method)
+				writeProblem(w, problem(http.StatusMethodNotAllowed, CodeMethod, fmt.Sprintf("%s takes %s", r.URL.Path, method)))
+				return
+			}
+		}
+		writeProblem(w, problem(http.StatusNotFound, CodeNotFound, "no such resource; "+Prefix+"/openapi.json describes those there are"))
+	}
+}
+
+// register adds an operation that a role may call, in the scope its path names.
+func register[I, O any](a *API, h huma.API, role Role, op huma.Operation, serve func(context.Context, *I) (*O, error)) {
+	op.Path = Prefix + op.Path
+	op.Description = fmt.Sprintf("%s\n\nNeeds the role %s.", op.Description, role)
+	op.Security = []map[string][]string{{"bearer": {}}}
+	op.Errors = append([]int{http.StatusUnauthorized, http.StatusForbidden}, op.Errors...)
+	op.MaxBodyBytes = maxBody
+	op.Middlewares = append(op.Middlewares, func(ctx huma.Context, next func(huma.Context)) {
+		r, w := humago.Unwrap(ctx)
+		token, err := a.opts.Tokens.Authorize(r, role, engine.Scope(ctx.Param("scope")))
+		if err != nil {
+			writeProblem(w, asProblem(err))
+			return
+		}
+		next(huma.WithValue(ctx, tokenKey{}, token))
+	})
+	huma.Register(h, op, func(ctx context.Context, in *I) (*O, error) {
+		out, err := serve(ctx, in)
+		if err != nil {
+			if p := asProblem(err); p.Status >= 500 {
+				a.log.ErrorContext(ctx, "request not carried out", "operation", op.OperationID, "error", err)
+			}
+			return nil, answer(err)
+		}
+		return out, nil
+	})
+}
+
+// logged notes each request at debug level: method, path and status, nothing a client could hide a secret in but the path.
+func (a *API) logged(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !a.log.Enabled(r.Context(), slog.LevelDebug) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		started := time.Now()
+		rec := &recorder{ResponseWriter: w, status: http.StatusOK}
+		next.ServeHTTP(rec, r)
+		a.log.DebugContext(r.Context(), "request", "method", r.Method, "path", r.URL.Path, "status", rec.status,
+			"took", time.Since(started), "from", r.RemoteAddr)
+	})
+}
+
+type recorder struct {
+	http.ResponseWriter
+	status int
+}
+
+func (r *recorder) WriteHeader(status int) {
+	r.status = status
+	r.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }

@@ -1,0 +1,77 @@
+package api
+
+import (
+	"context"
+
+	"github.com/modeshift/modeshift/engine"
+)
+
+// Loop is what the API needs of the loop.
+type Loop interface {
+	// Views returns all scopes, sorted by name, without the fleet. What they hold is shared and must not be changed.
+	Views() []engine.View
+	// View returns one scope; engine.Fleet too.
+	View(engine.Scope) (engine.View, bool)
+	// Submit hands a request to the core and returns the events it led to, stored by then. An error that has a method
+	// Code() string says what went wrong by one of the codes below; any other error is a fault of the server.
+	Submit(ctx context.Context, scope engine.Scope, by engine.Actor, what engine.Happening) ([]engine.Event, error)
+	// Changed returns a channel that is closed at the next commit. Whoever waits takes it first and looks then.
+	Changed() <-chan struct{}
+}
+
+// The codes of errors from Loop and Log. They are also the last word of a problem's type.
+const (
+	CodeUnknownScope = "unknown_scope" // 404
+	CodeRefused      = "refused"       // 409 or 422: the core answered RequestRefused
+	CodeConflict     = "conflict"      // 409: another writer was faster, several times over
+	CodeNoRules      = "no_rules"      // 409: the scope has no rules in force, so nothing can be decided
+	CodeGone         = "gone"          // 410: the log no longer holds that position
+	CodeUnavailable  = "unavailable"   // 503: not stored; trying again later is right
+)
+
+// Codes of problems that arise here.
+const (
+	CodeUnauthenticated = "unauthenticated" // 401
+	CodeForbidden       = "forbidden"       // 403
+	CodeCrossOrigin     = "cross_origin"    // 403
+	CodeNotFound        = "not_found"       // 404: no such resource
+	CodeMethod          = "method"          // 405
+	CodeInvalid         = "invalid"         // 4xx: the request cannot be understood
+	CodeInternal        = "internal"        // 500
+)
+
+// Log is what the API reads of the event log.
+type Log interface {
+	// Read returns the events of a stream after a version, oldest first, at most limit.
+	Read(ctx context.Context, stream engine.Scope, after engine.Version, limit int) ([]engine.Event, error)
+	// Since returns the events of all streams after a position, oldest first, at most limit. It may answer a position
+	// older than what the log still holds with an error of code CodeGone.
+	Since(ctx context.Context, position int64, limit int) ([]Stored, error)
+	// Last is the position of the last event; 0 in an empty log.
+	Last(ctx context.Context) (int64, error)
+}
+
+// Stored is an event with its position in the log, which rises with each event of any stream.
+type Stored struct {
+	Position int64
+	Event    engine.Event
+}
+
+// Jobs is an optional ability of the store: to say how the jobs stand.
+type Jobs interface {
+	JobCounts(ctx context.Context) (JobCounts, error)
+}
+
+// JobCounts says how many jobs stand where.
+type JobCounts struct {
+	Owed   int `json:"owed" doc:"waiting to be carried out"`
+	Leased int `json:"leased" doc:"being carried out"`
+	Failed int `json:"failed" doc:"given up; see the log for what the target said"`
+}
+
+// Check is one thing the server needs to be ready.
+type Check struct {
+	Name   string `json:"name" doc:"rules, log, evaluation, …"`
+	OK     bool   `json:"ok"`
+	Detail string `json:"detail,omitempty" doc:"what is wrong and how to mend it"`
+}

@@ -1,0 +1,184 @@
+package api
+
+import (
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/modeshift/modeshift/engine"
+)
+
+// The shapes of answers and requests, the same for the server and for Client.
+
+// Summary is a scope in a list.
+type Summary struct {
+	Scope        engine.Scope `json:"scope"`
+	Mode         engine.Mode  `json:"mode,omitempty" doc:"the last settled mode; empty for a scope with SLO alerts only"`
+	Target       engine.Mode  `json:"target,omitempty" doc:"the published mode; differs from mode while a change is under way"`
+	Since        time.Time    `json:"since,omitzero" doc:"when the target was published"`
+	Revision     uint64       `json:"revision,omitempty" doc:"of the directive"`
+	Change       string       `json:"change,omitempty" doc:"the change under way"`
+	Pinned       bool         `json:"pinned"`
+	Frozen       bool         `json:"frozen" doc:"automation is frozen, in this scope or everywhere"`
+	Blind        bool         `json:"blind" doc:"what has to be seen of this scope cannot be seen"`
+	Retired      bool         `json:"retired" doc:"no rule file declares it any more; instances keep its last directive"`
+	Incidents    int          `json:"incidents" doc:"open ones"`
+	Withheld     int          `json:"withheld" doc:"transitions that are ready and do not start"`
+	RulesProblem string       `json:"rules_problem,omitempty" doc:"why the rule file on disk is not the one in force"`
+}
+
+// Scope is all that is known of a scope now.
+type Scope struct {
+	Scope        engine.Scope      `json:"scope"`
+	Version      engine.Version    `json:"version" doc:"of its stream: the number of its events"`
+	At           time.Time         `json:"at,omitzero" doc:"of its last event"`
+	Owner        string            `json:"owner,omitempty"`
+	Runbook      string            `json:"runbook,omitempty"`
+	Retired      bool              `json:"retired"`
+	Mode         engine.Mode       `json:"mode,omitempty" doc:"the last settled mode"`
+	Target       engine.Mode       `json:"target,omitempty" doc:"the published mode"`
+	Since        time.Time         `json:"since,omitzero" doc:"when the target was published"`
+	Modes        []Mode            `json:"modes" nullable:"false" doc:"from the least to the most restrictive"`
+	Change       *engine.Change    `json:"change,omitempty" doc:"under way"`
+	Directive    *engine.Directive `json:"directive,omitempty" doc:"what instances are told"`
+	Pin          *engine.Pin       `json:"pin,omitempty"`
+	Freeze       *engine.Freeze    `json:"freeze,omitempty" doc:"of this scope"`
+	FleetFreeze  *engine.Freeze    `json:"fleet_freeze,omitempty" doc:"of all automation"`
+	Withheld     []engine.Withheld `json:"withheld" nullable:"false" doc:"transitions that are ready and do not start, and why"`
+	Incidents    []engine.Incident `json:"incidents" nullable:"false" doc:"open ones, oldest first"`
+	Blind        []engine.Blind    `json:"blind" nullable:"false" doc:"which conditions cannot be seen, and since when; of the fleet: which sources"`
+	Observed     time.Time         `json:"observed,omitzero" doc:"the instant of the last evaluation"`
+	Conditions   []Condition       `json:"conditions" nullable:"false" doc:"everything the rules look at, as last evaluated"`
+	Transitions  []Transition      `json:"transitions" nullable:"false" doc:"in file order"`
+	Rules        engine.Digest     `json:"rules,omitempty" doc:"digest of the rules in force"`
+	RulesProblem string            `json:"rules_problem,omitempty" doc:"why the rule file on disk is not the one in force"`
+}
+
+// Mode is a declared mode.
+type Mode struct {
+	Name        engine.Mode  `json:"name"`
+	Beside      bool         `json:"beside,omitempty" doc:"has no rank among the others"`
+	Flags       engine.Flags `json:"flags,omitempty"`
+	MinDuration Duration     `json:"min_duration,omitzero"`
+	MaxDuration Duration     `json:"max_duration,omitzero"`
+}
+
+// Condition is a condition as it was last evaluated, with its evidence.
+type Condition struct {
+	Name     string           `json:"name" doc:"shed.when, slo/availability/page"`
+	Text     string           `json:"text" doc:"as the rule file has it"`
+	Asked    bool             `json:"asked" doc:"false: the last evaluation did not need it; truth then says nothing"`
+	Truth    engine.Truth     `json:"truth" enum:"true,false,unknown"`
+	Blind    bool             `json:"blind,omitempty" doc:"unknown for want of sight, not for want of traffic"`
+	Readings []engine.Reading `json:"readings" nullable:"false" doc:"what its truth rests on"`
+}
+
+// Transition is a rule from some modes to another.
+type Transition struct {
+	Name      string          `json:"name"`
+	From      []engine.Mode   `json:"from" nullable:"false"`
+	To        engine.Mode     `json:"to"`
+	Condition string          `json:"condition" doc:"the name of its condition"`
+	For       Duration        `json:"for,omitzero" doc:"how long its condition has to be true"`
+	Held      Duration        `json:"held,omitzero" doc:"how much of that is done"`
+	Severity  engine.Severity `json:"severity,omitempty"`
+	Position  string          `json:"position,omitempty" doc:"file:line:column"`
+}
+
+// Scopes is a list of scopes, sorted by name.
+type Scopes struct {
+	Scopes []Summary `json:"scopes" nullable:"false"`
+}
+
+// History is one page of a scope's events.
+type History struct {
+	Events []Event        `json:"events" nullable:"false" doc:"newest first"`
+	Before engine.Version `json:"before,omitempty" doc:"ask with this for the next page; absent on the last one"`
+}
+
+// Outcome is what a request led to. It is in the log.
+type Outcome struct {
+	Events []Event `json:"events" nullable:"false"`
+}
+
+// SetRequest asks for a mode by hand.
+type SetRequest struct {
+	Mode          engine.Mode `json:"mode" minLength:"1" maxLength:"200" doc:"a mode the scope's rules declare"`
+	Reason        string      `json:"reason" minLength:"1" maxLength:"2000" doc:"why; it is kept in the log"`
+	For           Duration    `json:"for,omitzero" doc:"how long automation keeps off; 1h if not said, at most 24h (1d)"`
+	Via           string      `json:"via,omitempty" maxLength:"200" doc:"the transition to go by, where several lead there"`
+	DirectiveOnly bool        `json:"directive_only,omitempty" doc:"publish the mode without a declared transition"`
+}
+
+// ReasonRequest is a request that needs nothing but a reason.
+type ReasonRequest struct {
+	Reason string `json:"reason" minLength:"1" maxLength:"2000" doc:"why; it is kept in the log"`
+}
+
+// FreezeRequest stops automation from starting changes.
+type FreezeRequest struct {
+	Reason string   `json:"reason" minLength:"1" maxLength:"2000" doc:"why; it is kept in the log"`
+	For    Duration `json:"for,omitzero" doc:"until released, if not said"`
+}
+
+// Status is the server itself.
+type Status struct {
+	Version       string         `json:"version" doc:"of the program"`
+	Ready         bool           `json:"ready"`
+	Checks        []Check        `json:"checks" nullable:"false"`
+	Scopes        int            `json:"scopes" doc:"that are not retired"`
+	Incidents     int            `json:"incidents" doc:"open ones"`
+	Freeze        *engine.Freeze `json:"freeze,omitempty" doc:"of all automation"`
+	Position      int64          `json:"position" doc:"of the last event in the log"`
+	Sources       []Source       `json:"sources" nullable:"false" doc:"what the sources showed last"`
+	RulesProblems []RulesProblem `json:"rules_problems" nullable:"false" doc:"why rule files on disk are not the ones in force"`
+	Jobs          *JobCounts     `json:"jobs,omitempty" doc:"pages, tickets and steps that are owed"`
+}
+
+// Source is the sight of one Prometheus.
+type Source struct {
+	engine.Sight
+	Since time.Time `json:"since,omitzero" doc:"blind since"`
+}
+
+// RulesProblem says why a rule file is not in force.
+type RulesProblem struct {
+	Scope   engine.Scope `json:"scope,omitempty" doc:"of the rules it would replace; empty when it never loaded"`
+	Problem string       `json:"problem" doc:"file, line, column, what is wrong and what would be right"`
+}
+
+// Event is an event in the log's canonical form.
+type Event struct{ engine.Event }
+
+// Schema describes the canonical form, which engine.Event writes by a method and not by its fields.
+func (Event) Schema(r huma.Registry) *huma.Schema {
+	const name = "Event"
+	if _, there := r.Map()[name]; !there {
+		text, object := huma.TypeString, huma.TypeObject
+		s := &huma.Schema{
+			Type:        object,
+			Description: "One fact in the log. Its form is canonical: the hash chain is over these bytes.",
+			Properties: map[string]*huma.Schema{
+				"stream":  {Type: text, Description: "the scope, or fleet"},
+				"version": {Type: huma.TypeInteger, Format: "int64", Minimum: ptr(1.0), Description: "counts the events of the stream"},
+				"at":      {Type: text, Format: "date-time"},
+				"rules":   {Type: text, Description: "digest of the rules in force"},
+				"kind":    {Type: text, Description: "what happened, past tense", Examples: []any{"ChangeStarted"}},
+				"cause": {Type: object, Description: "who or what brought it about", Properties: map[string]*huma.Schema{
+					"input": {Type: text}, "principal": {Type: text}, "person": {Type: text},
+					"instant": {Type: text, Format: "date-time"}, "prev": {Type: text, Format: "date-time"},
+				}},
+				"reason": {Type: object, Properties: map[string]*huma.Schema{
+					"code": {Type: text, Description: "for programs"}, "text": {Type: text, Description: "for people"},
+				}},
+				"evidence": {Type: huma.TypeArray, Items: r.Schema(typeOf[engine.Reading](), true, "Reading"),
+					Description: "the readings it was decided on"},
+				"fact": {Type: object, AdditionalProperties: true, Description: "by kind"},
+			},
+			Required: []string{"stream", "version", "at", "kind", "cause", "reason", "fact"},
+		}
+		s.PrecomputeMessages()
+		r.Map()[name] = s
+	}
+	return &huma.Schema{Ref: "#/components/schemas/" + name}
+}

@@ -1,0 +1,96 @@
+package api
+
+import (
+	"reflect"
+	"time"
+
+	"github.com/modeshift/modeshift/engine"
+)
+
+// How views become the shapes that are sent. Lists are never nil, so that they are never null in JSON.
+
+func typeOf[T any]() reflect.Type { return reflect.TypeFor[T]() }
+
+func summarize(v engine.View, fleet *engine.Freeze) Summary {
+	s := v.State
+	out := Summary{
+		Scope: s.Scope, Mode: s.Mode, Target: s.Target, Since: s.Entered, Revision: uint64(s.Directive.Revision),
+		Pinned: s.Pin != nil, Frozen: s.Freeze != nil || fleet != nil, Blind: len(s.Blind) > 0, Retired: s.Retired,
+		Incidents: len(s.Incidents), Withheld: len(s.Withheld), RulesProblem: v.RulesProblem,
+	}
+	if s.Change != nil {
+		out.Change = string(s.Change.ID)
+	}
+	return out
+}
+
+func detail(v engine.View, fleet *engine.Freeze) Scope {
+	s := v.State
+	out := Scope{
+		Scope: s.Scope, Version: s.Version, At: s.At, Retired: s.Retired, Mode: s.Mode, Target: s.Target, Since: s.Entered,
+		Change: s.Change, Pin: s.Pin, Freeze: s.Freeze, FleetFreeze: fleet, Rules: s.Rules, RulesProblem: v.RulesProblem,
+		Withheld: list(s.Withheld), Incidents: list(s.Incidents), Blind: list(s.Blind),
+		Modes: []Mode{}, Conditions: []Condition{}, Transitions: []Transition{},
+	}
+	if s.Directive.Revision > 0 {
+		out.Directive = &s.Directive
+	}
+	if v.Observed != nil {
+		out.Observed = v.Observed.Instant
+	}
+	if v.Policy == nil {
+		return out
+	}
+	out.Owner, out.Runbook = v.Policy.Owner, v.Policy.Runbook
+	for _, m := range v.Policy.Modes {
+		out.Modes = append(out.Modes, Mode{m.Name, m.Beside, m.Flags, Duration(m.MinDuration), Duration(m.MaxDuration)})
+	}
+	for i, c := range v.Policy.Conditions {
+		out.Conditions = append(out.Conditions, condition(c, observation(v.Observed, i)))
+	}
+	for i := range v.Policy.Transitions {
+		out.Transitions = append(out.Transitions, transition(v, &v.Policy.Transitions[i], out.Observed))
+	}
+	return out
+}
+
+// observation is the last one of condition i. The rules may have changed since the last evaluation, so there may be none.
+func observation(o *engine.Observed, i int) engine.Observation {
+	if o == nil || i >= len(o.Conditions) {
+		return engine.Observation{}
+	}
+	return o.Conditions[i]
+}
+
+func condition(c engine.Condition, o engine.Observation) Condition {
+	return Condition{Name: c.Name, Text: c.Text, Asked: o.Asked, Truth: o.Truth, Blind: o.Blind, Readings: list(o.Readings)}
+}
+
+func transition(v engine.View, t *engine.Transition, at time.Time) Transition {
+	out := Transition{Name: t.Name, From: list(t.From), To: t.To, For: Duration(t.For), Severity: t.Severity, Position: t.Position}
+	if t.When < len(v.Policy.Conditions) {
+		out.Condition = v.Policy.Conditions[t.When].Name
+	}
+	for _, c := range v.State.Clocks {
+		if c.Condition == out.Condition && t.For > 0 {
+			out.Held = Duration(min(c.Held(at), t.For).Truncate(time.Millisecond))
+		}
+	}
+	return out
+}
+
+func wrap(events []engine.Event) []Event {
+	out := make([]Event, len(events))
+	for i, e := range events {
+		out[i] = Event{e}
+	}
+	return out
+}
+
+// list returns l, or an empty list for nil.
+func list[T any](l []T) []T {
+	if l == nil {
+		return []T{}
+	}
+	return l
+}
