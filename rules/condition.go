@@ -1,6 +1,11 @@
 package rules
 
-import "github.com/modeshift/modeshift/engine"
+import (
+	"slices"
+	"strconv"
+
+	"github.com/modeshift/modeshift/engine"
+)
 
 // Condition is a compiled expression over signals. It may be evaluated by many goroutines at once.
 type Condition struct {
@@ -8,11 +13,53 @@ type Condition struct {
 	Text     string // as written
 	Position string // file:line:column
 
-	signals []Signal
+	root       expr
+	signals    []Signal
+	canonical  string // the expression without spaces and comments that do not matter
+	burning    []burningRef
+	references []reference
+}
+
+// burningRef is an SLO's tier that a condition asks for.
+type burningRef struct {
+	slo      string
+	severity engine.Severity
 }
 
 // Signals are all the condition may ask for, each once, in order of first use.
 func (c *Condition) Signals() []Signal { return c.signals }
 
-// Eval says what the condition comes to with what is known. It asks lookup only for what can still decide.
-func (c *Condition) Eval(lookup Lookup) Verdict { return Verdict{Truth: engine.Unknown} }
+// Eval says what the condition comes to with what is known. Unknown is contagious as in Kleene's logic: `false && unknown` is
+// false, `true || unknown` is true. It asks lookup only for what can still decide, and for each signal once.
+func (c *Condition) Eval(lookup Lookup) Verdict {
+	e := evaluation{lookup: lookup}
+	o := c.root.eval(&e)
+	v := Verdict{Truth: o.truth}
+	if o.truth == engine.Unknown {
+		c.root.collect(&e, o.canTrue, o.canFalse)
+		v.Missing = e.missing
+	}
+	v.Used = e.used()
+	return v
+}
+
+// alertCondition is the condition of an SLO's tier: it burns.
+func alertCondition(s *SLO, t *Tier) *Condition {
+	root := newBurn(s, t)
+	return &Condition{
+		Name:      "slo/" + s.Name + "/" + string(t.Severity),
+		Text:      "burning(" + strconv.Quote(s.Name) + ", " + strconv.Quote(string(t.Severity)) + ")",
+		root:      root,
+		signals:   root.signals(nil),
+		canonical: "burning",
+		burning:   []burningRef{{s.Name, t.Severity}},
+	}
+}
+
+// appendNew adds a signal that is not in the list yet.
+func appendNew(list []Signal, s Signal) []Signal {
+	if slices.Contains(list, s) {
+		return list
+	}
+	return append(list, s)
+}

@@ -1,6 +1,10 @@
 package rules
 
 import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/modeshift/modeshift/engine"
@@ -20,4 +24,358 @@ type Options struct {
 	MaxAge     time.Duration // of the samples of SLIs and SLOs that name none; 0: 5 min
 	// InForce is the mode each scope is in. A file that does not declare it any more is refused.
 	InForce map[engine.Scope]engine.Mode
+}
+
+func (o Options) withDefaults() Options {
+	o.Interval = cmp.Or(o.Interval, 15*time.Second)
+	o.BlindAfter = cmp.Or(o.BlindAfter, 5*time.Minute)
+	o.SLOPeriod = cmp.Or(o.SLOPeriod, 30*24*time.Hour)
+	o.MaxAge = cmp.Or(o.MaxAge, 5*time.Minute)
+	return o
+}
+
+// Load compiles rule files. The set, never nil, holds the services that are whole. The error is Diagnostics, and holds every
+// fault of every file; warnings alone are no error, and are in Set.Warnings.
+func Load(files []File, opts Options) (*Set, error) { return Reload(nil, files, opts) }
+
+// Reload compiles rule files over the set in force. A service whose file is bad, or which refers to one whose file is, stays
+// on the rules it has in last, with Problem saying why; the others reload. A mode that is in force does not vanish: a file
+// that no longer declares it counts as bad. A service that no file declares any more is gone, unless a file that cannot be
+// read may be the one that declares it.
+//
+// The set is never nil. The error is Diagnostics.
+func Reload(last *Set, files []File, opts Options) (*Set, error) {
+	opts = opts.withDefaults()
+	l := loader{opts: opts, last: last}
+	for _, f := range files {
+		l.file(f)
+	}
+	if len(files) == 0 {
+		l.diags = append(l.diags, Diagnostic{Level: LevelError, File: "rules", Message: "there are no rule files",
+			Hint: "give files, folders (their *.yaml and *.yml are read) or globs"})
+	}
+	l.sameService()
+	for _, d := range l.drafts {
+		l.inForce(d)
+	}
+	l.references()
+	return l.set()
+}
+
+// loader is one run of Load.
+type loader struct {
+	opts    Options
+	last    *Set
+	readers []*reader
+	drafts  []*draft
+	diags   Diagnostics
+	// unread are files that have a fault and do not tell which service they are of.
+	unread map[string]string // name to the first fault
+	names  map[string]bool   // of all files
+}
+
+// draft is one document of a file on its way to a Service.
+type draft struct {
+	r       *reader
+	opts    Options
+	node    *node // the document
+	scope   *node // the value of `service`
+	bad     bool
+	service *Service
+
+	sloNames, sliNames, scheduleNames, modeNames, transitionNames map[string]*node
+	flagTypes                                                     map[string]flagType
+	queries                                                       map[string][]string // of each SLO and SLI that is whole, canonical
+	modes                                                         *node
+	transitions                                                   []transitionDraft
+}
+
+func (d *draft) name() engine.Scope { return d.service.Policy.Scope }
+
+const (
+	versionOwn   = "modeshift/v1"
+	versionSloth = "prometheus/v1"
+)
+
+func (l *loader) file(f File) {
+	r := &reader{src: newSource(f.Name, string(f.Data))}
+	l.readers = append(l.readers, r)
+	if l.names == nil {
+		l.names, l.unread = map[string]bool{}, map[string]string{}
+	}
+	l.names[f.Name] = true
+	docs := r.parse(f)
+	own := slices.ContainsFunc(docs, func(n *node) bool { v := n.get("version"); return v != nil && v.value == versionOwn })
+	if own && len(docs) > 1 {
+		r.errorf(docs[1], "put it into a file of its own", "a %s file holds one service, and this is a second document", versionOwn)
+	}
+	whole := r.faults
+	for _, n := range docs {
+		before := r.faults
+		d := l.document(r, n)
+		if d == nil {
+			continue
+		}
+		if d.bad = whole > 0 || r.faults > before; !d.bad {
+			d.digests()
+		}
+		l.drafts = append(l.drafts, d)
+	}
+	if r.faults > 0 && !slices.ContainsFunc(l.drafts, func(d *draft) bool { return d.r == r && d.name() != "" }) {
+		l.unread[f.Name] = r.diags.Errors()[0].Summary()
+	}
+}
+
+// document reads one document; nil when it is not a rule file at all.
+func (l *loader) document(r *reader, n *node) *draft {
+	if n.keys == nil {
+		r.errorf(n, "a rule file begins with `version: modeshift/v1` and `service: NAME`", "a rule file is a mapping, not %s", n.is())
+		return nil
+	}
+	version := n.get("version")
+	switch {
+	case version == nil && n.get("apiVersion") != nil:
+		api := n.get("apiVersion")
+		r.errorf(api, "write its Sloth form: `version: prometheus/v1`, `service`, `slos`", "%q is a Kubernetes or OpenSLO manifest, which is not supported yet", clip(api.value))
+		return nil
+	case version == nil:
+		r.errorf(n, "write `version: modeshift/v1`, or `version: prometheus/v1` for a Sloth file", "the file does not say its version")
+		return nil
+	case version.value != versionOwn && version.value != versionSloth:
+		r.errorf(version, "write `modeshift/v1`, or `prometheus/v1` for a Sloth file", "unknown version %q", clip(version.value))
+		return nil
+	}
+	d := &draft{r: r, opts: l.opts, node: n, service: &Service{File: r.src.name},
+		sloNames: map[string]*node{}, sliNames: map[string]*node{}, scheduleNames: map[string]*node{},
+		modeNames: map[string]*node{}, transitionNames: map[string]*node{}, flagTypes: map[string]flagType{}, queries: map[string][]string{}}
+	s := d.service
+	s.Policy = engine.Policy{Interval: l.opts.Interval, BlindAfter: l.opts.BlindAfter}
+	fields := []field{
+		need("version", func(*node) {}),
+		need("service", d.serviceName),
+		may("labels", r.setLabels(&s.Labels, "label")),
+	}
+	r.lenient = version.value == versionSloth
+	if r.lenient {
+		fields = append(fields, need("slos", d.slos))
+	} else {
+		fields = append(fields,
+			may("owner", r.setText(&s.Policy.Owner, "the owner")),
+			may("runbook", d.runbook),
+			may("slos", d.slos),
+			may("slis", func(n *node) { r.list(n, "slis", d.value) }),
+			may("schedules", func(n *node) { r.list(n, "schedules", d.schedule) }),
+			may("modes", func(n *node) {
+				d.modes = n
+				r.list(n, "modes", d.mode)
+				if n.items != nil && len(n.items) < 2 {
+					r.errorf(n, "declare at least two, or leave `modes` out", "a single mode cannot be shifted")
+				}
+			}),
+			may("transitions", func(n *node) { r.list(n, "transitions", d.transition) }))
+	}
+	r.mapping(n, "a rule file", fields...)
+	d.conditions()
+	return d
+}
+
+func (d *draft) slos(n *node) {
+	d.r.list(n, "slos", d.slo)
+	if d.r.lenient && len(n.items) == 0 {
+		d.r.errorf(n, "", "a Sloth file needs at least one SLO")
+	}
+}
+
+// reserved are scopes the engine keeps for itself.
+var reserved = []string{string(engine.Fleet), "global"}
+
+func (d *draft) serviceName(n *node) {
+	d.scope = n
+	name, ok := d.r.name(n, "the name of a service")
+	if !ok {
+		return
+	}
+	if slices.Contains(reserved, name) {
+		d.r.errorf(n, "choose another name", "%q is reserved: modeshift uses it for what spans services", name)
+		return
+	}
+	d.service.Policy.Scope = engine.Scope(name)
+}
+
+func (d *draft) runbook(n *node) {
+	text, ok := d.r.text(n, "the runbook")
+	if !ok {
+		return
+	}
+	if !strings.HasPrefix(text, "https://") && !strings.HasPrefix(text, "http://") || strings.ContainsAny(text, " \t\n") {
+		d.r.errorf(n, "write an address that can be opened from a page: https://…", "the runbook is %q, which is not a URL", clip(text))
+		return
+	}
+	d.service.Policy.Runbook = text
+}
+
+// value reads an SLI without an objective.
+func (d *draft) value(n *node) {
+	r := d.r
+	s := SLI{MaxAge: d.opts.MaxAge}
+	var q *query
+	before := r.faults
+	r.mapping(n, "an SLI",
+		need("name", func(n *node) {
+			if name, ok := r.name(n, "the name of an SLI"); ok && r.unique(d.sliNames, n, "SLI", name) {
+				s.Name = name
+			}
+		}),
+		need("query", func(n *node) {
+			if q, _ = r.query(n, "the query", false); q != nil {
+				s.Query = strings.TrimSpace(q.node.value)
+			}
+		}),
+		may("unit", r.setText(&s.Unit, "the unit")),
+		may("max_age", r.setDuration(&s.MaxAge, "max_age")))
+	if s.Name == "" {
+		return
+	}
+	if r.faults == before {
+		d.queries["sli/"+s.Name] = []string{q.canonical()}
+	}
+	d.service.SLIs = append(d.service.SLIs, s)
+}
+
+// refuse reports a fault found after the documents were read.
+func (d *draft) refuse(n *node, hint, format string, args ...any) {
+	d.bad = true
+	d.r.errorf(n, hint, format, args...)
+}
+
+// sameService refuses all files that declare one service.
+func (l *loader) sameService() {
+	by := map[engine.Scope][]*draft{}
+	for _, d := range l.drafts {
+		if d.name() != "" {
+			by[d.name()] = append(by[d.name()], d)
+		}
+	}
+	for _, d := range l.drafts {
+		same := by[d.name()]
+		if d.name() == "" || len(same) < 2 {
+			continue
+		}
+		var others []string
+		for _, o := range same {
+			if o != d {
+				others = append(others, o.r.position(o.scope))
+			}
+		}
+		d.refuse(d.scope, "declare a service in one file", "service %q is declared by %s too", d.name(), strings.Join(others, " and by "))
+	}
+}
+
+// inForce refuses a file that does not declare the mode its scope is in.
+func (l *loader) inForce(d *draft) {
+	mode := l.opts.InForce[d.name()]
+	if mode == "" || d.name() == "" || d.modeNames[string(mode)] != nil {
+		return
+	}
+	d.refuse(d.modes.or(d.scope), fmt.Sprintf("declare it again, shift the service (modeshift set %s MODE --reason …), then remove it", d.name()),
+		"mode %q is in force in %s and would vanish", mode, d.name())
+}
+
+// reference is the mention of another scope in a condition.
+type reference struct {
+	scope engine.Scope
+	node  *node // the condition's text
+	at    int   // in it
+}
+
+// references refuses what refers to a scope that does not load, until nothing new is refused.
+func (l *loader) references() {
+	known := map[engine.Scope]*draft{}
+	var names []string
+	for _, d := range l.drafts {
+		if d.name() != "" {
+			known[d.name()] = d
+			names = append(names, string(d.name()))
+		}
+	}
+	told := map[reference]bool{}
+	for again := true; again; {
+		again = false
+		for _, d := range l.drafts {
+			for _, ref := range d.service.references {
+				other := known[ref.scope]
+				if told[ref] || other == d || other != nil && !other.bad && other.modes != nil {
+					continue
+				}
+				told[ref], again = true, true
+				line, column := d.r.src.within(ref.node, ref.at)
+				d.bad = true
+				switch {
+				case other == nil && len(l.unread) > 0:
+					d.r.at(line, column, "mend the files that cannot be read first", "no file that can be read declares a service %q", ref.scope)
+				case other == nil:
+					d.r.at(line, column, choose(string(ref.scope), names, ""), "no file declares a service %q", ref.scope)
+				case other.bad:
+					d.r.at(line, column, "mend that file first: what refers to a service loads together with it", "service %q does not load (%s)", ref.scope, other.service.File)
+				default:
+					d.r.at(line, column, "", "service %q has no modes", ref.scope)
+				}
+			}
+		}
+	}
+}
+
+// set puts together what is whole and what stays.
+func (l *loader) set() (*Set, error) {
+	set := &Set{}
+	diags := l.diags
+	for _, r := range l.readers {
+		diags = append(diags, r.diags...)
+	}
+	diags = diags.sorted()
+	declared := map[engine.Scope]string{} // to why it does not load
+	for _, d := range l.drafts {
+		if d.name() == "" {
+			continue
+		}
+		declared[d.name()] = ""
+		if d.bad {
+			declared[d.name()] = d.r.diags.Errors()[0].Summary()
+		} else {
+			set.Services = append(set.Services, d.service)
+		}
+	}
+	if l.last != nil {
+		for _, s := range l.last.Services {
+			problem, found := declared[s.Policy.Scope]
+			if !found {
+				problem, found = l.mayDeclare(s)
+			}
+			if found && problem != "" {
+				kept := *s
+				kept.Problem = problem
+				set.Services = append(set.Services, &kept)
+			}
+		}
+	}
+	slices.SortFunc(set.Services, func(a, b *Service) int { return strings.Compare(string(a.Policy.Scope), string(b.Policy.Scope)) })
+	set.Digest = setDigest(set.Services)
+	set.Warnings = diags.Warnings()
+	if len(diags.Errors()) > 0 {
+		return set, diags
+	}
+	return set, nil
+}
+
+// mayDeclare finds an unreadable file that may be the one that declares s: the one it came from, or any if that is gone.
+func (l *loader) mayDeclare(s *Service) (problem string, found bool) {
+	if problem, found = l.unread[s.File]; found || l.names[s.File] {
+		return problem, found
+	}
+	for _, d := range l.readers {
+		if problem, found = l.unread[d.src.name]; found {
+			return problem, true
+		}
+	}
+	return "", false
 }

@@ -1,6 +1,12 @@
 package rules
 
-import "time"
+import (
+	"math/bits"
+	"strings"
+	"time"
+
+	"github.com/robfig/cron/v3"
+)
 
 // Schedule is a window of time that opens again and again.
 type Schedule struct {
@@ -8,7 +14,198 @@ type Schedule struct {
 	Cron     string
 	Duration time.Duration
 	Timezone *time.Location
+
+	spec *cron.SpecSchedule
 }
 
-// Active reports whether the window opened by the latest firing at or before an instant still lasts then.
-func (s *Schedule) Active(at time.Time) bool { return false }
+// maxScheduleDuration bounds the search for the firing that opened a window.
+const maxScheduleDuration = 366 * 24 * time.Hour
+
+// Active reports whether the window opened by the latest firing at or before an instant still lasts then: it includes the
+// firing and not its end.
+func (s *Schedule) Active(at time.Time) bool {
+	fired, ok := s.latest(at)
+	return ok && at.Before(fired.Add(s.Duration))
+}
+
+// latest finds the last firing at or before an instant, if its window could still be open then.
+//
+// The search goes through calendar days and wall clock times, latest first, and turns each into an instant. That an instant
+// never falls when the wall clock time rises is what lets the first one that is not after `at` be the answer; it holds
+// because a time in a gap counts as the gap's end, and a doubled time as its first occurrence. The cron library steps through
+// instants instead, and so leaves out a time in a gap and repeats a doubled one.
+func (s *Schedule) latest(at time.Time) (time.Time, bool) {
+	year, month, day := at.In(s.Timezone).Date()
+	// A day more on each side: where a gap swallowed a whole day, the firing belongs to a date the clock never showed.
+	for back := -1; back <= int(s.Duration/(24*time.Hour))+2; back++ {
+		date := time.Date(year, month, day-back, 0, 0, 0, 0, time.UTC)
+		if !s.matches(date) {
+			continue
+		}
+		for hours := s.spec.Hour & (1<<24 - 1); hours != 0; {
+			hour := bits.Len64(hours) - 1
+			hours &^= 1 << hour
+			for minutes := s.spec.Minute & (1<<60 - 1); minutes != 0; {
+				minute := bits.Len64(minutes) - 1
+				minutes &^= 1 << minute
+				t := instant(date.Add(time.Duration(hour)*time.Hour+time.Duration(minute)*time.Minute), s.Timezone)
+				if !t.After(at) {
+					return t, true
+				}
+			}
+		}
+	}
+	return time.Time{}, false
+}
+
+// star marks a field that was written as *; the cron library keeps it in the topmost bit.
+const star = 1 << 63
+
+// matches reports whether the schedule fires on a date. As in cron, a day of the month and a day of the week that are both
+// given are alternatives.
+func (s *Schedule) matches(date time.Time) bool {
+	dom := s.spec.Dom&(1<<date.Day()) != 0
+	dow := s.spec.Dow&(1<<date.Weekday()) != 0
+	if s.spec.Month&(1<<date.Month()) == 0 {
+		return false
+	}
+	if s.spec.Dom&star != 0 || s.spec.Dow&star != 0 {
+		return dom && dow
+	}
+	return dom || dow
+}
+
+// fires reports whether there is a date at all on which the schedule fires.
+func (s *Schedule) fires() bool {
+	if s.spec.Dow&star == 0 {
+		return true // every month has all days of the week
+	}
+	longest := [...]int{31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31}
+	for m, days := range longest {
+		if s.spec.Month&(1<<(m+1)) != 0 && s.spec.Dom&(1<<(days+1)-1)&^1 != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// instant turns a wall clock time, given as if it were UTC, into the instant at which a place's clock shows it: the first
+// one where the clock shows it twice, the end of the gap where it never does.
+func instant(wall time.Time, place *time.Location) time.Time {
+	guess := time.Date(wall.Year(), wall.Month(), wall.Day(), wall.Hour(), wall.Minute(), 0, 0, place)
+	var best, gap time.Time
+	from, to := guess.ZoneBounds()
+	probes := []time.Time{guess}
+	if !from.IsZero() {
+		probes = append(probes, from.Add(-time.Nanosecond))
+	}
+	if !to.IsZero() {
+		probes = append(probes, to)
+	}
+	for _, p := range probes {
+		_, offset := p.Zone()
+		t := wall.Add(-time.Duration(offset) * time.Second).In(place)
+		if _, shown := t.Zone(); shown == offset {
+			if best.IsZero() || t.Before(best) {
+				best = t
+			}
+		}
+	}
+	if !best.IsZero() {
+		return best.UTC()
+	}
+	// In a gap: it is at one end of the guess's zone, where the clock jumps over the time.
+	for _, b := range []time.Time{from, to} {
+		if b.IsZero() {
+			continue
+		}
+		_, before := b.Add(-time.Nanosecond).Zone()
+		_, after := b.Zone()
+		first, last := b.Add(time.Duration(before)*time.Second), b.Add(time.Duration(after)*time.Second)
+		if w := wall; !w.Before(first.UTC()) && w.Before(last.UTC()) {
+			gap = b
+		}
+	}
+	if gap.IsZero() {
+		return guess.UTC()
+	}
+	return gap.UTC()
+}
+
+var cronParser = cron.NewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.Descriptor)
+
+func (d *draft) schedule(n *node) {
+	r := d.r
+	s := &Schedule{Timezone: time.UTC}
+	before := r.faults
+	r.mapping(n, "a schedule",
+		need("name", func(n *node) {
+			if name, ok := r.name(n, "the name of a schedule"); ok && r.unique(d.scheduleNames, n, "schedule", name) {
+				s.Name = name
+			}
+		}),
+		need("cron", func(n *node) { s.Cron, s.spec = r.cron(n) }),
+		need("duration", func(n *node) {
+			if v, ok := r.duration(n, "the duration"); ok && v > maxScheduleDuration {
+				r.errorf(n, "", "a window may last at most a year")
+			} else {
+				s.Duration = v
+			}
+		}),
+		may("timezone", func(n *node) {
+			name, ok := r.text(n, "the timezone")
+			if !ok {
+				return
+			}
+			place, err := time.LoadLocation(name)
+			if err != nil || name == "Local" {
+				r.errorf(n, "write an IANA name such as Europe/Berlin, or UTC", "there is no timezone %q", clip(name))
+				return
+			}
+			s.Timezone = place
+		}))
+	if s.Name != "" {
+		d.service.Schedules = append(d.service.Schedules, s)
+	}
+	if r.faults == before && s.spec != nil && !s.fires() {
+		r.errorf(n.get("cron"), "look at the day of the month and the month", "%q never fires: there is no such date", clip(s.Cron))
+	}
+}
+
+const cronHint = `write minute, hour, day of the month, month, day of the week: "0 2 * * SUN" is Sundays at 2:00`
+
+func (r *reader) cron(n *node) (string, *cron.SpecSchedule) {
+	text, ok := r.text(n, "cron")
+	if !ok {
+		return "", nil
+	}
+	text = strings.TrimSpace(text)
+	switch {
+	case strings.HasPrefix(text, "TZ=") || strings.HasPrefix(text, "CRON_TZ="):
+		r.errorf(n, "write `timezone: "+clip(zoneOf(text))+"` beside `cron`", "cron has the time zone in front")
+		return "", nil
+	case strings.HasPrefix(text, "@every"):
+		r.errorf(n, cronHint, "@every has no fixed instants: it would count from whenever the server started")
+		return "", nil
+	case !strings.HasPrefix(text, "@") && len(strings.Fields(text)) != 5:
+		r.errorf(n, cronHint, "cron needs 5 fields, and %q has %d", clip(text), len(strings.Fields(text)))
+		return "", nil
+	}
+	parsed, err := cronParser.Parse(text)
+	if err != nil {
+		r.errorf(n, cronHint, "cron cannot be read: %s", clip(err.Error()))
+		return "", nil
+	}
+	spec, ok := parsed.(*cron.SpecSchedule)
+	if !ok {
+		r.errorf(n, cronHint, "%q is not a schedule of fixed instants", clip(text))
+		return "", nil
+	}
+	return text, spec
+}
+
+func zoneOf(s string) string {
+	_, rest, _ := strings.Cut(s, "=")
+	zone, _, _ := strings.Cut(rest, " ")
+	return zone
+}

@@ -1,0 +1,471 @@
+package rules
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common"
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/operators"
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+	"github.com/prometheus/common/model"
+
+	"github.com/modeshift/modeshift/engine"
+)
+
+// function is what a condition can ask for.
+type function struct {
+	name   string
+	usage  string
+	params []string // what each argument names
+	result *cel.Type
+}
+
+var functions = []function{
+	{"burning", `burning("availability", "page")`, []string{"slo", "severity"}, cel.BoolType},
+	{"burn_rate", `burn_rate("availability", "5m")`, []string{"slo", "window"}, cel.DoubleType},
+	{"error_ratio", `error_ratio("availability", "5m")`, []string{"slo", "window"}, cel.DoubleType},
+	{"sli", `sli("p99")`, []string{"sli"}, cel.DoubleType},
+	{"alert", `alert("DiskFull")`, []string{"alert"}, cel.BoolType},
+	{"schedule", `schedule("migration")`, []string{"schedule"}, cel.BoolType},
+	{"mode", `mode("shop")`, []string{"scope"}, cel.StringType},
+	{"dwell", `dwell()`, nil, cel.DurationType},
+}
+
+// laterFunctions belong to later versions of the language.
+var laterFunctions = []string{"budget_remaining", "divergence"}
+
+func functionNamed(name string) *function {
+	for i := range functions {
+		if functions[i].name == name {
+			return &functions[i]
+		}
+	}
+	return nil
+}
+
+const (
+	maxConditionBytes = 4 << 10
+	maxCost           = 100_000 // of one evaluation, in CEL's units; about a millisecond
+)
+
+// arithmetic replaces CEL's operators on doubles, which follow IEEE 754: there 1.0/0.0 is infinite and above every limit, and
+// 0.0/0.0 compares as false. Here such a number is an error, and so unknown.
+var arithmetic = map[string]struct {
+	name string
+	do   func(a, b float64) float64
+}{
+	operators.Divide:   {"@divide", func(a, b float64) float64 { return a / b }},
+	operators.Multiply: {"@multiply", func(a, b float64) float64 { return a * b }},
+	operators.Add:      {"@add", func(a, b float64) float64 { return a + b }},
+	operators.Subtract: {"@subtract", func(a, b float64) float64 { return a - b }},
+}
+
+var environment = sync.OnceValue(func() *cel.Env {
+	options := []cel.EnvOption{
+		cel.CrossTypeNumericComparisons(true),
+		cel.EnableMacroCallTracking(),
+		cel.ParserRecursionLimit(100),
+		cel.ParserExpressionSizeLimit(maxConditionBytes),
+		cel.ASTValidators(cel.ValidateDurationLiterals(), cel.ValidateTimestampLiterals(), cel.ValidateRegexLiterals()),
+	}
+	for _, f := range functions {
+		args := make([]*cel.Type, len(f.params))
+		for i := range args {
+			args[i] = cel.StringType
+		}
+		options = append(options, cel.Function(f.name, cel.Overload(f.name, args, f.result)))
+	}
+	for _, op := range arithmetic {
+		options = append(options, cel.Function(op.name, cel.Overload(op.name+"_double",
+			[]*cel.Type{cel.DoubleType, cel.DoubleType}, cel.DoubleType, cel.BinaryBinding(func(a, b ref.Val) ref.Val {
+				x, okX := a.(types.Double)
+				y, okY := b.(types.Double)
+				if !okX || !okY {
+					return types.MaybeNoSuchOverloadErr(b)
+				}
+				v := op.do(float64(x), float64(y))
+				if !finite(v) {
+					return types.NewErr("%s gives a number that is not finite", op.name[1:])
+				}
+				return types.Double(v)
+			}))))
+	}
+	env, err := cel.NewEnv(options...)
+	if err != nil {
+		panic(fmt.Sprintf("the language of conditions: %v", err)) // it is a constant
+	}
+	return env
+})
+
+// compiler turns the text of one condition into a Condition.
+type compiler struct {
+	d    *draft
+	node *node
+	text string
+	c    *Condition
+	ast  *ast.AST
+	// calls are the calls of our functions by expression id.
+	calls map[int64]*call
+}
+
+// call is a call of one of our functions, checked.
+type call struct {
+	function string
+	input    input
+	burn     *burnExpr
+}
+
+// compile reads a condition. What it says is wrong is noted at its place inside the YAML string.
+func (d *draft) compile(n *node, name string) (*Condition, bool) {
+	text, ok := d.r.text(n, "when")
+	if !ok {
+		return nil, false
+	}
+	if len(text) > maxConditionBytes {
+		d.r.errorf(n, "split it into several transitions, or record part of it as a series", "the condition has %d bytes, and may have at most %d", len(text), maxConditionBytes)
+		return nil, false
+	}
+	k := compiler{d: d, node: n, text: text, calls: map[int64]*call{},
+		c: &Condition{Name: name, Text: strings.TrimSpace(text), Position: d.r.position(n)}}
+	before := d.r.faults
+	env := environment()
+	parsed, issues := env.Parse(text)
+	if issues.Err() != nil {
+		k.syntax(issues)
+		return nil, false
+	}
+	k.ast = parsed.NativeRep()
+	whole := true // whether all that is named is whole itself
+	ast.PreOrderVisit(k.ast.Expr(), ast.NewExprVisitor(func(e ast.Expr) {
+		if e.Kind() == ast.CallKind && !e.AsCall().IsMemberFunction() {
+			whole = k.call(e) && whole
+		}
+	}))
+	checked, issues := env.Check(parsed)
+	if issues.Err() != nil {
+		for _, e := range issues.Errors() {
+			k.problem(e)
+		}
+	}
+	if d.r.faults > before || !whole {
+		return nil, false
+	}
+	if t := checked.OutputType(); !t.IsExactType(cel.BoolType) {
+		d.r.within(n, 0, "compare it with something: "+clip(k.c.Text)+" > …", "a condition must be true or false, and this is a %s", t)
+		return nil, false
+	}
+	k.c.canonical, _ = cel.AstToString(checked) // cannot fail: the text was parsed
+	k.ast = checked.NativeRep()
+	root, err := k.build(k.ast.Expr())
+	if err != nil {
+		d.r.errorf(n, "", "the condition cannot be evaluated: %v", err)
+		return nil, false
+	}
+	k.c.root = root
+	if len(k.c.signals) == 0 {
+		d.r.warnf(n, "ask for a signal: burning(…), sli(…), schedule(…)", "the condition depends on nothing: it never changes")
+	}
+	return k.c, true
+}
+
+// offset is the byte of the text at a CEL location.
+func (k *compiler) offset(l common.Location) int {
+	off := lineOffset(k.text, l.Line())
+	for range l.Column() {
+		if off >= len(k.text) {
+			break
+		}
+		_, size := utf8.DecodeRuneInString(k.text[off:])
+		off += size
+	}
+	return off
+}
+
+// place is the byte at which an expression begins. CEL puts a call at its parenthesis; the name is the better place.
+func (k *compiler) place(e ast.Expr) int {
+	off := k.offset(k.ast.SourceInfo().GetStartLocation(e.ID()))
+	if e.Kind() == ast.CallKind {
+		off = k.nameBefore(off, e.AsCall().FunctionName())
+	}
+	return off
+}
+
+func (k *compiler) nameBefore(off int, name string) int {
+	if off < len(k.text) && k.text[off] == '(' && strings.HasSuffix(k.text[:off], name) {
+		return off - len(name)
+	}
+	return off
+}
+
+var (
+	undeclared  = regexp.MustCompile(`^undeclared reference to '([^']*)'`)
+	noOverload  = regexp.MustCompile(`^found no matching overload for '([^']*)' applied to '(.*)'$`)
+	expecting   = regexp.MustCompile(` expecting \{.*\}$`)
+	wordAndOr   = regexp.MustCompile(`(?i)\b(and|or|not)\b`)
+	operatorSym = regexp.MustCompile(`^_?([^_a-z]+)_$`)
+)
+
+// syntax shows the first syntax error; what comes after it follows from it.
+func (k *compiler) syntax(issues *cel.Issues) {
+	first := issues.Errors()[0]
+	message := expecting.ReplaceAllString(strings.TrimPrefix(first.Message, "Syntax error: "), "")
+	message = strings.ReplaceAll(message, "'<EOF>'", "the end")
+	off := k.offset(first.Location)
+	hint := ""
+	rest := k.text[min(off, len(k.text)):]
+	switch {
+	case strings.HasPrefix(rest, "="):
+		hint = "compare with =="
+	case strings.Contains(message, "the end"):
+		hint = "something is missing at the end: a closing parenthesis or an operand"
+	case strings.HasPrefix(rest, "&") || strings.HasPrefix(rest, "|"):
+		hint = "write && and ||"
+	case wordAndOr.MatchString(k.text):
+		hint = "write && for and, || for or, ! for not"
+	case first.Location.Line() < 1:
+		off = 0
+	}
+	k.d.r.within(k.node, off, hint, "the condition is not CEL: %s", clip(message))
+}
+
+// problem shows an error of CEL's type checker, in the words of the rule language where it has some.
+func (k *compiler) problem(e *cel.Error) {
+	off, message, hint := k.offset(e.Location), e.Message, ""
+	if m := undeclared.FindStringSubmatch(message); m != nil {
+		name := strings.TrimPrefix(m[1], ".")
+		off = k.nameBefore(off, name)
+		called := strings.HasPrefix(strings.TrimSpace(k.text[min(off+len(name), len(k.text)):]), "(")
+		var names []string
+		for _, f := range functions {
+			names = append(names, f.name)
+		}
+		switch {
+		case slices.Contains(laterFunctions, name):
+			message, hint = name+"() is not supported yet", "remove it until a version of modeshift supports it"
+		case called:
+			message, hint = fmt.Sprintf("there is no function %s()", clip(name)), choose(name, names, "")
+		case functionNamed(name) != nil:
+			message, hint = fmt.Sprintf("%s is a function", name), "write "+functionNamed(name).usage
+		default:
+			message, hint = fmt.Sprintf("there is no value called %s", clip(name)), "put a name in quotes; a signal is asked for by a function, such as "+functions[0].usage
+		}
+	} else if m := noOverload.FindStringSubmatch(message); m != nil {
+		if f := functionNamed(m[1]); f != nil {
+			off = k.nameBefore(off, f.name)
+			message, hint = fmt.Sprintf("%s cannot be called with %s", f.name, clip(m[2])), "write "+f.usage
+		} else {
+			name := m[1]
+			if s := operatorSym.FindStringSubmatch(name); s != nil {
+				name = s[1]
+			}
+			message = fmt.Sprintf("%s does not go with %s", name, clip(m[2]))
+			switch {
+			case strings.Contains(m[2], "double") && strings.Contains(m[2], "int"):
+				hint = "write numbers with a decimal point: 2.0"
+			case strings.Contains(m[2], "duration"):
+				hint = `a duration is compared with a duration: dwell() > duration("10m")`
+			}
+		}
+	} else if strings.Contains(message, "duration") {
+		hint = `CEL's durations have h, m and s: duration("24h"), duration("1h30m")`
+	}
+	k.d.r.within(k.node, off, hint, "%s", clip(message))
+}
+
+// call checks a call of one of our functions and notes what it stands for. It is false when what it names is broken itself,
+// which has been said where that is.
+func (k *compiler) call(e ast.Expr) bool {
+	f := functionNamed(e.AsCall().FunctionName())
+	if f == nil || len(e.AsCall().Args()) != len(f.params) {
+		return true // CEL's type checker will say so
+	}
+	args, offs := make([]string, len(f.params)), make([]int, len(f.params))
+	for i, a := range e.AsCall().Args() {
+		offs[i] = k.place(a)
+		if a.Kind() != ast.LiteralKind {
+			k.d.r.within(k.node, offs[i], "write "+f.usage, "the %s has to be written out in quotes, so that it can be checked", f.params[i])
+			return false
+		}
+		s, ok := a.AsLiteral().(types.String)
+		if !ok {
+			return true // CEL's type checker will say so
+		}
+		args[i] = string(s)
+		offs[i]++ // after the quote
+	}
+	c := &call{function: f.name}
+	k.calls[e.ID()] = c
+	bad := func(i int, hint, format string, a ...any) bool {
+		k.d.r.within(k.node, offs[i], hint, format, a...)
+		return false
+	}
+	s := k.d.service
+	switch f.name {
+	case "burning", "burn_rate", "error_ratio":
+		slo := s.SLO(args[0])
+		if slo == nil && k.d.sloNames[args[0]] != nil {
+			return false
+		}
+		if slo == nil {
+			return bad(0, choose(args[0], keys(k.d.sloNames), "declare `slos:`"), "there is no SLO %q", clip(args[0]))
+		}
+		if f.name == "burning" {
+			return k.burning(c, slo, args[1], bad)
+		}
+		window, err := model.ParseDuration(args[1])
+		switch {
+		case err != nil || window <= 0:
+			return bad(1, durationHint, "%q is not a window", clip(args[1]))
+		case time.Duration(window) > slo.Period:
+			return bad(1, "", "the window %s is longer than the SLO's period (%s)", window, model.Duration(slo.Period))
+		}
+		c.input.signal = Signal{SignalSLO, slo.Name, time.Duration(window)}
+		c.input.value = number
+		if f.name == "burn_rate" {
+			c.input.value = burnRate(slo.Objective.budget())
+		}
+	case "sli":
+		if s.SLI(args[0]) == nil {
+			hint := choose(args[0], keys(k.d.sliNames), "declare `slis:`")
+			if s.SLO(args[0]) != nil {
+				hint = fmt.Sprintf("%s is an SLO: write error_ratio(%q, \"5m\")", args[0], args[0])
+			}
+			return bad(0, hint, "there is no SLI %q", clip(args[0]))
+		}
+		c.input = input{signal: Signal{Kind: SignalSLI, Name: args[0]}, value: number}
+	case "alert":
+		if strings.TrimSpace(args[0]) == "" || len(args[0]) > maxName {
+			return bad(0, `write the alert's name, as in Prometheus: alert("DiskFull")`, "%q cannot be the name of an alert", clip(args[0]))
+		}
+		c.input = input{signal: Signal{Kind: SignalAlert, Name: args[0]}, value: truth}
+	case "schedule":
+		if s.Schedule(args[0]) == nil {
+			return bad(0, choose(args[0], keys(k.d.scheduleNames), "declare `schedules:`"), "there is no schedule %q", clip(args[0]))
+		}
+		c.input = input{signal: Signal{Kind: SignalSchedule, Name: args[0]}, value: truth}
+	case "mode":
+		if !nameShape.MatchString(args[0]) {
+			return bad(0, "", "%q cannot be the name of a service", clip(args[0]))
+		}
+		c.input = input{signal: Signal{Kind: SignalMode, Name: args[0]}, value: word}
+		k.c.references = append(k.c.references, reference{engine.Scope(args[0]), k.node, offs[0]})
+	case "dwell":
+		c.input = input{signal: Signal{Kind: SignalDwell}, value: span}
+	}
+	k.c.signals = appendNew(k.c.signals, c.input.signal)
+	return true
+}
+
+func (k *compiler) burning(c *call, slo *SLO, severity string, bad func(int, string, string, ...any) bool) bool {
+	sev := engine.Severity(severity)
+	if sev != engine.SeverityPage && sev != engine.SeverityTicket {
+		return bad(1, choose(severity, []string{"page", "ticket"}, ""), "there is no severity %q", clip(severity))
+	}
+	tier := slo.Tier(sev)
+	if tier == nil {
+		return bad(1, fmt.Sprintf("enable it under `alerting:`, or write burn_rate(%q, \"5m\") > 14.4", slo.Name),
+			"SLO %q has no %s alert: it is disabled or has no windows", slo.Name, severity)
+	}
+	x := newBurn(slo, tier)
+	c.burn, c.input.burn = &x, &x
+	k.c.signals = x.signals(k.c.signals)
+	if r := (burningRef{slo.Name, sev}); !slices.Contains(k.c.burning, r) {
+		k.c.burning = append(k.c.burning, r)
+	}
+	return true
+}
+
+// build makes the tree: and, or, not and ?: of truths are ours, the rest is CEL's.
+func (k *compiler) build(e ast.Expr) (expr, error) {
+	if e.Kind() == ast.CallKind {
+		args := e.AsCall().Args()
+		parts := func() ([]expr, error) {
+			out := make([]expr, len(args))
+			for i, a := range args {
+				x, err := k.build(a)
+				if err != nil {
+					return nil, err
+				}
+				out[i] = x
+			}
+			return out, nil
+		}
+		if c := k.calls[e.ID()]; c != nil {
+			switch c.function {
+			case "burning":
+				return *c.burn, nil
+			case "alert", "schedule":
+				return switchExpr{c.input.signal}, nil
+			}
+		}
+		var join func(x []expr) expr
+		switch e.AsCall().FunctionName() {
+		case operators.LogicalAnd:
+			join = func(x []expr) expr { return andExpr{x[0], x[1]} }
+		case operators.LogicalOr:
+			join = func(x []expr) expr { return orExpr{x[0], x[1]} }
+		case operators.LogicalNot:
+			join = func(x []expr) expr { return notExpr{x[0]} }
+		case operators.Conditional:
+			join = func(x []expr) expr { return ifExpr{x[0], x[1], x[2]} }
+		}
+		if join != nil {
+			x, err := parts()
+			if err != nil {
+				return nil, err
+			}
+			return join(x), nil
+		}
+	}
+	return k.atom(e)
+}
+
+// atom plans an expression for CEL, with each call of ours replaced by a variable.
+func (k *compiler) atom(e ast.Expr) (expr, error) {
+	x := &atomExpr{strict: true}
+	bounded := true
+	fac := ast.NewExprFactory()
+	ast.PreOrderVisit(e, ast.NewExprVisitor(func(e ast.Expr) {
+		switch e.Kind() {
+		case ast.ComprehensionKind:
+			x.strict, bounded = false, false
+		case ast.CallKind:
+			name := e.AsCall().FunctionName()
+			if c := k.calls[e.ID()]; c != nil {
+				variable := "@" + strconv.Itoa(len(x.inputs))
+				x.inputs = append(x.inputs, c.input)
+				e.SetKindCase(fac.NewIdent(e.ID(), variable))
+				k.ast.SetReference(e.ID(), ast.NewIdentReference(variable, nil))
+				return
+			}
+			switch name {
+			case operators.LogicalAnd, operators.LogicalOr, operators.Conditional:
+				x.strict = false
+			}
+			if op, ok := arithmetic[name]; ok && k.ast.GetType(e.ID()).IsExactType(cel.DoubleType) {
+				e.SetKindCase(fac.NewCall(e.ID(), op.name, e.AsCall().Args()...))
+				k.ast.SetReference(e.ID(), ast.NewFunctionReference(op.name+"_double"))
+			}
+		}
+	}))
+	var options []cel.ProgramOption
+	if !bounded { // only a comprehension can take longer than its text is long
+		options = append(options, cel.CostLimit(maxCost))
+	}
+	sub := ast.NewCheckedAST(ast.NewAST(e, k.ast.SourceInfo()), k.ast.TypeMap(), k.ast.ReferenceMap())
+	program, err := environment().PlanProgram(sub, options...)
+	if err != nil {
+		return nil, err
+	}
+	x.program = program
+	return x, nil
+}

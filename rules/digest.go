@@ -1,0 +1,99 @@
+package rules
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+
+	"github.com/modeshift/modeshift/engine"
+)
+
+// digestOf is the SHA-256 of a value's JSON. Map keys are sorted there, so that equal values have equal digests.
+func digestOf(v any) engine.Digest {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("digest of %T: %v", v, err)) // they are strings and finite numbers
+	}
+	sum := sha256.Sum256(b)
+	return engine.Digest(hex.EncodeToString(sum[:]))
+}
+
+// digests fills in the digests of a document without faults. They are made of what the rules mean: queries and expressions in
+// canonical form, durations as numbers; not of places, comments and spaces.
+func (d *draft) digests() {
+	s := d.service
+	p := &s.Policy
+	for i, c := range s.Conditions {
+		p.Conditions[i].Digest = digestOf(d.meaning(c))
+	}
+	for i := range p.Transitions {
+		t := &p.Transitions[i]
+		t.Digest = digestOf([]any{t.Name, t.From, t.To, t.For, t.Severity, p.Conditions[t.When].Digest})
+	}
+	all := []any{p.Scope, p.Interval, p.BlindAfter, p.Owner, p.Runbook, p.Modes, s.Labels}
+	for i := range p.Conditions {
+		c := &p.Conditions[i]
+		all = append(all, []any{c.Name, c.Every, c.Digest})
+	}
+	for i := range p.Transitions {
+		all = append(all, p.Transitions[i].Digest)
+	}
+	for i := range p.Alerts {
+		a := &p.Alerts[i]
+		all = append(all, []any{a.SLO, a.Severity, a.Name, a.Condition, a.Labels, a.Notes})
+	}
+	for i := range s.SLOs {
+		all = append(all, []any{s.SLOs[i].Name, s.SLOs[i].Period, s.SLOs[i].Labels, d.meaningSLO(&s.SLOs[i])})
+	}
+	for i := range s.SLIs {
+		all = append(all, []any{s.SLIs[i].Name, s.SLIs[i].Unit, d.meaningSLI(&s.SLIs[i])})
+	}
+	for _, c := range s.Schedules {
+		all = append(all, meaningSchedule(c))
+	}
+	s.Digest = digestOf(all)
+	p.Digest = s.Digest
+}
+
+// meaning is a condition's expression, and what stands behind each signal in it.
+func (d *draft) meaning(c *Condition) []any {
+	s := d.service
+	out := []any{c.canonical}
+	for _, b := range c.burning {
+		for _, w := range s.SLO(b.slo).Tier(b.severity).Windows {
+			out = append(out, []any{b.slo, b.severity, w.Long, w.Short, w.Factor})
+		}
+	}
+	for _, sig := range c.signals {
+		var behind any
+		switch sig.Kind {
+		case SignalSLO:
+			behind = d.meaningSLO(s.SLO(sig.Name))
+		case SignalSLI:
+			behind = d.meaningSLI(s.SLI(sig.Name))
+		case SignalSchedule:
+			behind = meaningSchedule(s.Schedule(sig.Name))
+		}
+		out = append(out, []any{sig.Kind, sig.Name, sig.Window, behind})
+	}
+	return out
+}
+
+func (d *draft) meaningSLO(s *SLO) any {
+	return []any{s.Objective.String(), s.Events, d.queries[s.Name], s.MinEvents, s.NoTraffic, s.MaxAge}
+}
+
+func (d *draft) meaningSLI(s *SLI) any { return []any{d.queries["sli/"+s.Name], s.MaxAge} }
+
+func meaningSchedule(s *Schedule) any {
+	return []any{s.Name, s.Cron, s.Duration, s.Timezone.String()}
+}
+
+func setDigest(services []*Service) engine.Digest {
+	all := make([]any, 0, len(services))
+	for _, s := range services {
+		all = append(all, []any{s.Policy.Scope, s.Digest})
+	}
+	return digestOf(all)
+}

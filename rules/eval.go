@@ -1,0 +1,434 @@
+package rules
+
+import (
+	"math"
+	"math/big"
+	"strconv"
+	"time"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+
+	"github.com/modeshift/modeshift/engine"
+)
+
+// A condition is a tree of and, or, not and ?: over leaves. The leaves are what CEL evaluates (comparisons), and the SLOs'
+// tiers. CEL's own && and || know the unknown too; that this tree is walked here instead is because of the question CEL does
+// not answer: which of the signals that were not asked for can still decide the whole.
+//
+// Each part says which truths it can still come to once everything missing has been answered. A part whose missing signals
+// can only lead to a truth that the parts around it have no use for is not asked for: nothing is missing in
+// `(U && m) || U`, where U was asked and is unknown.
+
+// outcome is what a part comes to.
+type outcome struct {
+	truth engine.Truth
+	// canTrue and canFalse say which truths it has or can still come to. Neither: it is unknown whatever is asked.
+	canTrue, canFalse bool
+}
+
+var (
+	hopeless = outcome{}
+	open     = outcome{canTrue: true, canFalse: true}
+)
+
+func decided(b bool) outcome {
+	return outcome{truth: engine.TruthOf(b), canTrue: b, canFalse: !b}
+}
+
+// expr is a part of a condition.
+type expr interface {
+	eval(*evaluation) outcome
+	// collect notes the missing signals that can make this part true (if that is wanted) or false (if that is).
+	collect(e *evaluation, wantTrue, wantFalse bool)
+}
+
+// evaluation is one run of a condition.
+type evaluation struct {
+	lookup  Lookup
+	answers []answer
+	missing []Signal
+}
+
+type answer struct {
+	signal Signal
+	value  Value
+	asked  bool
+}
+
+// get looks a signal up, once.
+func (e *evaluation) get(s Signal) (v Value, asked bool) {
+	for i := range e.answers {
+		if e.answers[i].signal == s {
+			return e.answers[i].value, e.answers[i].asked
+		}
+	}
+	v, asked = e.lookup(s)
+	e.answers = append(e.answers, answer{s, v, asked})
+	return v, asked
+}
+
+func (e *evaluation) used() []Signal {
+	var out []Signal
+	for i := range e.answers {
+		if e.answers[i].asked {
+			out = append(out, e.answers[i].signal)
+		}
+	}
+	return out
+}
+
+func (e *evaluation) miss(s Signal) { e.missing = appendNew(e.missing, s) }
+
+// known reports whether an answer says something. That a number is finite is checked again, so that no comparison ever
+// decides over NaN.
+func known(v Value) bool {
+	return v.Reading.Why == "" && finite(v.Reading.Value) && finite(v.Errors) && finite(v.Total)
+}
+
+func finite(f float64) bool { return !math.IsNaN(f) && !math.IsInf(f, 0) }
+
+type (
+	notExpr struct{ of expr }
+	andExpr struct{ left, right expr }
+	orExpr  struct{ left, right expr }
+	ifExpr  struct{ when, then, otherwise expr }
+	// switchExpr is a signal that is itself true or false: an alert, a schedule.
+	switchExpr struct{ signal Signal }
+)
+
+func (x notExpr) eval(e *evaluation) outcome {
+	o := x.of.eval(e)
+	o.canTrue, o.canFalse = o.canFalse, o.canTrue
+	switch o.truth {
+	case engine.True:
+		o.truth = engine.False
+	case engine.False:
+		o.truth = engine.True
+	}
+	return o
+}
+
+func (x notExpr) collect(e *evaluation, wantTrue, wantFalse bool) {
+	x.of.collect(e, wantFalse, wantTrue)
+}
+
+func (x andExpr) eval(e *evaluation) outcome {
+	l := x.left.eval(e)
+	if l.truth == engine.False {
+		return l
+	}
+	r := x.right.eval(e)
+	if r.truth == engine.False {
+		return r
+	}
+	o := outcome{canTrue: l.canTrue && r.canTrue, canFalse: l.canFalse || r.canFalse}
+	if l.truth == engine.True && r.truth == engine.True {
+		o.truth = engine.True
+	}
+	return o
+}
+
+func (x andExpr) collect(e *evaluation, wantTrue, wantFalse bool) {
+	o := x.eval(e)
+	if o.truth != engine.Unknown {
+		return
+	}
+	x.left.collect(e, wantTrue && o.canTrue, wantFalse)
+	x.right.collect(e, wantTrue && o.canTrue, wantFalse)
+}
+
+func (x orExpr) eval(e *evaluation) outcome {
+	l := x.left.eval(e)
+	if l.truth == engine.True {
+		return l
+	}
+	r := x.right.eval(e)
+	if r.truth == engine.True {
+		return r
+	}
+	o := outcome{canTrue: l.canTrue || r.canTrue, canFalse: l.canFalse && r.canFalse}
+	if l.truth == engine.False && r.truth == engine.False {
+		o.truth = engine.False
+	}
+	return o
+}
+
+func (x orExpr) collect(e *evaluation, wantTrue, wantFalse bool) {
+	o := x.eval(e)
+	if o.truth != engine.Unknown {
+		return
+	}
+	x.left.collect(e, wantTrue, wantFalse && o.canFalse)
+	x.right.collect(e, wantTrue, wantFalse && o.canFalse)
+}
+
+func (x ifExpr) eval(e *evaluation) outcome {
+	switch w := x.when.eval(e); {
+	case w.truth == engine.True:
+		return x.then.eval(e)
+	case w.truth == engine.False:
+		return x.otherwise.eval(e)
+	case w.canTrue || w.canFalse:
+		return open // the branches are not looked at before it is known which one counts
+	}
+	return hopeless
+}
+
+func (x ifExpr) collect(e *evaluation, wantTrue, wantFalse bool) {
+	switch x.when.eval(e).truth {
+	case engine.True:
+		x.then.collect(e, wantTrue, wantFalse)
+	case engine.False:
+		x.otherwise.collect(e, wantTrue, wantFalse)
+	default:
+		x.when.collect(e, wantTrue || wantFalse, wantTrue || wantFalse)
+	}
+}
+
+func (x switchExpr) eval(e *evaluation) outcome {
+	v, asked := e.get(x.signal)
+	switch {
+	case !asked:
+		return open
+	case !known(v):
+		return hopeless
+	}
+	return decided(v.Reading.Value != 0)
+}
+
+func (x switchExpr) collect(e *evaluation, wantTrue, wantFalse bool) {
+	if _, asked := e.get(x.signal); !asked && (wantTrue || wantFalse) {
+		e.miss(x.signal)
+	}
+}
+
+// burnExpr is whether an SLO's tier fires: (short > k && long > k) || …, each strictly, and compared as errors with
+// k × budget × total. The long range costs the most to query and rarely matters: it is asked for when the short one has
+// been and did not come out false.
+type burnExpr struct{ pairs []burnPair }
+
+type burnPair struct {
+	short, long Signal
+	limit       limit
+}
+
+func newBurn(s *SLO, t *Tier) burnExpr {
+	var x burnExpr
+	for _, w := range t.Windows {
+		x.pairs = append(x.pairs, burnPair{Signal{SignalSLO, s.Name, w.Short}, Signal{SignalSLO, s.Name, w.Long}, w.limit})
+	}
+	return x
+}
+
+func (x burnExpr) signals(list []Signal) []Signal {
+	for _, p := range x.pairs {
+		list = appendNew(appendNew(list, p.short), p.long)
+	}
+	return list
+}
+
+// exceeds is whether a window is over the limit, and whether it was asked for at all.
+func (p burnPair) exceeds(e *evaluation, s Signal) outcome {
+	v, asked := e.get(s)
+	switch {
+	case !asked:
+		return open
+	case !known(v) || v.Errors < 0 || v.Total < 0:
+		return hopeless
+	}
+	return decided(p.limit.exceeded(v.Errors, v.Total))
+}
+
+func (p burnPair) eval(e *evaluation) outcome {
+	short := p.exceeds(e, p.short)
+	if short.truth == engine.False {
+		return short
+	}
+	long := p.exceeds(e, p.long) // may be there already, because something else asked for it
+	if long.truth == engine.False {
+		return long
+	}
+	o := outcome{canTrue: short.canTrue && long.canTrue, canFalse: short.canFalse || long.canFalse}
+	if short.truth == engine.True && long.truth == engine.True {
+		o.truth = engine.True
+	}
+	return o
+}
+
+func (x burnExpr) eval(e *evaluation) outcome {
+	all := decided(false)
+	for _, p := range x.pairs {
+		o := p.eval(e)
+		if o.truth == engine.True {
+			return o
+		}
+		all.canTrue = all.canTrue || o.canTrue
+		all.canFalse = all.canFalse && o.canFalse
+		if o.truth == engine.Unknown {
+			all.truth = engine.Unknown
+		}
+	}
+	return all
+}
+
+func (x burnExpr) collect(e *evaluation, wantTrue, wantFalse bool) {
+	whole := x.eval(e)
+	if whole.truth != engine.Unknown {
+		return
+	}
+	for _, p := range x.pairs {
+		o := p.eval(e)
+		if o.truth != engine.Unknown || !(wantTrue && o.canTrue || wantFalse && whole.canFalse && o.canFalse) {
+			continue
+		}
+		if _, asked := e.get(p.short); !asked {
+			e.miss(p.short)
+		} else if _, asked := e.get(p.long); !asked {
+			e.miss(p.long)
+		}
+	}
+}
+
+// atomExpr is a part that CEL evaluates: a comparison of numbers, words or durations.
+type atomExpr struct {
+	program cel.Program
+	inputs  []input
+	// strict says that it needs all its inputs, so that one that is unknown settles it. What has a choice inside leaves
+	// to CEL how far an unknown input reaches.
+	strict bool
+}
+
+// input is what a call of one of our functions inside an atom stands for.
+type input struct {
+	signal Signal
+	value  func(Value) ref.Val
+	burn   *burnExpr // for burning() that is not a truth of its own, such as burning(…) == burning(…)
+}
+
+// frame gives an atom its inputs. They are called @0, @1, …, which no expression can write.
+type frame struct{ values []ref.Val }
+
+// ResolveName finds an input.
+func (f *frame) ResolveName(name string) (any, bool) {
+	if len(name) < 2 || name[0] != '@' {
+		return nil, false
+	}
+	i, err := strconv.Atoi(name[1:])
+	if err != nil || i < 0 || i >= len(f.values) {
+		return nil, false
+	}
+	return f.values[i], true
+}
+
+// Parent is nil: there is nothing behind it.
+func (f *frame) Parent() cel.Activation { return nil }
+
+// state is an input's value; nil when it is unknown, and then open says whether asking helps.
+func (in *input) state(e *evaluation) (value ref.Val, open bool) {
+	if in.burn != nil {
+		o := in.burn.eval(e)
+		if o.truth != engine.Unknown {
+			return types.Bool(o.truth == engine.True), false
+		}
+		return nil, o.canTrue || o.canFalse
+	}
+	v, asked := e.get(in.signal)
+	if !asked {
+		return nil, true
+	}
+	if !known(v) {
+		return nil, false
+	}
+	return in.value(v), false
+}
+
+func (x *atomExpr) eval(e *evaluation) outcome {
+	o, _ := x.run(e)
+	return o
+}
+
+// run evaluates the atom. Where it is open, missing are the indexes of the inputs that keep it so.
+func (x *atomExpr) run(e *evaluation) (o outcome, missing []int) {
+	f := frame{values: make([]ref.Val, len(x.inputs))}
+	stuck := false
+	for i := range x.inputs {
+		v, open := x.inputs[i].state(e)
+		switch {
+		case v != nil:
+			f.values[i] = v
+			continue
+		case open:
+			missing = append(missing, i)
+			f.values[i] = types.NewUnknown(int64(i+1), types.NewAttributeTrail("missing"))
+		default:
+			stuck = true
+			f.values[i] = types.NewUnknown(-int64(i+1), types.NewAttributeTrail("unknown"))
+		}
+		if x.strict && stuck {
+			return hopeless, nil
+		}
+	}
+	if x.strict && missing != nil {
+		return open, missing
+	}
+	out, _, err := x.program.Eval(&f)
+	if err != nil {
+		return hopeless, nil // a division by zero, an overflow: nobody can tell
+	}
+	switch out := out.(type) {
+	case types.Bool:
+		return decided(bool(out)), nil
+	case *types.Unknown:
+		missing = nil
+		for i := range x.inputs {
+			for _, id := range out.IDs() {
+				if id == int64(i+1) {
+					missing = append(missing, i)
+				}
+			}
+		}
+		if missing != nil {
+			return open, missing
+		}
+	}
+	return hopeless, nil
+}
+
+func (x *atomExpr) collect(e *evaluation, wantTrue, wantFalse bool) {
+	if !wantTrue && !wantFalse {
+		return
+	}
+	_, missing := x.run(e)
+	for _, i := range missing {
+		if in := &x.inputs[i]; in.burn != nil {
+			in.burn.collect(e, true, true)
+		} else {
+			e.miss(in.signal)
+		}
+	}
+}
+
+// burnRate is errors ÷ (budget × total). Multiplying by the budget's fraction instead of its rounded value keeps 144 errors
+// of 10,000 at 99.9 % at exactly 14.4.
+func burnRate(budget *big.Rat) func(Value) ref.Val {
+	l := limitOf(budget)
+	return func(v Value) ref.Val {
+		burn := v.Errors * l.den / (v.Total * l.num)
+		if v.Total == 0 {
+			burn = v.Reading.Value * l.den / l.num // no traffic that counts as good
+		}
+		if !finite(burn) {
+			return types.NewErr("burn rate is not finite")
+		}
+		return types.Double(burn)
+	}
+}
+
+func number(v Value) ref.Val { return types.Double(v.Reading.Value) }
+func truth(v Value) ref.Val  { return types.Bool(v.Reading.Value != 0) }
+func word(v Value) ref.Val   { return types.String(v.Reading.Text) }
+func span(v Value) ref.Val {
+	return types.Duration{Duration: time.Duration(v.Reading.Value * float64(time.Second))}
+}

@@ -1,0 +1,275 @@
+package rules
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"go.yaml.in/yaml/v3"
+)
+
+// reader turns YAML values into Go values and notes what is wrong with them. It goes on after an error, so that one run
+// shows all of them.
+type reader struct {
+	src     *source
+	diags   Diagnostics
+	faults  int
+	lenient bool // a Sloth file: Sloth ignores keys it does not know
+}
+
+func (r *reader) add(d Diagnostic) {
+	if d.Level == LevelError {
+		r.faults++
+	}
+	if len(r.diags) < maxDiagnostics {
+		r.diags = append(r.diags, d)
+	} else if len(r.diags) == maxDiagnostics {
+		r.diags = append(r.diags, Diagnostic{Level: LevelError, File: r.src.name,
+			Message: fmt.Sprintf("more than %d faults; the others are not shown", maxDiagnostics)})
+		r.faults++
+	}
+}
+
+// whole reports a fault of the whole file.
+func (r *reader) whole(message, hint string) {
+	r.add(Diagnostic{Level: LevelError, File: r.src.name, Message: message, Hint: hint})
+}
+
+func (r *reader) at(line, column int, hint, format string, args ...any) {
+	r.add(r.src.diagnostic(LevelError, line, column, fmt.Sprintf(format, args...), hint))
+}
+
+func (r *reader) errorf(n *node, hint, format string, args ...any) {
+	r.at(n.line, n.column, hint, format, args...)
+}
+
+func (r *reader) warnf(n *node, hint, format string, args ...any) {
+	r.add(r.src.diagnostic(LevelWarning, n.line, n.column, fmt.Sprintf(format, args...), hint))
+}
+
+// within reports a fault at byte off of a scalar's value.
+func (r *reader) within(n *node, off int, hint, format string, args ...any) {
+	line, column := r.src.within(n, off)
+	r.at(line, column, hint, format, args...)
+}
+
+func (r *reader) position(n *node) string {
+	return fmt.Sprintf("%s:%d:%d", r.src.name, n.line, n.column)
+}
+
+// field is a key a mapping may have.
+type field struct {
+	key      string
+	required bool
+	read     func(*node)
+}
+
+func need(key string, read func(*node)) field { return field{key, true, read} }
+func may(key string, read func(*node)) field  { return field{key, false, read} }
+
+// later are keys of the language that this version does not know how to carry out. Ignoring one would leave out a safety
+// that somebody relies on.
+var later = []string{"approval", "actions", "rollout", "parent", "imposes", "until", "beside", "on_failure", "undo", "retry_after",
+	"publish", "automation", "on_loss", "pause"}
+
+// mapping reads a mapping's keys in the order of fields, and reports those nobody knows. what names it: "a transition".
+func (r *reader) mapping(n *node, what string, fields ...field) bool {
+	if n.kind != yaml.MappingNode {
+		r.errorf(n, "", "%s must be a mapping, not %s", what, n.is())
+		return false
+	}
+	known := make([]string, len(fields))
+	for i := range fields {
+		known[i] = fields[i].key
+	}
+	for i, k := range n.keys {
+		if slices.Contains(known, k.value) {
+			continue
+		}
+		switch {
+		case r.lenient && slices.Contains([]string{"modes", "transitions", "schedules", "slis"}, k.value):
+			r.errorf(k, "write `version: modeshift/v1`", "%q belongs to a modeshift/v1 file, and this one says prometheus/v1", k.value)
+		case slices.Contains(later, k.value), what == "a mode" && k.value == "slos":
+			r.errorf(k, "remove it until a version of modeshift supports it", "%q of %s is not supported yet", k.value, what)
+		case k.value == "plugin" || k.value == "plugins" || k.value == "slo_plugins":
+			r.errorf(k, "write the query the plugin makes under `sli: events:` or `sli: raw:`", "Sloth plugins are not supported: %q", k.value)
+		case r.lenient:
+			r.warnf(k, didYouMean(k.value, known), "unknown key %q of %s is ignored", clip(k.value), what)
+		default:
+			hint := didYouMean(k.value, known)
+			if hint == "" {
+				hint = what + " has: " + strings.Join(known, ", ")
+			}
+			r.errorf(k, hint, "unknown key %q of %s", clip(k.value), what)
+		}
+		_ = i
+	}
+	for _, f := range fields {
+		v := n.get(f.key)
+		switch {
+		case v == nil && f.required, v != nil && v.null() && f.required:
+			at := n
+			if v != nil {
+				at = v
+			}
+			r.errorf(at, "", "%s needs %q", what, f.key)
+		case v == nil, v.null() && r.lenient:
+		default:
+			f.read(v)
+		}
+	}
+	return true
+}
+
+// list reads each entry of a list.
+func (r *reader) list(n *node, what string, each func(*node)) {
+	if n.kind != yaml.SequenceNode {
+		r.errorf(n, "begin each entry with '- '", "%s must be a list, not %s", what, n.is())
+		return
+	}
+	for _, item := range n.items {
+		each(item)
+	}
+}
+
+// text reads a string that may not be empty.
+func (r *reader) text(n *node, what string) (string, bool) {
+	switch {
+	case n.kind != yaml.ScalarNode || n.null():
+		r.errorf(n, "", "%s must be a string, not %s", what, n.is())
+		return "", false
+	case n.tag != "!!str" && n.tag != "!!timestamp":
+		r.errorf(n, "put it in quotes: "+strconv.Quote(clip(n.value)), "%s must be a string, not %s", what, n.is())
+		return "", false
+	case strings.TrimSpace(n.value) == "":
+		r.errorf(n, "", "%s is empty", what)
+		return "", false
+	}
+	return n.value, true
+}
+
+// setText returns a reader of a string into p.
+func (r *reader) setText(p *string, what string) func(*node) {
+	return func(n *node) { *p, _ = r.text(n, what) }
+}
+
+const maxName = 100
+
+// nameShape is Sloth's, and lets a name have a single character too.
+var nameShape = regexp.MustCompile(`^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$`)
+
+// name reads an identifier.
+func (r *reader) name(n *node, what string) (string, bool) {
+	s, ok := r.text(n, what)
+	if !ok {
+		return "", false
+	}
+	if !nameShape.MatchString(s) || len(s) > maxName {
+		r.errorf(n, fmt.Sprintf("use letters, digits, '-', '_' and '.', beginning and ending with a letter or digit, at most %d", maxName),
+			"%q cannot be %s", clip(s), what)
+		return "", false
+	}
+	return s, true
+}
+
+func (r *reader) boolean(n *node, what string) (value, ok bool) {
+	if n.kind != yaml.ScalarNode || n.tag != "!!bool" {
+		r.errorf(n, "write true or false", "%s must be true or false, not %s", what, n.is())
+		return false, false
+	}
+	return strings.EqualFold(n.value, "true"), true
+}
+
+// number reads a finite number.
+func (r *reader) number(n *node, what string) (float64, bool) {
+	if n.kind != yaml.ScalarNode || n.tag != "!!int" && n.tag != "!!float" {
+		r.errorf(n, "", "%s must be a number, not %s", what, n.is())
+		return 0, false
+	}
+	f, err := strconv.ParseFloat(strings.ReplaceAll(n.value, "_", ""), 64)
+	if n.tag == "!!int" {
+		var i int64
+		i, err = strconv.ParseInt(strings.ReplaceAll(n.value, "_", ""), 0, 64)
+		f = float64(i)
+		if err == nil && (i > maxExact || i < -maxExact) {
+			r.errorf(n, "put it in quotes if it is an identifier", "%s is %s, which is too large to be held exactly", what, clip(n.value))
+			return 0, false
+		}
+	}
+	if err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
+		r.errorf(n, "", "%s must be a finite number, not %s", what, clip(n.value))
+		return 0, false
+	}
+	return f, true
+}
+
+const durationHint = "write a Prometheus duration such as 30s, 5m, 1h30m or 30d"
+
+// duration reads a Prometheus duration longer than zero.
+func (r *reader) duration(n *node, what string) (time.Duration, bool) {
+	if n.kind != yaml.ScalarNode || n.null() {
+		r.errorf(n, durationHint, "%s must be a duration, not %s", what, n.is())
+		return 0, false
+	}
+	d, err := model.ParseDuration(n.value)
+	if err != nil {
+		r.errorf(n, durationHint, "%s is %q, which is not a duration", what, clip(n.value))
+		return 0, false
+	}
+	if d <= 0 {
+		r.errorf(n, durationHint, "%s must be longer than zero", what)
+		return 0, false
+	}
+	return time.Duration(d), true
+}
+
+func (r *reader) setDuration(p *time.Duration, what string) func(*node) {
+	return func(n *node) {
+		if d, ok := r.duration(n, what); ok {
+			*p = d
+		}
+	}
+}
+
+// labels reads names with string values.
+func (r *reader) labels(n *node, what string) map[string]string {
+	if n.null() {
+		return nil
+	}
+	if n.kind != yaml.MappingNode {
+		r.errorf(n, "write `name: value`", "%s must be a mapping, not %s", what, n.is())
+		return nil
+	}
+	out := make(map[string]string, len(n.keys))
+	for i, k := range n.keys {
+		v := n.items[i]
+		switch {
+		case v.kind != yaml.ScalarNode || v.null():
+			r.errorf(v, "", "%s %q must be a string, not %s", what, clip(k.value), v.is())
+		case v.tag != "!!str" && v.tag != "!!timestamp":
+			r.errorf(v, "put it in quotes: "+strconv.Quote(clip(v.value)), "%s %q must be a string, not %s", what, clip(k.value), v.is())
+		default:
+			out[k.value] = v.value
+		}
+	}
+	return out
+}
+
+func (r *reader) setLabels(p *map[string]string, what string) func(*node) {
+	return func(n *node) { *p = r.labels(n, what) }
+}
+
+// unique notes a name and reports one that is taken.
+func (r *reader) unique(seen map[string]*node, n *node, what, name string) bool {
+	if first := seen[name]; first != nil {
+		r.errorf(n, "give each a name of its own", "%s %q is declared on line %d already", what, name, first.line)
+		return false
+	}
+	seen[name] = n
+	return true
+}

@@ -1,0 +1,366 @@
+package rules
+
+import (
+	"fmt"
+	"maps"
+	"math/big"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/modeshift/modeshift/engine"
+)
+
+// pairs are the workbook's: a tier fires when that share of the period's budget is being spent within the long range. The
+// factor follows from the period: share × period ÷ long, which is 14.4, 6, 3 and 1 for 30 days.
+// Source: Google SRE Workbook, ch. 5, table 5-8 and its code sample.
+var pairs = []struct {
+	severity    engine.Severity
+	percent     int64
+	long, short time.Duration
+}{
+	{engine.SeverityPage, 2, time.Hour, 5 * time.Minute},
+	{engine.SeverityPage, 5, 6 * time.Hour, 30 * time.Minute},
+	{engine.SeverityTicket, 10, 24 * time.Hour, 2 * time.Hour},
+	{engine.SeverityTicket, 10, 72 * time.Hour, 6 * time.Hour},
+}
+
+// pair is a window as read, its factor still exact.
+type pair struct {
+	severity    engine.Severity
+	long, short time.Duration
+	factor      *big.Rat
+	node        *node // where it is written; nil for the workbook's
+}
+
+// decimalShape keeps the exact arithmetic small; nobody has a budget with more digits.
+var decimalShape = regexp.MustCompile(`^[0-9]{1,9}(\.[0-9]{1,12})?$`)
+
+// decimal reads a number exactly as it is written.
+func (r *reader) decimal(n *node, what string) (*big.Rat, bool) {
+	if n.kind != yaml.ScalarNode || n.tag != "!!int" && n.tag != "!!float" {
+		r.errorf(n, "", "%s must be a number, not %s", what, n.is())
+		return nil, false
+	}
+	if !decimalShape.MatchString(n.value) {
+		if strings.HasPrefix(n.value, "-") {
+			r.errorf(n, "", "%s must be above zero, and it is %s", what, clip(n.value))
+		} else {
+			r.errorf(n, "write a decimal such as 99.9", "%s is %s, which is not a plain decimal number", what, clip(n.value))
+		}
+		return nil, false
+	}
+	d, ok := new(big.Rat).SetString(n.value)
+	return d, ok
+}
+
+// objective reads a percentage above 0 and below 100.
+func (r *reader) objective(n *node) (Objective, bool) {
+	d, ok := r.decimal(n, "the objective")
+	switch {
+	case !ok:
+		return Objective{}, false
+	case d.Sign() <= 0:
+		r.errorf(n, "write the percentage of good events, such as 99.9", "an objective of %s asks for nothing", n.value)
+		return Objective{}, false
+	case d.Cmp(big.NewRat(100, 1)) == 0:
+		r.errorf(n, "write what users really need, such as 99.9 or 99.99", "an objective of 100 leaves no error budget: any burn rate would be infinite")
+		return Objective{}, false
+	case d.Cmp(big.NewRat(100, 1)) > 0:
+		r.errorf(n, "write the percentage of good events, such as 99.9", "an objective of %s is above 100 %%", n.value)
+		return Objective{}, false
+	case d.Cmp(big.NewRat(1, 1)) < 0:
+		r.warnf(n, "write the percentage, such as 99.9 for 0.999", "the objective is %s %%: is it meant as a ratio?", n.value)
+	}
+	text := n.value
+	if strings.Contains(text, ".") {
+		text = strings.TrimRight(strings.TrimRight(text, "0"), ".")
+	}
+	text = strings.TrimLeft(text, "0")
+	if text == "" || text[0] == '.' {
+		text = "0" + text
+	}
+	return Objective{text}, true
+}
+
+// sloDraft is what an SLO's keys said, before what depends on several of them is checked.
+type sloDraft struct {
+	SLO
+	node, objective, minEvents, windows *node
+	errors, total                       *query
+	pairs                               []pair
+	alerting                            alerting
+}
+
+type alerting struct {
+	node                *node
+	name                string
+	labels, annotations map[string]string
+	page, ticket        tierDraft
+}
+
+type tierDraft struct {
+	disabled            bool
+	labels, annotations map[string]string
+}
+
+// slo reads one SLO. The keys that Sloth does not know are ignored in a Sloth file, as Sloth does, and warned about.
+func (d *draft) slo(n *node) {
+	r := d.r
+	s := sloDraft{node: n, SLO: SLO{Period: d.opts.SLOPeriod, MaxAge: d.opts.MaxAge, NoTraffic: NoTrafficUnknown}}
+	fields := []field{
+		need("name", func(n *node) {
+			if name, ok := r.name(n, "the name of an SLO"); ok && r.unique(d.sloNames, n, "SLO", name) {
+				s.Name = name
+			}
+		}),
+		need("objective", func(n *node) {
+			s.objective = n
+			s.Objective, _ = r.objective(n)
+		}),
+		may("description", r.setText(&s.Description, "the description")),
+		may("labels", r.setLabels(&s.Labels, "label")),
+		need("sli", func(n *node) { d.sli(n, &s) }),
+		need("alerting", func(n *node) { d.alerting(n, &s.alerting) }),
+	}
+	extended := []field{
+		may("period", r.setDuration(&s.Period, "the period")),
+		may("max_age", r.setDuration(&s.MaxAge, "max_age")),
+		may("windows", func(n *node) {
+			s.windows = n
+			r.list(n, "windows", func(n *node) { d.window(n, &s) })
+		}),
+		may("min_events", func(n *node) {
+			s.minEvents = n
+			if v, ok := r.number(n, "min_events"); ok && v <= 0 {
+				r.errorf(n, "leave it out if any number will do", "min_events must be above zero")
+			} else {
+				s.MinEvents = v
+			}
+		}),
+		may("no_traffic", func(n *node) {
+			v, ok := r.text(n, "no_traffic")
+			switch s.NoTraffic = NoTraffic(v); {
+			case !ok || s.NoTraffic == NoTrafficGood || s.NoTraffic == NoTrafficUnknown:
+			default:
+				r.errorf(n, "write `unknown` (nobody can tell; the default) or `good` (an error ratio of 0)", "no_traffic cannot be %q", clip(v))
+			}
+		}),
+	}
+	if r.lenient {
+		for _, f := range extended {
+			if k := n.keyNode(f.key); k != nil {
+				r.warnf(k, "write `version: modeshift/v1` to use it", "%q of an SLO is ignored in a prometheus/v1 file", f.key)
+				n = n.without(f.key)
+			}
+		}
+	} else {
+		fields = append(fields, extended...)
+	}
+	before := r.faults
+	if !r.mapping(n, "an SLO", fields...) || s.Objective == (Objective{}) {
+		return
+	}
+	d.finishSLO(&s)
+	if r.faults == before {
+		d.queries[s.Name] = s.queries()
+	}
+	if s.Name != "" {
+		d.service.SLOs = append(d.service.SLOs, s.SLO)
+	}
+}
+
+// queries is what the SLO measures, in canonical form.
+func (s *sloDraft) queries() []string {
+	out := []string{s.errors.canonical()}
+	if s.total != nil {
+		out = append(out, s.total.canonical())
+	}
+	return out
+}
+
+// sli reads how an SLO is measured.
+func (d *draft) sli(n *node, s *sloDraft) {
+	r := d.r
+	var events, raw *node
+	if !r.mapping(n, "sli", may("events", func(n *node) { events = n }), may("raw", func(n *node) { raw = n })) {
+		return
+	}
+	switch {
+	case events != nil && raw != nil:
+		r.errorf(raw, "remove one of the two", "an SLI is measured by `events` or by `raw`, not by both")
+	case events != nil:
+		s.Events = true
+		r.mapping(events, "events",
+			need("error_query", func(n *node) { s.errors, _ = r.query(n, "error_query", true) }),
+			need("total_query", func(n *node) { s.total, _ = r.query(n, "total_query", true) }))
+		if s.errors != nil && s.total != nil && s.errors.canonical() == s.total.canonical() {
+			r.errorf(s.total.node, "error_query counts the bad events, total_query all of them", "total_query is the same as error_query")
+		}
+	case raw != nil:
+		r.mapping(raw, "raw",
+			need("error_ratio_query", func(n *node) { s.errors, _ = r.query(n, "error_ratio_query", true) }))
+	case n.get("plugin") == nil:
+		r.errorf(n, "write `events: {error_query: …, total_query: …}` or `raw: {error_ratio_query: …}`", "an SLI needs `events` or `raw`")
+	}
+	if s.errors != nil {
+		s.SLO.errors = s.errors.template
+	}
+	if s.total != nil {
+		s.SLO.total, s.unit = s.total.template, unitOf(s.total.expr)
+	}
+}
+
+func (d *draft) alerting(n *node, a *alerting) {
+	r := d.r
+	a.node = n
+	tier := func(t *tierDraft, what string) func(*node) {
+		return func(n *node) {
+			if n.null() {
+				return
+			}
+			r.mapping(n, what,
+				may("disable", func(n *node) { t.disabled, _ = r.boolean(n, "disable") }),
+				may("labels", func(n *node) { t.labels = r.labels(d.disableTrap(n, what), "label") }),
+				may("annotations", r.setLabels(&t.annotations, "annotation")))
+		}
+	}
+	r.mapping(n, "alerting",
+		may("name", r.setText(&a.name, "the alert's name")),
+		may("labels", r.setLabels(&a.labels, "label")),
+		may("annotations", r.setLabels(&a.annotations, "annotation")),
+		may("page_alert", tier(&a.page, "page_alert")),
+		may("ticket_alert", tier(&a.ticket, "ticket_alert")))
+}
+
+// disableTrap warns of a label called disable: Sloth's own documentation shows `labels: {disable: true}`, which disables
+// nothing. It returns the labels without it.
+func (d *draft) disableTrap(n *node, what string) *node {
+	if k := n.keyNode("disable"); k != nil {
+		d.r.warnf(k, fmt.Sprintf("write `%s: {disable: true}`", what), "a label called `disable` does not disable the alert")
+		return n.without("disable")
+	}
+	return n
+}
+
+func (d *draft) window(n *node, s *sloDraft) {
+	r := d.r
+	p := pair{node: n}
+	before := r.faults
+	r.mapping(n, "a window",
+		need("severity", func(n *node) {
+			v, ok := r.text(n, "severity")
+			switch p.severity = engine.Severity(v); {
+			case !ok || p.severity == engine.SeverityPage || p.severity == engine.SeverityTicket:
+			default:
+				r.errorf(n, "write `page` or `ticket`", "the severity of a window cannot be %q", clip(v))
+			}
+		}),
+		need("long", r.setDuration(&p.long, "long")),
+		need("short", r.setDuration(&p.short, "short")),
+		need("factor", func(n *node) {
+			f, ok := r.decimal(n, "factor")
+			if ok && f.Sign() == 0 {
+				r.errorf(n, "write a burn rate such as 14.4", "factor must be above zero")
+			}
+			p.factor = f
+		}))
+	if r.faults > before || n.kind != yaml.MappingNode {
+		return
+	}
+	if p.short >= p.long {
+		r.errorf(n.get("short"), "the short window shows that it still burns; the workbook takes a twelfth of the long one",
+			"short (%s) must be shorter than long (%s)", model.Duration(p.short), model.Duration(p.long))
+		return
+	}
+	s.pairs = append(s.pairs, p)
+}
+
+// finishSLO checks what depends on several keys and makes the tiers.
+func (d *draft) finishSLO(s *sloDraft) {
+	r := d.r
+	s.Budget = s.Objective.Budget()
+	if s.minEvents != nil && s.MinEvents > 0 {
+		switch {
+		case s.Events && s.total != nil && s.unit == unitOther:
+			r.errorf(s.total.node, "write it with rate(…) or increase(…): sum(rate(requests_total[{{.window}}])), or remove min_events",
+				"min_events cannot be checked: total_query does not tell how many events it stands for")
+		case !s.Events && s.errors != nil:
+			r.errorf(s.minEvents, "write the SLI as `events`, or remove min_events", "min_events cannot be checked: a `raw` SLI does not tell how many events there were")
+		}
+	}
+	if s.windows == nil {
+		for _, p := range pairs {
+			factor := big.NewRat(p.percent*int64(s.Period), 100*int64(p.long))
+			s.pairs = append(s.pairs, pair{severity: p.severity, long: p.long, short: p.short, factor: factor})
+		}
+	}
+	var never []string
+	for _, p := range s.pairs {
+		if p.long > s.Period {
+			if p.node != nil {
+				r.errorf(p.node.get("long"), "", "long (%s) is longer than the SLO's period (%s)", model.Duration(p.long), model.Duration(s.Period))
+			} else {
+				r.errorf(s.node.get("period").or(s.node), "give `windows: [{severity: page, long: …, short: …, factor: …}]`",
+					"a period of %s is shorter than the usual windows (up to 3d)", model.Duration(s.Period))
+			}
+			return
+		}
+		ratio := new(big.Rat).Mul(p.factor, s.Objective.budget())
+		if ratio.Cmp(big.NewRat(1, 1)) >= 0 {
+			f, _ := p.factor.Float64()
+			never = append(never, fmt.Sprintf("%s over %s", trimFloat(f), model.Duration(p.long)))
+		}
+	}
+	if len(never) > 0 {
+		r.warnf(s.objective, "give `windows` with smaller factors", "with an objective of %s %% a burn rate of %s cannot be reached: it would take more than all events failing",
+			s.Objective, strings.Join(never, " or of "))
+	}
+	a := &s.alerting
+	if a.node == nil || a.node.kind != yaml.MappingNode {
+		return
+	}
+	if a.name == "" && !(a.page.disabled && a.ticket.disabled) && a.node.get("name") == nil {
+		r.errorf(a.node, "give it, or disable both: `page_alert: {disable: true}`, `ticket_alert: {disable: true}`", "alerting needs a \"name\"")
+	}
+	for _, t := range []struct {
+		severity engine.Severity
+		draft    *tierDraft
+	}{{engine.SeverityPage, &a.page}, {engine.SeverityTicket, &a.ticket}} {
+		if t.draft.disabled {
+			continue
+		}
+		tier := Tier{Severity: t.severity, Name: a.name,
+			Labels:      merged(d.service.Labels, s.Labels, a.labels, t.draft.labels),
+			Annotations: merged(a.annotations, t.draft.annotations)}
+		for _, p := range s.pairs {
+			if p.severity == t.severity {
+				f, _ := p.factor.Float64()
+				tier.Windows = append(tier.Windows, Window{Long: p.long, Short: p.short, Factor: f,
+					limit: limitOf(new(big.Rat).Mul(p.factor, s.Objective.budget()))})
+			}
+		}
+		if len(tier.Windows) > 0 {
+			s.Tiers = append(s.Tiers, tier)
+		}
+	}
+}
+
+// merged lays maps over one another; nil when there is nothing in them.
+func merged(layers ...map[string]string) map[string]string {
+	out := map[string]string{}
+	for _, l := range layers {
+		maps.Copy(out, l)
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	return out
+}
+
+func trimFloat(f float64) string {
+	return strings.TrimRight(strings.TrimRight(fmt.Sprintf("%.4f", f), "0"), ".")
+}

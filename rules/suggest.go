@@ -1,0 +1,70 @@
+package rules
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// didYouMean is a hint with the known word that is nearest to s; empty when none is near.
+func didYouMean(s string, known []string) string {
+	if w, ok := nearest(s, known); ok {
+		return fmt.Sprintf("did you mean %q?", w)
+	}
+	return ""
+}
+
+// choose is a hint: the nearest known word, or else all there are.
+func choose(s string, known []string, none string) string {
+	if len(known) == 0 {
+		return none
+	}
+	if h := didYouMean(s, known); h != "" {
+		return h
+	}
+	const most = 12
+	list := slices.Clone(known)
+	slices.Sort(list)
+	if len(list) > most {
+		list = append(list[:most], "…")
+	}
+	return "there is: " + strings.Join(list, ", ")
+}
+
+// nearest finds the known word with the fewest edits to s: at most a third of its length.
+func nearest(s string, known []string) (string, bool) {
+	if len(s) > 2*maxName {
+		return "", false
+	}
+	best, least := "", len([]rune(s))/3+1
+	for _, k := range known {
+		if d := edits(strings.ToLower(s), strings.ToLower(k)); d < least || d == least && best != "" && k < best {
+			best, least = k, d
+		}
+	}
+	return best, best != ""
+}
+
+// edits is the number of letters to insert, remove, replace or swap with a neighbour to get from a to b.
+func edits(a, b string) int {
+	x, y := []rune(a), []rune(b)
+	before, last, row := make([]int, len(y)+1), make([]int, len(y)+1), make([]int, len(y)+1)
+	for j := range last {
+		last[j] = j
+	}
+	for i := 1; i <= len(x); i++ {
+		row[0] = i
+		for j := 1; j <= len(y); j++ {
+			cost := 1
+			if x[i-1] == y[j-1] {
+				cost = 0
+			}
+			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+cost)
+			if i > 1 && j > 1 && x[i-1] == y[j-2] && x[i-2] == y[j-1] {
+				row[j] = min(row[j], before[j-2]+1)
+			}
+		}
+		before, last, row = last, row, before
+	}
+	return last[len(y)]
+}
