@@ -17,7 +17,7 @@ func (s *session) do(c command) (string, error) {
 	if g.do == nil {
 		return "(not built yet: " + c.name + ")\n", nil
 	}
-	for _, w := range c.words {
+	for _, w := range append(slices.Clone(c.pairs), c.words...) {
 		if slices.Contains(g.later, w) {
 			return "(not built yet: " + w + ")\n", nil
 		}
@@ -43,10 +43,13 @@ func (s *session) doPolicy(c command) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if _, twice := s.streams[p.Scope]; twice {
-		return "", fmt.Errorf("there is a policy of %s already; reload changes it", p.Scope)
+	for name := range strings.SplitSeq(string(p.Scope), ",") {
+		p.Scope = engine.Scope(name)
+		if _, twice := s.streams[p.Scope]; twice {
+			return "", fmt.Errorf("there is a policy of %s already; reload changes it", p.Scope)
+		}
+		s.add(p)
 	}
-	s.add(p)
 	return notBuilt(c), nil
 }
 

@@ -119,7 +119,7 @@ type grammar struct {
 	do    func(*session, command) (string, error) // nil: not built yet
 }
 
-var person = map[string]check{"by": aName, "person": aName, "reason": anything, "on": aName}
+var person = map[string]check{"by": aName, "person": aName, "role": names, "reason": anything, "on": aName}
 
 func and(m map[string]check, more map[string]check) map[string]check {
 	both := maps.Clone(m)
@@ -141,7 +141,7 @@ func init() {
 			keys: and(on, map[string]check{"frozen": anything}), words: []string{"source-blind"}, open: true, do: (*session).doEvery},
 		"sources": {args: []check{anInstant}, keys: map[string]check{"prev": anInstant, "at": anInstant, "until": anInstant}, open: true, do: (*session).doSources},
 		"set": {args: []check{anInstant, aName}, keys: and(person, map[string]check{"for": aDuration, "via": aName}),
-			words: []string{"directive-only", "force"}, later: []string{"force"}, do: (*session).doSet},
+			words: []string{"directive-only", "force"}, later: []string{"force", "role"}, do: (*session).doSet},
 		"unpin":    {args: []check{anInstant}, keys: person, do: (*session).doUnpin},
 		"freeze":   {args: []check{anInstant}, keys: and(person, map[string]check{"for": aDuration}), do: (*session).doFreeze},
 		"unfreeze": {args: []check{anInstant}, keys: person, do: (*session).doUnfreeze},
@@ -156,9 +156,8 @@ func init() {
 		"check":    {args: []check{oneOf("fold")}, do: (*session).doCheck},
 
 		// Not built yet.
-		"tick": {args: []check{anInstant}, keys: on},
-		"review": {args: []check{anInstant, oneOf("yes", "no")}, keys: and(person, map[string]check{"role": names, "proposal": anything,
-			"digest": anything}), words: []string{"blind"}},
+		"tick":   {args: []check{anInstant}, keys: on},
+		"review": {args: []check{anInstant, oneOf("yes", "no")}, keys: and(person, map[string]check{"proposal": anything, "digest": anything}), words: []string{"blind"}},
 		"step": {args: []check{anInstant, aName, oneOf("done", "failed", "unknown")}, keys: and(on, map[string]check{
 			"change": anything, "detail": anything, "targets": aNumber}), words: []string{"undo"}},
 		"report": {args: []check{anInstant}, keys: and(on, map[string]check{"acked": aFraction, "failed": aNumber, "readers": aNumber,
@@ -169,9 +168,7 @@ func init() {
 		"settle":    {args: []check{anInstant}, keys: and(person, map[string]check{"change": anything, "as": oneOf("done", "undone")})},
 		"hear":      {args: []check{anInstant}, keys: and(on, map[string]check{"term": aNumber})},
 		"recover":   {args: []check{anInstant}, keys: and(person, map[string]check{"term": aNumber})},
-		"alarm":     {args: []check{anInstant}, keys: on, words: []string{"resolved", "firing"}, open: true},
 		"targets":   {args: []check{anInstant, aName, aNumber}, keys: and(on, map[string]check{"selector": anything})},
-		"ledger":    {args: []check{anInstant}, keys: on},
 	}
 }
 
@@ -184,7 +181,7 @@ type policyLine struct {
 
 // policyWords is the language of policies. What is in later is not built yet.
 var policyWords = map[string]grammar{
-	"scope":       {args: []check{aName}},
+	"scope":       {args: []check{names}},
 	"interval":    {args: []check{aDuration}},
 	"blind_after": {args: []check{aDuration}},
 	"owner":       {args: []check{anything}},
