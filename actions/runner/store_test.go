@@ -1,0 +1,189 @@
+package runner_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/modeshift/modeshift/actions/runner"
+	"github.com/modeshift/modeshift/engine"
+)
+
+func TestWhatWasSentIsNotSentAgainWhileItsOutcomeCannotBeStored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		jobs, g, log := newJobs(), new(target), new(buffer)
+		jobs.unwritten = errDisk
+		running(t, runner.New(jobs, pages(g), runner.Options{Log: log.logger()}))
+		jobs.add(page("a-1", 1, engine.NoticeTrigger), page("a-1", 2, engine.NoticeResolve))
+		after(10 * time.Minute) // twenty leases long
+		if got := fmt.Sprint(g.ids()); got != "[a-1/1]" {
+			t.Errorf("on a full disk attempts are %s", got)
+		}
+		if n := strings.Count(log.String(), "cannot store"); n < 9 || n > 11 {
+			t.Errorf("ten minutes of a full disk are logged %d times, want once a minute", n)
+		}
+		jobs.set(func(m *memJobs) { m.unwritten = nil })
+		after(2 * time.Second)
+		if got := fmt.Sprint(g.ids()); got != "[a-1/1 a-1/2]" || jobs.owed() != 0 {
+			t.Errorf("after the disk was mended attempts are %s, %d owed", got, jobs.owed())
+		}
+	})
+}
+
+func TestAFullDiskStopsNoRetry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		jobs := newJobs()
+		jobs.unwritten = errDisk
+		g := &target{answer: func(_ context.Context, _ engine.Job, n int) error {
+			if n < 6 {
+				return errors.New("down")
+			}
+			return nil
+		}}
+		reg := prometheus.NewRegistry()
+		running(t, runner.New(jobs, pages(g), quiet(runner.Options{Registerer: reg})))
+		jobs.add(page("a-1", 1, engine.NoticeTrigger))
+		after(5 * time.Minute)
+		calls := g.seen()
+		if len(calls) != 6 || calls[5].attempts != 5 {
+			t.Errorf("attempts on a full disk are %+v, want six, the last one taken", calls)
+		}
+		jobs.set(func(m *memJobs) { m.unwritten = nil })
+		after(2 * time.Second)
+		if jobs.owed() != 0 || len(g.seen()) != 6 {
+			t.Errorf("%d owed, %d attempts", jobs.owed(), len(g.seen()))
+		}
+	})
+}
+
+func TestAnAnswerOfTheStoreThatIsLostCostsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		jobs := newJobs()
+		jobs.lost = errors.New("connection reset")
+		g := &target{answer: func(_ context.Context, _ engine.Job, n int) error {
+			if n%3 == 1 {
+				return errors.New("down")
+			}
+			return nil
+		}}
+		running(t, runner.New(jobs, pages(g), quiet(runner.Options{})))
+		for n := range 6 {
+			jobs.add(page("a-1", n, []engine.NoticeAction{engine.NoticeTrigger, engine.NoticeResolve}[n%2]))
+		}
+		after(5 * time.Minute)
+		jobs.set(func(m *memJobs) { m.lost = nil })
+		after(5 * time.Minute)
+		if jobs.owed() != 0 {
+			t.Errorf("%d jobs are owed", jobs.owed())
+		}
+		var last string
+		for _, id := range g.ids() {
+			if id < last {
+				t.Errorf("%s was attempted after %s", id, last)
+			}
+			last = id
+		}
+	})
+}
+
+func TestAnErrorThatSettlesTheOutcomeEndsIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		jobs, g := newJobs(), new(target)
+		jobs.lost = errDisk // as a store that remembers what it cannot write
+		reg := prometheus.NewRegistry()
+		running(t, runner.New(jobs, pages(g), quiet(runner.Options{Poll: time.Hour, Registerer: reg,
+			Settled: func(err error) bool { return errors.Is(err, errDisk) }})))
+		after(time.Minute)
+		jobs.add(page("a-1", 1, engine.NoticeTrigger), page("a-1", 2, engine.NoticeResolve))
+		after(time.Hour)
+		if got := fmt.Sprint(g.ids()); got != "[a-1/1 a-1/2]" {
+			t.Errorf("attempts are %s", got)
+		}
+	})
+}
+
+func TestACrashBetweenSendingAndStoringSendsAgainUnderTheSameKeyAndID(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		jobs := newJobs()
+		var keys []string
+		g := &target{answer: func(_ context.Context, j engine.Job, _ int) error {
+			keys = append(keys, j.Key+" "+j.ID)
+			return nil
+		}}
+		jobs.down = nil
+		jobs.unwritten = errDisk // what the first process learned dies with it
+		stop := running(t, runner.New(jobs, pages(g), quiet(runner.Options{})))
+		jobs.add(page("a-1", 1, engine.NoticeTrigger), page("a-1", 2, engine.NoticeResolve))
+		after(2 * time.Second)
+		if err := stop(); err == nil || !strings.Contains(err.Error(), "1 outcomes not stored") {
+			t.Errorf("Run = %v", err)
+		}
+		jobs.set(func(m *memJobs) { m.unwritten = nil })
+		jobs.release()
+		running(t, runner.New(jobs, pages(g), quiet(runner.Options{})))
+		after(2 * time.Second)
+		if got := strings.Join(keys, ", "); got != "a-1 a-1/1, a-1 a-1/1, a-1 a-1/2" {
+			t.Errorf("sent were %s", got)
+		}
+		if jobs.owed() != 0 {
+			t.Errorf("%d jobs are owed", jobs.owed())
+		}
+	})
+}
+
+func TestAJobThatWaitedAsLongAsItsLeaseIsNotSentByWhoeverHeldIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		jobs := newJobs()
+		g := &limited{n: 1, span: 50 * time.Second}
+		running(t, runner.New(jobs, pages(g), quiet(runner.Options{})))
+		jobs.add(page("a-1", 1, engine.NoticeTrigger), page("b-1", 1, engine.NoticeTrigger))
+		after(10 * time.Second)
+		// Another process takes the second job over and sees it through, while the first still waits for its rate.
+		jobs.set(func(m *memJobs) {
+			delete(m.byID, "b-1/1")
+			delete(m.keys, "b-1")
+		})
+		after(10 * time.Minute)
+		if got := fmt.Sprint(g.ids()); got != "[a-1/1]" {
+			t.Errorf("attempts are %s", got)
+		}
+	})
+}
+
+func TestAnEffectOfANewerProgramIsKeptForIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		jobs, g := newJobs(), new(target)
+		running(t, runner.New(jobs, pages(g), quiet(runner.Options{})))
+		jobs.add(engine.Job{Effect: engine.Effect{ID: "a/1", Key: "a"}}, page("b-1", 1, engine.NoticeTrigger))
+		after(time.Hour)
+		if _, failed := jobs.problem("a/1"); failed || jobs.owed() != 1 || len(g.seen()) != 1 {
+			t.Errorf("failed %v, %d owed, %d attempts", failed, jobs.owed(), len(g.seen()))
+		}
+	})
+}
+
+func TestAStoreThatIsAwayIsAskedAtEachPollAndWorkGoesOnAfterwards(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		jobs, g, log := newJobs(), new(target), new(buffer)
+		jobs.down = errors.New("locked")
+		running(t, runner.New(jobs, pages(g), runner.Options{Log: log.logger()}))
+		jobs.add(page("a-1", 1, engine.NoticeTrigger))
+		after(10 * time.Second)
+		jobs.set(func(m *memJobs) {
+			if m.leases > 12 {
+				t.Errorf("a store that is away was asked %d times in 10 s", m.leases)
+			}
+			m.down = nil
+		})
+		after(time.Second)
+		if jobs.owed() != 0 || !strings.Contains(log.String(), "cannot lease jobs") || !strings.Contains(log.String(), "answers again") {
+			t.Errorf("%d owed; log %s", jobs.owed(), log)
+		}
+	})
+}
