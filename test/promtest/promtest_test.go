@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"os"
@@ -118,6 +119,30 @@ func TestAlertmanagerAnswersItsAPI(t *testing.T) {
 	}
 	if status.Cluster.Status != "disabled" || !strings.Contains(status.Config.Original, "receiver: nobody") {
 		t.Errorf("status is %+v", status)
+	}
+}
+
+// recorder keeps how a test ended early.
+type recorder struct {
+	testing.TB
+	skipped, failed string
+}
+
+func (r *recorder) Helper()                        {}
+func (r *recorder) Skipf(format string, a ...any)  { r.skipped = fmt.Sprintf(format, a...) }
+func (r *recorder) Fatalf(format string, a ...any) { r.failed = fmt.Sprintf(format, a...) }
+
+func TestWithoutThePackageATestIsSkippedButFailsInCI(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	t.Setenv("PATH", t.TempDir())
+	const reason = "Debian's package prometheus is needed and cannot be had: this machine has no apt-get"
+	for _, ci := range []string{"", "true"} {
+		t.Setenv("CI", ci)
+		r := &recorder{TB: t}
+		unpacked(r, prometheus)
+		if strings.HasPrefix(r.skipped, reason) != (ci == "") || strings.HasPrefix(r.failed, reason) != (ci == "true") {
+			t.Errorf("with CI=%q: skipped %q, failed %q", ci, r.skipped, r.failed)
+		}
 	}
 }
 
