@@ -1,0 +1,352 @@
+// Package openfeature runs npm's OpenFeature client for web pages against package flags: a client nobody here wrote.
+package openfeature
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/modeshift/modeshift/actions/flags"
+	"github.com/modeshift/modeshift/engine"
+)
+
+const token = "a token of this test"
+
+// patience is how long the client may take for anything; it polls twenty times a second.
+const patience = 30 * time.Second
+
+// install copies the client out of the repository and installs what it needs beside it. It returns the folder.
+func install(t *testing.T) string {
+	t.Helper()
+	for _, program := range []string{"node", "npm"} {
+		if _, err := exec.LookPath(program); err != nil {
+			missing(t, program+" is not installed: "+err.Error())
+		}
+	}
+	dir := t.TempDir()
+	for _, name := range []string{"package.json", "package-lock.json", ".npmrc", "client.mjs"} {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	npm := exec.CommandContext(ctx, "npm", "ci", "--ignore-scripts", "--prefer-offline")
+	npm.Dir = dir
+	if out, err := npm.CombinedOutput(); err != nil {
+		for _, offline := range []string{"ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ENETUNREACH", "ETIMEDOUT"} {
+			if bytes.Contains(out, []byte(offline)) {
+				missing(t, "npm's registry cannot be reached: "+string(out))
+			}
+		}
+		t.Fatalf("npm ci: %v\n%s", err, out)
+	}
+	return dir
+}
+
+// missing skips the test on a developer's machine; in CI everything has to be there.
+func missing(t *testing.T, what string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatal(what)
+	}
+	t.Skip(what)
+}
+
+// service is what the server tells, and what it counts.
+type service struct {
+	mu        sync.Mutex
+	view      engine.View
+	unchanged atomic.Int64 // answers 304
+	whole     atomic.Int64 // answers 200
+}
+
+func (s *service) source(scope engine.Scope) (engine.View, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.view, scope == s.view.State.Scope
+}
+
+func (s *service) publish(mode engine.Mode, set engine.Flags) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d := &s.view.State.Directive
+	*d = engine.Directive{Term: 1, Revision: d.Revision + 1, Mode: mode, Flags: set}
+}
+
+func newService() *service {
+	degraded := engine.Flags{"recommendations": false, "payment_gateway": "backup", "retries": 2.0}
+	s := &service{view: engine.View{
+		Policy: &engine.Policy{Scope: "checkout", Modes: []engine.ModeRule{
+			{Name: "normal"}, {Name: "degraded", Flags: degraded}, {Name: "read-only", Flags: engine.Flags{"writes": false}},
+		}},
+		State: engine.State{Scope: "checkout"},
+	}}
+	s.publish("normal", nil)
+	return s
+}
+
+// serve serves the flags at an address until stop is called.
+func (s *service) serve(t *testing.T, address string) (url string, stop func()) {
+	t.Helper()
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := flags.Handler(s.source, flags.Options{
+		Authorize: func(r *http.Request, _ engine.Scope) (int, string) {
+			if r.Header.Get("Authorization") != "Bearer "+token {
+				return http.StatusUnauthorized, "a token is needed"
+			}
+			return 0, ""
+		},
+	})
+	server := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		counted := &status{w, http.StatusOK}
+		h.ServeHTTP(counted, r)
+		switch counted.code {
+		case http.StatusOK:
+			s.whole.Add(1)
+		case http.StatusNotModified:
+			s.unchanged.Add(1)
+		}
+	})}
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(listener) }()
+	stop = sync.OnceFunc(func() {
+		if err := server.Close(); err != nil {
+			t.Errorf("close the server: %v", err)
+		}
+		<-done
+	})
+	t.Cleanup(stop)
+	return "http://" + listener.Addr().String(), stop
+}
+
+type status struct {
+	http.ResponseWriter
+	code int
+}
+
+func (s *status) WriteHeader(code int) {
+	s.code = code
+	s.ResponseWriter.WriteHeader(code)
+}
+
+// detail is what the code in the page gets for a flag.
+type detail struct {
+	Value   any    `json:"value"`
+	Reason  string `json:"reason"`
+	Variant string `json:"variant"`
+	Error   string `json:"error"`
+}
+
+// said is a line of the client.
+type said struct {
+	Event   string            `json:"event"`
+	Message string            `json:"message"`
+	Changed []string          `json:"changed"`
+	Flags   map[string]detail `json:"flags"`
+}
+
+// client is the running node process.
+type client struct {
+	t     *testing.T
+	in    io.WriteCloser
+	lines chan said
+}
+
+func start(t *testing.T, dir, url, scope, token string) *client {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 4*patience)
+	node := exec.CommandContext(ctx, "node", "client.mjs")
+	node.Dir = dir
+	node.Env = append(os.Environ(), "URL="+url, "SERVICE="+scope, "TOKEN="+token)
+	var complaints bytes.Buffer
+	node.Stderr = &complaints
+	in, err := node.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := node.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := node.Start(); err != nil {
+		t.Fatal(err)
+	}
+	c := &client{t, in, make(chan said, 10_000)}
+	go func() {
+		defer close(c.lines)
+		lines := bufio.NewScanner(out)
+		for lines.Scan() {
+			var s said
+			if err := json.Unmarshal(lines.Bytes(), &s); err != nil {
+				t.Errorf("the client printed %q: %v", lines.Text(), err)
+				continue
+			}
+			c.lines <- s
+		}
+	}()
+	t.Cleanup(func() {
+		defer cancel()
+		if err := in.Close(); err != nil {
+			t.Errorf("end the client's input: %v", err)
+		}
+		for range c.lines { // its output has to be read to the end before Wait
+		}
+		if err := node.Wait(); err != nil {
+			t.Errorf("the client ended with %v\n%s", err, complaints.Bytes())
+		}
+	})
+	return c
+}
+
+// until waits for an event that is as wanted.
+func (c *client) until(what string, wanted func(said) bool) said {
+	c.t.Helper()
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	var seen []said
+	for {
+		select {
+		case s, open := <-c.lines:
+			if !open {
+				c.t.Fatalf("the client ended before %s; it said %+v", what, seen)
+			}
+			if wanted(s) {
+				return s
+			}
+			seen = append(seen, s)
+		case <-timer.C:
+			c.t.Fatalf("%s did not come within %s; the client said %+v", what, patience, seen)
+		}
+	}
+}
+
+// read asks what the code would get now.
+func (c *client) read() map[string]detail {
+	c.t.Helper()
+	if _, err := io.WriteString(c.in, "read\n"); err != nil {
+		c.t.Fatal(err)
+	}
+	return c.until("an answer to read", func(s said) bool { return s.Event == "read" }).Flags
+}
+
+func (c *client) want(what string, got map[string]detail, want map[string]detail) {
+	c.t.Helper()
+	for key, w := range want {
+		if got[key] != w {
+			c.t.Errorf("%s: %s is %+v, want %+v", what, key, got[key], w)
+		}
+	}
+}
+
+var (
+	inNormal = map[string]detail{
+		"mode":            {Value: "normal", Reason: "STATIC", Variant: "normal"},
+		"recommendations": {Value: true, Reason: "DISABLED"}, // the code's defaults, and no errors
+		"payment_gateway": {Value: "in code", Reason: "DISABLED"},
+		"retries":         {Value: 5.0, Reason: "DISABLED"},
+		"writes":          {Value: true, Reason: "DISABLED"},
+		"undeclared":      {Value: true, Reason: "ERROR", Error: "FLAG_NOT_FOUND"},
+	}
+	inDegraded = map[string]detail{
+		"mode":            {Value: "degraded", Reason: "STATIC", Variant: "degraded"},
+		"recommendations": {Value: false, Reason: "STATIC", Variant: "degraded"},
+		"payment_gateway": {Value: "backup", Reason: "STATIC", Variant: "degraded"},
+		"retries":         {Value: 2.0, Reason: "STATIC", Variant: "degraded"},
+		"writes":          {Value: true, Reason: "DISABLED"},
+	}
+)
+
+func TestAWebPageFollowsTheModeAndOutlivesARestart(t *testing.T) {
+	dir := install(t)
+	s := newService()
+	url, stop := s.serve(t, "127.0.0.1:0")
+	c := start(t, dir, url, "checkout", token)
+
+	first := c.until("ready", func(s said) bool { return s.Event == "ready" || s.Event == "failed" })
+	if first.Event != "ready" {
+		t.Fatalf("the provider did not start: %s", first.Message)
+	}
+	c.want("at the start", first.Flags, inNormal)
+
+	eventually(t, "ten polls that brought nothing new", func() bool { return s.unchanged.Load() >= 10 })
+	if n := s.whole.Load(); n != 1 {
+		t.Errorf("%d whole answers before anything changed, want 1", n)
+	}
+
+	s.publish("degraded", s.view.Policy.Modes[1].Flags)
+	changed := c.until("the change", func(s said) bool { return s.Event == "changed" })
+	c.want("after the change", changed.Flags, inDegraded)
+	slices.Sort(changed.Changed)
+	if want := []string{"mode", "payment_gateway", "recommendations", "retries"}; !slices.Equal(changed.Changed, want) {
+		t.Errorf("told that %q changed, want %q", changed.Changed, want)
+	}
+
+	stop()
+	stale := c.until("stale, while the server is away", func(s said) bool { return s.Event == "stale" })
+	c.want("without a server", stale.Flags, inDegraded)
+
+	// After the restart what the page has is still right, and the server sees that by the tag alone.
+	unchanged, whole := s.unchanged.Load(), s.whole.Load()
+	s.serve(t, url[len("http://"):])
+	eventually(t, "polls after the restart", func() bool { return s.unchanged.Load() > unchanged })
+	if n := s.whole.Load(); n != whole {
+		t.Errorf("%d whole answers after the restart, want none", n-whole)
+	}
+	c.want("after the restart", c.read(), inDegraded)
+
+	s.publish("normal", nil)
+	back := c.until("the way back", func(s said) bool { return s.Event == "changed" })
+	c.want("back in normal", back.Flags, inNormal)
+}
+
+func TestAWebPageIsToldWhatIsWrongAndRunsOnItsDefaults(t *testing.T) {
+	dir := install(t)
+	s := newService()
+	url, _ := s.serve(t, "127.0.0.1:0")
+	for name, c := range map[string]struct{ service, token string }{
+		"an unknown service": {"chekout", token},
+		"no service":         {"", token},
+		"a wrong token":      {"checkout", "guessed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			page := start(t, dir, url, c.service, c.token)
+			failed := page.until("failed", func(s said) bool { return s.Event == "failed" || s.Event == "ready" })
+			if failed.Event != "failed" || failed.Message == "" {
+				t.Errorf("the provider says %+v", failed)
+			}
+			if got := failed.Flags["mode"]; got.Value != "in code" || got.Error == "" {
+				t.Errorf("mode is %+v, want the code's default and an error", got)
+			}
+		})
+	}
+}
+
+// eventually waits for a condition that nothing announces.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !holds(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s did not come within %s", what, patience)
+		}
+	}
+}
