@@ -1,0 +1,232 @@
+package server
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/common/config"
+	"github.com/prometheus/common/model"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/modeshift/modeshift/actions/secret"
+)
+
+// Config is modeshift.yaml. Paths in it are relative to the file's folder.
+type Config struct {
+	// Rules are rule files, folders of them (*.yaml, *.yml) and globs.
+	Rules []string `yaml:"rules"`
+	// Data is the folder of the log and the admin token.
+	Data string `yaml:"data"`
+	// Listen is host:port. Without a host other than loopback nobody else can reach the server.
+	Listen string `yaml:"listen"`
+	// ExternalURL is how people reach the server; pages link to it. Empty: made of Listen.
+	ExternalURL string `yaml:"external_url"`
+	// TLS serves HTTPS, in the shape of Prometheus's web configuration.
+	TLS *TLS `yaml:"tls_server_config"`
+	// TokensFile lists who may do what. Empty: only the admin token, which is made at the first start.
+	TokensFile string `yaml:"tokens_file"`
+	// Origins of web pages that may read flags.
+	Origins []string `yaml:"cors_origins"`
+
+	Evaluation Evaluation `yaml:"evaluation"`
+	Prometheus []Source   `yaml:"prometheus"`
+	Receivers  Receivers  `yaml:"receivers"`
+}
+
+// TLS names the server's certificate and key.
+type TLS struct {
+	CertFile string `yaml:"cert_file"`
+	KeyFile  string `yaml:"key_file"`
+}
+
+// Evaluation says how often and how patiently the world is looked at.
+type Evaluation struct {
+	Interval    model.Duration `yaml:"interval"`     // between two ticks
+	Timeout     model.Duration `yaml:"timeout"`      // of one tick's queries; 0: two thirds of the interval
+	BlindAfter  model.Duration `yaml:"blind_after"`  // how long sight may be lost before somebody is paged
+	QueryOffset model.Duration `yaml:"query_offset"` // how far back queries look, so that scrapes have arrived
+	SLOPeriod   model.Duration `yaml:"slo_period"`   // of SLOs that name none
+}
+
+// Source is one Prometheus.
+type Source struct {
+	Name       string                   `yaml:"name"`
+	URL        string                   `yaml:"url"`
+	HTTPConfig *config.HTTPClientConfig `yaml:"http_config"`
+}
+
+// Receivers say who is told of incidents, by severity.
+type Receivers struct {
+	Page   *Receiver `yaml:"page"`
+	Ticket *Receiver `yaml:"ticket"`
+}
+
+// Receiver is exactly one kind of target.
+type Receiver struct {
+	PagerDuty *PagerDuty `yaml:"pagerduty"`
+	Webhook   *Webhook   `yaml:"webhook"`
+}
+
+// PagerDuty is a service's Events API v2 integration.
+type PagerDuty struct {
+	RoutingKey     secret.Secret `yaml:"routing_key"`
+	RoutingKeyFile string        `yaml:"routing_key_file"`
+	URL            string        `yaml:"url"` // empty: PagerDuty's own
+}
+
+// Webhook is anything that takes a JSON document by POST.
+type Webhook struct {
+	URL            string                   `yaml:"url"`
+	HMACSecretFile string                   `yaml:"hmac_secret_file"`
+	HTTPConfig     *config.HTTPClientConfig `yaml:"http_config"`
+}
+
+// DefaultConfig is what holds where the file says nothing.
+func DefaultConfig() Config {
+	return Config{
+		Data:   "modeshift-data",
+		Listen: "127.0.0.1:8470",
+		Evaluation: Evaluation{
+			Interval:   model.Duration(15 * time.Second),
+			BlindAfter: model.Duration(5 * time.Minute),
+			SLOPeriod:  model.Duration(30 * 24 * time.Hour),
+		},
+	}
+}
+
+// LoadConfig reads modeshift.yaml strictly: a key it does not know is an error with its line.
+func LoadConfig(path string) (Config, error) {
+	c := DefaultConfig()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return c, fmt.Errorf("read the configuration: %w", err)
+	}
+	dec := yaml.NewDecoder(bytes.NewReader(text))
+	dec.KnownFields(true)
+	if err := dec.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
+		return c, fmt.Errorf("%s: %w", path, err)
+	}
+	c.under(filepath.Dir(path))
+	if err := c.Validate(); err != nil {
+		return c, fmt.Errorf("%s: %w", path, err)
+	}
+	return c, nil
+}
+
+// under makes relative paths relative to dir.
+func (c *Config) under(dir string) {
+	join := func(p *string) {
+		if *p != "" && !filepath.IsAbs(*p) {
+			*p = filepath.Join(dir, *p)
+		}
+	}
+	for i := range c.Rules {
+		join(&c.Rules[i])
+	}
+	join(&c.Data)
+	join(&c.TokensFile)
+	if c.TLS != nil {
+		join(&c.TLS.CertFile)
+		join(&c.TLS.KeyFile)
+	}
+	for i := range c.Prometheus {
+		if h := c.Prometheus[i].HTTPConfig; h != nil {
+			h.SetDirectory(dir)
+		}
+	}
+	for _, r := range []*Receiver{c.Receivers.Page, c.Receivers.Ticket} {
+		if r == nil {
+			continue
+		}
+		if r.PagerDuty != nil {
+			join(&r.PagerDuty.RoutingKeyFile)
+		}
+		if r.Webhook != nil {
+			join(&r.Webhook.HMACSecretFile)
+			if h := r.Webhook.HTTPConfig; h != nil {
+				h.SetDirectory(dir)
+			}
+		}
+	}
+}
+
+// Validate returns all faults of the configuration, each with how to mend it.
+func (c *Config) Validate() error {
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	if len(c.Rules) == 0 {
+		fault("rules: no rule file is named; list files or folders, for example rules: [rules/]")
+	}
+	if c.Data == "" {
+		fault("data: a folder for the log is needed")
+	}
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		fault("listen: %q is not host:port, for example 127.0.0.1:8470", c.Listen)
+	}
+	if c.ExternalURL != "" {
+		faults = append(faults, webURL("external_url", c.ExternalURL))
+	}
+	e := c.Evaluation
+	if interval := time.Duration(e.Interval); interval < 100*time.Millisecond || interval > 5*time.Minute {
+		fault("evaluation.interval: %v is not between 100ms and 5m", e.Interval)
+	} else if e.Timeout < 0 || e.Timeout >= e.Interval {
+		fault("evaluation.timeout: %v must be shorter than the interval %v", e.Timeout, e.Interval)
+	}
+	if e.BlindAfter < 2*e.Interval {
+		fault("evaluation.blind_after: %v is shorter than two intervals (%v)", e.BlindAfter, 2*e.Interval)
+	}
+	if e.SLOPeriod <= 0 {
+		fault("evaluation.slo_period: must be positive, for example 30d")
+	}
+	if len(c.Prometheus) == 0 {
+		fault("prometheus: no server is named; for example prometheus: [{name: main, url: http://127.0.0.1:9090}]")
+	}
+	names := map[string]bool{}
+	for i, s := range c.Prometheus {
+		at := fmt.Sprintf("prometheus[%d]", i)
+		if s.Name == "" || names[s.Name] {
+			fault("%s.name: %q is empty or there twice", at, s.Name)
+		}
+		names[s.Name] = true
+		faults = append(faults, webURL(at+".url", s.URL))
+	}
+	for name, r := range map[string]*Receiver{"page": c.Receivers.Page, "ticket": c.Receivers.Ticket} {
+		if r != nil {
+			faults = append(faults, r.validate("receivers."+name))
+		}
+	}
+	if c.TLS != nil && (c.TLS.CertFile == "" || c.TLS.KeyFile == "") {
+		fault("tls_server_config: cert_file and key_file are both needed")
+	}
+	return errors.Join(faults...)
+}
+
+func (r *Receiver) validate(at string) error {
+	switch {
+	case (r.PagerDuty == nil) == (r.Webhook == nil):
+		return fmt.Errorf("%s: exactly one of pagerduty and webhook is needed", at)
+	case r.PagerDuty != nil && (r.PagerDuty.RoutingKey == "") == (r.PagerDuty.RoutingKeyFile == ""):
+		return fmt.Errorf("%s.pagerduty: exactly one of routing_key and routing_key_file is needed", at)
+	case r.PagerDuty != nil && r.PagerDuty.URL != "":
+		return webURL(at+".pagerduty.url", r.PagerDuty.URL)
+	case r.Webhook != nil:
+		return webURL(at+".webhook.url", r.Webhook.URL)
+	}
+	return nil
+}
+
+// webURL checks that u is an absolute http or https URL.
+func webURL(at, u string) error {
+	p, err := url.Parse(u)
+	if err != nil || p.Scheme != "http" && p.Scheme != "https" || p.Host == "" {
+		return fmt.Errorf("%s: %q is not an http or https URL", at, u)
+	}
+	return nil
+}

@@ -1,0 +1,148 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/modeshift/modeshift/actions/flags"
+	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/engine/api"
+)
+
+// handler puts together what is served.
+func (s *Server) handler() (http.Handler, error) {
+	a, err := api.New(api.Options{
+		Loop: s.loop, Log: storeReader{s.store}, Tokens: s.tokens, Version: s.opts.Version, Checks: s.checks,
+		Sources: func() []engine.Sight { return s.loop.Health().Sources }, RulesProblems: s.rulesProblems,
+		Jobs: storeReader{s.store}, Logger: s.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.api = a
+	mux := http.NewServeMux()
+	mux.Handle(api.Prefix+"/", a.Handler())
+	mux.Handle("/ofrep/", s.flags())
+	mux.Handle("/metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{ErrorLog: promLog{s.log}}))
+	mux.Handle("/-/healthy", api.Healthy())
+	mux.Handle("/-/ready", api.Ready(s.checks))
+	mux.Handle("/-/reload", api.Reload(s.tokens, s.Reload))
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/" {
+			http.NotFound(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		// The reader is gone when this fails: nobody is left to be told.
+		_, _ = fmt.Fprintf(w, "modeshift %s\n\nAPI      %s/openapi.json\nmetrics  /metrics\nready    /-/ready\nflags    /ofrep/v1/evaluate/flags\n", s.opts.Version, api.Prefix)
+	})
+	return mux, nil
+}
+
+// checks says what the server needs to be ready, each with how to mend it.
+func (s *Server) checks() []api.Check {
+	set, problem, _ := s.book.current()
+	rules := api.Check{Name: "rules", OK: set != nil && len(set.Services) > 0, Detail: "no service is declared: see the rule files"}
+	if rules.OK {
+		rules.Detail = ""
+		if problem != nil {
+			rules.Detail = fmt.Sprintf("%d faults in rule files that are not in force", len(diagnostics(problem)))
+		}
+	}
+	health := s.loop.Health()
+	log := api.Check{Name: "log", OK: health.LogFault == ""}
+	if !log.OK {
+		log.Detail = "it cannot be written: " + health.LogFault + "; make room or mend the disk under " + s.opts.Config.Data
+	}
+	evaluation := api.Check{Name: "evaluation", OK: true}
+	late := 3 * time.Duration(s.opts.Config.Evaluation.Interval)
+	switch last := later(health.Tick, s.began); {
+	case health.Tick.IsZero() && time.Since(s.began) < late:
+		evaluation = api.Check{Name: "evaluation", Detail: "the first one has not happened yet"}
+	case time.Since(last) > late:
+		evaluation = api.Check{Name: "evaluation", Detail: fmt.Sprintf("the last one was %v ago", time.Since(last).Round(time.Second))}
+	}
+	return []api.Check{rules, log, evaluation}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// rulesProblems lists what is wrong with files on disk that no scope in force comes from; of the others the scope tells.
+func (s *Server) rulesProblems() []api.RulesProblem {
+	set, problem, _ := s.book.current()
+	told := map[string]bool{}
+	for _, service := range set.Services {
+		told[service.File] = service.Problem != ""
+	}
+	var list []api.RulesProblem
+	for _, d := range diagnostics(problem) {
+		if !told[d.File] {
+			list = append(list, api.RulesProblem{Problem: d.Error()})
+		}
+	}
+	return list
+}
+
+// promLog is where a broken scrape is written.
+type promLog struct{ *slog.Logger }
+
+// Println implements promhttp.Logger.
+func (l promLog) Println(v ...any) { l.Error("metrics", "error", fmt.Sprint(v...)) }
+
+// openTokens reads the tokens file or, without one, makes sure that there is an admin token only this user can read.
+func openTokens(cfg *Config) (*api.Tokens, error) {
+	if cfg.TokensFile != "" {
+		return api.OpenTokens(cfg.TokensFile)
+	}
+	if host, _, _ := net.SplitHostPort(cfg.Listen); !loopback(host) {
+		return nil, fmt.Errorf("listen: %s can be reached from elsewhere: name a tokens_file, or listen on 127.0.0.1", cfg.Listen)
+	}
+	path := filepath.Join(cfg.Data, AdminTokenFile)
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		plain, _ := api.NewAdminToken()
+		text = []byte(plain.Reveal() + "\n")
+		err = writeFile(path, text)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("admin token: %w", err)
+	}
+	token := api.NewSecret(string(text))
+	if token.IsZero() {
+		return nil, fmt.Errorf("admin token: %s is empty: remove it to have a new one made", path)
+	}
+	return api.NewTokens(api.Token{SHA256: api.HashToken(token), Principal: "admin", Roles: []api.Role{api.RoleAdmin}})
+}
+
+// loopback reports whether only this machine can reach host.
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+// flags serves directives as feature flags. A server that only this machine can reach and that has no tokens of its own lets
+// anybody read them: what they say is no secret there, and an instance needs no set-up. Else an instance's token is needed.
+func (s *Server) flags() http.Handler {
+	opts := flags.Options{Origins: s.opts.Config.Origins, Logger: s.log, Authorize: s.tokens.Instance}
+	if s.opts.Config.TokensFile == "" {
+		opts.Authorize = nil
+	}
+	return flags.Handler(s.loop.View, opts)
+}

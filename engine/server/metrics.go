@@ -1,0 +1,110 @@
+package server
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/engine/loop"
+)
+
+// metrics is what the server measures about itself. What is known of the scopes is read from the loop's views at each
+// scrape, so that it cannot drift from the state.
+type metrics struct {
+	registry *prometheus.Registry
+	views    func() []engine.View
+
+	ticks, missed, dropped prometheus.Counter
+	tickSeconds            prometheus.Histogram
+	reloadGood             prometheus.Gauge
+	reloadTime             prometheus.Gauge
+	logWritable            prometheus.Gauge
+	events                 *prometheus.CounterVec
+}
+
+var (
+	descMode        = prometheus.NewDesc("modeshift_mode", "1 for the mode a scope is in, 0 for its other modes.", []string{"scope", "mode"}, nil)
+	descModeSeconds = prometheus.NewDesc("modeshift_mode_seconds", "How long the scope has been in its mode, time in which nobody evaluated not counted.", []string{"scope", "mode"}, nil)
+	descIncidents   = prometheus.NewDesc("modeshift_incidents_open", "Incidents people were told of that are not over.", []string{"scope", "severity"}, nil)
+	descPinned      = prometheus.NewDesc("modeshift_pinned", "1 while a person's choice of mode holds automation off.", []string{"scope"}, nil)
+	descWithheld    = prometheus.NewDesc("modeshift_transitions_withheld", "Transitions that are ready and kept from starting.", []string{"scope"}, nil)
+)
+
+func newMetrics(views func() []engine.View, version string) *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(), views: views,
+		ticks:       prometheus.NewCounter(prometheus.CounterOpts{Name: "modeshift_ticks_total", Help: "Evaluations of all scopes."}),
+		missed:      prometheus.NewCounter(prometheus.CounterOpts{Name: "modeshift_ticks_missed_total", Help: "Ticks that did not happen because the one before took too long."}),
+		dropped:     prometheus.NewCounter(prometheus.CounterOpts{Name: "modeshift_answers_dropped_total", Help: "Answers about a scope that were out of date when they came."}),
+		tickSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "modeshift_tick_seconds", Help: "From a tick's instant to its events being stored.", Buckets: prometheus.ExponentialBuckets(0.005, 2, 12)}),
+		reloadGood:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "modeshift_rules_last_reload_successful", Help: "1 if every rule file on disk is in force."}),
+		reloadTime:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "modeshift_rules_last_reload_success_timestamp_seconds", Help: "When all rule files were last in force."}),
+		logWritable: prometheus.NewGauge(prometheus.GaugeOpts{Name: "modeshift_log_writable", Help: "1 if the log can be written."}),
+		events:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "modeshift_events_total", Help: "Events stored by this process, by kind."}, []string{"kind"}),
+	}
+	m.logWritable.Set(1)
+	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "modeshift_build_info", Help: "1, with the version.", ConstLabels: prometheus.Labels{"version": version}})
+	build.Set(1)
+	m.registry.MustRegister(m, m.ticks, m.missed, m.dropped, m.tickSeconds, m.reloadGood, m.reloadTime, m.logWritable, m.events, build,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Describe implements prometheus.Collector.
+func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{descMode, descModeSeconds, descIncidents, descPinned, descWithheld} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (m *metrics) Collect(ch chan<- prometheus.Metric) {
+	now := time.Now()
+	for _, v := range m.views() {
+		if v.State.Retired {
+			continue
+		}
+		scope := string(v.State.Scope)
+		if v.Policy != nil {
+			for _, mode := range v.Policy.Modes {
+				in := 0.0
+				if mode.Name == v.State.Mode {
+					in = 1
+					ch <- prometheus.MustNewConstMetric(descModeSeconds, prometheus.GaugeValue, v.State.Dwell(now).Seconds(), scope, string(mode.Name))
+				}
+				ch <- prometheus.MustNewConstMetric(descMode, prometheus.GaugeValue, in, scope, string(mode.Name))
+			}
+		}
+		open := map[engine.Severity]float64{engine.SeverityPage: 0, engine.SeverityTicket: 0}
+		for _, i := range v.State.Incidents {
+			open[i.Severity]++
+		}
+		for severity, n := range open {
+			ch <- prometheus.MustNewConstMetric(descIncidents, prometheus.GaugeValue, n, scope, string(severity))
+		}
+		pinned := 0.0
+		if v.State.Pin != nil {
+			pinned = 1
+		}
+		ch <- prometheus.MustNewConstMetric(descPinned, prometheus.GaugeValue, pinned, scope)
+		ch <- prometheus.MustNewConstMetric(descWithheld, prometheus.GaugeValue, float64(len(v.State.Withheld)), scope)
+	}
+}
+
+func (m *metrics) ticked(r loop.TickReport) {
+	m.ticks.Inc()
+	m.missed.Add(float64(r.Missed))
+	m.dropped.Add(float64(r.Dropped))
+	m.tickSeconds.Observe(r.Took.Seconds())
+}
+
+func (m *metrics) reloaded(good bool) {
+	if !good {
+		m.reloadGood.Set(0)
+		return
+	}
+	m.reloadGood.Set(1)
+	m.reloadTime.SetToCurrentTime()
+}

@@ -1,0 +1,306 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+
+	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/rules"
+)
+
+// ruleBook holds the rules in force and brings the files on disk into force.
+type ruleBook struct {
+	paths    []string
+	opts     rules.Options
+	keep     string                                         // file of the last good rule files
+	inForce  func() map[engine.Scope]engine.Mode            // the mode each scope is in
+	apply    func(context.Context, *rules.Set, error) error // takes a set into force
+	reloaded func(good bool)                                // told after each load
+	log      *slog.Logger
+
+	mu     sync.Mutex // one reload at a time; guards what follows
+	set    *rules.Set
+	files  []rules.File // as last read
+	err    error        // of the last reload; nil when all files are in force
+	loaded time.Time    // of the last reload that was entirely good
+}
+
+// kept is the form of the file of last good rule files.
+type kept struct {
+	Files []keptFile `json:"files"`
+}
+
+type keptFile struct {
+	Name string `json:"name"`
+	Data string `json:"data"`
+}
+
+// start loads the rules. Files that are bad now and were good when the server ran last stay as they were then: a restart at
+// night does not take the rules away. It fails when nothing at all can be brought into force.
+func (b *ruleBook) start() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	files, err := rules.ReadFiles(b.paths...)
+	if err != nil {
+		return err
+	}
+	if len(files) == 0 {
+		return fmt.Errorf("no rule files match %v: name files or folders with *.yaml in them", b.paths)
+	}
+	opts := b.options()
+	if last, err := b.lastGood(opts); err != nil {
+		b.log.Warn("the rules of the last run cannot be used", "error", err)
+	} else {
+		b.set = last
+	}
+	set, err := rules.Reload(b.set, files, opts)
+	b.files = files
+	b.took(set, err)
+	if len(set.Services) == 0 && err != nil {
+		return err
+	}
+	return nil
+}
+
+// reload reads the files again and takes them into force. The error says what is not in force, and why.
+func (b *ruleBook) reload(ctx context.Context) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	files, err := rules.ReadFiles(b.paths...)
+	if err == nil && len(files) == 0 {
+		err = fmt.Errorf("no rule files match %v; the rules stay as they were", b.paths)
+	}
+	if err != nil {
+		b.err = err
+		b.reloaded(false)
+		b.log.Error("rules not reloaded", "error", err)
+		return err
+	}
+	set, err := rules.Reload(b.set, files, b.options())
+	b.files = files
+	if applied := b.apply(ctx, set, err); applied != nil {
+		b.err = fmt.Errorf("take the rules into force: %w", applied)
+		b.reloaded(false)
+		return b.err
+	}
+	b.took(set, err)
+	return err
+}
+
+// took notes what is in force. The caller holds b.mu.
+func (b *ruleBook) took(set *rules.Set, err error) {
+	b.set, b.err = set, err
+	b.reloaded(err == nil)
+	for _, w := range set.Warnings {
+		b.log.Warn("rules", "warning", w.Summary())
+	}
+	if err != nil {
+		for _, d := range diagnostics(err) {
+			b.log.Error("a rule file is not in force", "error", d.Summary(), "hint", d.Hint)
+		}
+	} else {
+		b.loaded = time.Now()
+		b.log.Info("rules loaded", "digest", set.Digest.Short(), "services", len(set.Services))
+	}
+	if err := b.keepGood(); err != nil {
+		b.log.Warn("the good rule files are not kept for the next start", "error", err)
+	}
+}
+
+func (b *ruleBook) options() rules.Options {
+	opts := b.opts
+	opts.InForce = b.inForce()
+	return opts
+}
+
+// keepGood writes the files of the services that are wholly in force beside the log, in place of older ones of their name.
+func (b *ruleBook) keepGood() error {
+	good := map[string]string{}
+	if last, err := b.readKept(); err == nil {
+		for _, f := range last.Files {
+			good[f.Name] = f.Data
+		}
+	}
+	bad := map[string]bool{}
+	present := map[string]bool{}
+	for _, d := range diagnostics(b.err) {
+		bad[d.File] = true
+	}
+	for _, f := range b.files {
+		present[f.Name] = true
+		if !bad[f.Name] {
+			good[f.Name] = string(f.Data)
+		}
+	}
+	var k kept
+	for name, data := range good {
+		if present[name] {
+			k.Files = append(k.Files, keptFile{name, data})
+		}
+	}
+	slices.SortFunc(k.Files, func(a, b keptFile) int { return bytes.Compare([]byte(a.Name), []byte(b.Name)) })
+	text, err := json.Marshal(k)
+	if err != nil {
+		return err
+	}
+	if old, err := os.ReadFile(b.keep); err == nil && bytes.Equal(old, text) {
+		return nil
+	}
+	return writeFile(b.keep, text)
+}
+
+func (b *ruleBook) readKept() (k kept, err error) {
+	text, err := os.ReadFile(b.keep)
+	if errors.Is(err, fs.ErrNotExist) {
+		return k, nil
+	}
+	if err != nil {
+		return k, err
+	}
+	return k, json.Unmarshal(text, &k)
+}
+
+// lastGood compiles the rule files that were in force when the server ran last; nil when there are none.
+func (b *ruleBook) lastGood(opts rules.Options) (*rules.Set, error) {
+	k, err := b.readKept()
+	if err != nil || len(k.Files) == 0 {
+		return nil, err
+	}
+	files := make([]rules.File, len(k.Files))
+	for i, f := range k.Files {
+		files[i] = rules.File{Name: f.Name, Data: []byte(f.Data)}
+	}
+	set, err := rules.Load(files, opts)
+	if set != nil && len(set.Services) > 0 {
+		return set, nil // a newer program may refuse what an older one took: what is left is still good
+	}
+	return nil, err
+}
+
+// current returns the set in force and what is wrong with the files on disk.
+func (b *ruleBook) current() (*rules.Set, error, time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.set, b.err, b.loaded
+}
+
+// changed reports whether the files on disk are others than those last read.
+func (b *ruleBook) changed() bool {
+	files, err := rules.ReadFiles(b.paths...)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return err == nil && !slices.EqualFunc(files, b.files, func(x, y rules.File) bool {
+		return x.Name == y.Name && bytes.Equal(x.Data, y.Data)
+	})
+}
+
+// watch reloads when the files change: written in place, renamed over, or behind a link that is swapped. Folders are watched
+// rather than files, because a file that is renamed over is another file. What a watch cannot see (a link further up, a
+// network file system) is found by looking every half minute.
+func (b *ruleBook) watch(ctx context.Context) error {
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		return fmt.Errorf("watch the rule files: %w", err)
+	}
+	defer w.Close()
+	for _, dir := range b.folders() {
+		if err := w.Add(dir); err != nil {
+			b.log.Warn("a folder of rules cannot be watched; it is looked at every half minute", "folder", dir, "error", err)
+		}
+	}
+	look := time.NewTicker(30 * time.Second)
+	defer look.Stop()
+	// Editors and deployments write in several steps: wait until it has been quiet for a moment.
+	quiet := time.NewTimer(time.Hour)
+	quiet.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case _, open := <-w.Events:
+			if !open {
+				return nil
+			}
+			quiet.Reset(100 * time.Millisecond)
+			continue
+		case err := <-w.Errors:
+			b.log.Warn("watching the rule files", "error", err)
+			continue
+		case <-quiet.C:
+		case <-look.C:
+		}
+		if b.changed() {
+			// What is wrong is logged, shown and measured by reload itself.
+			_ = b.reload(ctx)
+		}
+	}
+}
+
+// folders lists the folders whose entries decide what the rule files are.
+func (b *ruleBook) folders() []string {
+	var dirs []string
+	add := func(path string) {
+		if abs, err := filepath.Abs(path); err == nil && !slices.Contains(dirs, abs) {
+			dirs = append(dirs, abs)
+		}
+	}
+	for _, p := range b.paths {
+		if st, err := os.Stat(p); err == nil && st.IsDir() {
+			add(p)
+		} else {
+			add(filepath.Dir(p))
+		}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, f := range b.files {
+		add(filepath.Dir(f.Name))
+		if real, err := filepath.EvalSymlinks(f.Name); err == nil {
+			add(filepath.Dir(real))
+		}
+	}
+	return dirs
+}
+
+// diagnostics takes the single faults out of an error of package rules.
+func diagnostics(err error) rules.Diagnostics {
+	var ds rules.Diagnostics
+	if errors.As(err, &ds) {
+		return ds.Errors()
+	}
+	if err != nil {
+		return rules.Diagnostics{{Level: rules.LevelError, File: "rules", Message: err.Error()}}
+	}
+	return nil
+}
+
+// writeFile replaces a file by rename, readable by its owner only.
+func writeFile(path string, data []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return nil
+}

@@ -1,0 +1,333 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/modeshift/modeshift/actions/runner"
+	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/engine/api"
+	"github.com/modeshift/modeshift/engine/loop"
+	"github.com/modeshift/modeshift/engine/store"
+	"github.com/modeshift/modeshift/rules"
+	"github.com/modeshift/modeshift/rules/prom"
+)
+
+// The files a server keeps in its data folder.
+const (
+	LogFile        = "modeshift.db"         // the event log
+	AdminTokenFile = "admin-token"          // mode 0600; only without a tokens_file
+	lastGoodFile   = "last-good-rules.json" // the rule files in force, for a restart with broken ones
+)
+
+// stopTimeout bounds how long a stopping server waits for requests under way.
+const stopTimeout = 5 * time.Second
+
+// Options are what a server needs.
+type Options struct {
+	Config  Config
+	Logger  *slog.Logger // nil: slog.Default
+	Version string
+}
+
+// Server is the whole program. New makes it, Run runs it, once.
+type Server struct {
+	opts     Options
+	log      *slog.Logger
+	store    *store.SQLite
+	loop     *loop.Loop
+	runner   *runner.Runner
+	book     *ruleBook
+	tokens   *api.Tokens
+	sources  []prom.Source
+	metrics  *metrics
+	observed *prom.Metrics
+	listener net.Listener
+	http     *http.Server
+	direct   directs
+	api      *api.API
+	began    time.Time
+
+	cancel  context.CancelFunc
+	stopped chan struct{}
+	once    sync.Once
+}
+
+// New opens the log, reads the rules and wires everything. When it fails nothing is left open, and the error says what to
+// mend.
+func New(ctx context.Context, opts Options) (_ *Server, err error) {
+	if opts.Logger == nil {
+		opts.Logger = slog.Default()
+	}
+	s := &Server{opts: opts, log: opts.Logger, stopped: make(chan struct{}), began: time.Now()}
+	cfg := &s.opts.Config
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	// The port comes first: it is what most often goes wrong, and nothing has been touched yet.
+	if s.listener, err = net.Listen("tcp", cfg.Listen); err != nil {
+		return nil, fmt.Errorf("listen on %s: %w; is another modeshift running? choose another address with --listen", cfg.Listen, err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
+	if cfg.TLS != nil {
+		cert, err := tls.LoadX509KeyPair(cfg.TLS.CertFile, cfg.TLS.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("tls_server_config: %w", err)
+		}
+		s.listener = tls.NewListener(s.listener, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12})
+	}
+	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
+		return nil, fmt.Errorf("make the data folder: %w", err)
+	}
+	if s.store, err = store.Open(ctx, filepath.Join(cfg.Data, LogFile), store.Options{}); err != nil {
+		return nil, fmt.Errorf("open the log: %w", err)
+	}
+	if err := s.store.Release(ctx); err != nil {
+		return nil, fmt.Errorf("take over the jobs of the last run: %w", err)
+	}
+	if s.tokens, err = openTokens(cfg); err != nil {
+		return nil, err
+	}
+	if err := s.dial(); err != nil {
+		return nil, err
+	}
+	if err := s.startLoop(ctx); err != nil {
+		return nil, err
+	}
+	handler, err := s.handler()
+	if err != nil {
+		return nil, err
+	}
+	s.http = &http.Server{
+		Handler: handler, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+	}
+	return s, nil
+}
+
+// dial prepares the Prometheis, the notifiers and the metrics. It talks to nobody.
+func (s *Server) dial() error {
+	for _, src := range s.opts.Config.Prometheus {
+		source, err := prom.Dial(src.Name, src.URL, httpConfig(src.HTTPConfig))
+		if err != nil {
+			return fmt.Errorf("prometheus %s: %w", src.Name, err)
+		}
+		s.sources = append(s.sources, source)
+	}
+	s.metrics = newMetrics(func() []engine.View { return s.loop.Views() }, s.opts.Version)
+	s.observed = prom.NewMetrics()
+	s.metrics.registry.MustRegister(s.observed)
+	routes, err := s.notifiers()
+	if err != nil {
+		return err
+	}
+	s.runner = runner.New(s.store, routes, runner.Options{
+		Log: s.log, Registerer: s.metrics.registry, Lease: store.DefaultLease,
+		// An outcome the disk does not take is remembered by the store, and a job that is over is over.
+		Settled: func(err error) bool { return errors.Is(err, store.ErrUnwritable) || errors.Is(err, store.ErrNotOwed) },
+	})
+	return nil
+}
+
+// startLoop reads the rules and takes them into force over what the log says.
+func (s *Server) startLoop(ctx context.Context) error {
+	cfg := &s.opts.Config
+	e := cfg.Evaluation
+	s.loop = loop.New(storeLog{s.store}, loop.Options{
+		Interval: time.Duration(e.Interval), Timeout: time.Duration(e.Timeout), BlindAfter: time.Duration(e.BlindAfter),
+		Logger: s.log, OnCommit: s.committed, OnTick: s.metrics.ticked, OnLogFault: s.logFault,
+	})
+	states, err := s.store.LoadAll(ctx)
+	if err != nil {
+		return fmt.Errorf("read the log: %w", err)
+	}
+	s.book = &ruleBook{
+		paths: cfg.Rules, keep: filepath.Join(cfg.Data, lastGoodFile), log: s.log,
+		opts: rules.Options{Interval: time.Duration(e.Interval), BlindAfter: time.Duration(e.BlindAfter), SLOPeriod: time.Duration(e.SLOPeriod)},
+		inForce: func() map[engine.Scope]engine.Mode {
+			modes := map[engine.Scope]engine.Mode{}
+			for name, state := range states {
+				if !state.Retired && state.Target != "" {
+					modes[name] = state.Target
+				}
+			}
+			return modes
+		},
+		apply: func(ctx context.Context, set *rules.Set, err error) error {
+			return s.loop.Replace(ctx, s.inForce(set, err))
+		},
+		reloaded: s.metrics.reloaded,
+	}
+	if err := s.book.start(); err != nil {
+		return err
+	}
+	set, problem, _ := s.book.current()
+	if err := s.loop.Start(ctx, s.inForce(set, problem)); err != nil {
+		return err
+	}
+	s.book.inForce = func() map[engine.Scope]engine.Mode {
+		modes := map[engine.Scope]engine.Mode{}
+		for _, v := range s.loop.Views() {
+			if !v.State.Retired && v.State.Target != "" {
+				modes[v.State.Scope] = v.State.Target
+			}
+		}
+		return modes
+	}
+	return nil
+}
+
+// inForce makes of a compiled set what the loop runs on.
+func (s *Server) inForce(set *rules.Set, problem error) loop.Rules {
+	e := s.opts.Config.Evaluation
+	opts := prom.Options{QueryOffset: time.Duration(e.QueryOffset), Metrics: s.observed}
+	interval := time.Duration(e.Interval)
+	if e.QueryOffset == 0 && interval < 3*prom.DefaultQueryOffset {
+		opts.QueryOffset = interval / 3 // ticks that close only make sense with scrapes that close
+	}
+	opts.Budget = interval * 2 / 3
+	if e.Timeout > 0 {
+		opts.Budget = time.Duration(e.Timeout)
+	}
+	opts.QueryTimeout = min(prom.DefaultQueryTimeout, opts.Budget*2/3)
+	evaluator := prom.New(set, s.sources, opts)
+	r := loop.Rules{Digest: set.Digest, Whole: problem == nil, Problems: map[engine.Scope]string{}}
+	for _, service := range set.Services {
+		r.Policies = append(r.Policies, service.Policy)
+		if service.Problem != "" {
+			r.Problems[service.Policy.Scope] = service.Problem
+		}
+	}
+	r.Evaluate = func(ctx context.Context, t loop.Tick) loop.Answer {
+		a := evaluator.Evaluate(ctx, prom.Tick{
+			Instant: t.Instant, Questions: t.Questions,
+			Modes: func(scope engine.Scope) (engine.Mode, bool) { m, ok := t.Modes[scope]; return m, ok },
+		})
+		return loop.Answer{Observations: a.Observations, SourceBlind: a.SourceBlind, Sources: a.Sources}
+	}
+	return r
+}
+
+// committed is told of every batch of stored events.
+func (s *Server) committed(events []engine.Event) {
+	for _, e := range events {
+		s.metrics.events.WithLabelValues(e.Kind()).Inc()
+	}
+	s.runner.Wake()
+}
+
+// Addr is where the server listens: host:port.
+func (s *Server) Addr() string { return s.listener.Addr().String() }
+
+// URL is how a program on this machine reaches the server.
+func (s *Server) URL() string {
+	scheme := "http"
+	if s.opts.Config.TLS != nil {
+		scheme = "https"
+	}
+	return scheme + "://" + s.Addr()
+}
+
+// Reload reads the rule and token files again. The error says what is not in force, and why.
+func (s *Server) Reload(ctx context.Context) error {
+	_, err := s.tokens.Reload()
+	return errors.Join(err, s.book.reload(ctx))
+}
+
+// Run serves until ctx is cancelled or Stop is called, then stops everything in reverse order. It returns nil when it was
+// stopped.
+func (s *Server) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	started := false
+	s.once.Do(func() { s.cancel, started = cancel, true })
+	if !started {
+		return errors.Join(errors.New("the server was stopped before it ran"), s.close())
+	}
+	defer close(s.stopped)
+
+	var wg sync.WaitGroup
+	failed := make(chan error, 4)
+	part := func(ctx context.Context, name string, run func(context.Context) error) {
+		wg.Go(func() {
+			if err := run(ctx); err != nil {
+				failed <- fmt.Errorf("%s: %w", name, err)
+			}
+		})
+	}
+	// The notifiers outlive the loop: what its last events owe still goes out.
+	notify, stopNotify := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopNotify()
+	inner, stopInner := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopInner()
+	part(notify, "notifications", s.runner.Run)
+	part(inner, "loop", s.loop.Run)
+	part(inner, "rule files", s.book.watch)
+	part(inner, "http", func(context.Context) error {
+		if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	s.log.Info("modeshift is running", "listen", s.URL(), "data", s.opts.Config.Data, "version", s.opts.Version)
+
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+		s.log.Error("a part of the server ended", "error", err)
+	}
+	bounded, done := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer done()
+	s.api.Close()
+	if s.http.Shutdown(bounded) != nil {
+		err = errors.Join(err, s.http.Close())
+	}
+	stopInner()
+	<-s.loop.Done()
+	s.direct.wait(bounded)
+	stopNotify()
+	wg.Wait()
+	return errors.Join(err, s.close())
+}
+
+// Stop ends Run and waits for it; before Run it closes what New opened. It is safe to call more than once.
+func (s *Server) Stop() error {
+	unused := false
+	s.once.Do(func() { unused = true })
+	if unused {
+		return s.close()
+	}
+	if s.cancel != nil {
+		s.cancel()
+		<-s.stopped
+	}
+	return nil
+}
+
+// close releases what New took.
+func (s *Server) close() error {
+	var err error
+	if s.listener != nil {
+		if closed := s.listener.Close(); !errors.Is(closed, net.ErrClosed) {
+			err = closed
+		}
+	}
+	if s.store != nil {
+		err = errors.Join(err, s.store.Close())
+	}
+	return err
+}
