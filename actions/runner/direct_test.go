@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -74,10 +75,10 @@ func TestADirectResolveWaitsForItsTrigger(t *testing.T) {
 
 func TestDirectEndsWithItsCallerAndTheNextStillWaitsItsTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		up := false
+		var up atomic.Bool
 		var taken []engine.NoticeAction
 		g := &target{answer: func(_ context.Context, j engine.Job, _ int) error {
-			if !up {
+			if !up.Load() {
 				return errors.New("down")
 			}
 			taken = append(taken, j.Notice.Action)
@@ -95,7 +96,7 @@ func TestDirectEndsWithItsCallerAndTheNextStillWaitsItsTurn(t *testing.T) {
 		last := make(chan error, 1)
 		go func() { last <- r.Direct(t.Context(), logNotice(engine.NoticeResolve)) }()
 		after(time.Minute)
-		up = true
+		up.Store(true)
 		if err := errors.Join(<-first, <-last); err != nil {
 			t.Error(err)
 		}
