@@ -115,6 +115,8 @@ type compiler struct {
 	ast  *ast.AST
 	// calls are the calls of our functions by expression id.
 	calls map[int64]*call
+	// said are the places of faults already, so that the type checker does not say the same again.
+	said map[int]bool
 }
 
 // call is a call of one of our functions, checked.
@@ -134,7 +136,7 @@ func (d *draft) compile(n *node, name string) (*Condition, bool) {
 		d.r.errorf(n, "split it into several transitions, or record part of it as a series", "the condition has %d bytes, and may have at most %d", len(text), maxConditionBytes)
 		return nil, false
 	}
-	k := compiler{d: d, node: n, text: text, calls: map[int64]*call{},
+	k := compiler{d: d, node: n, text: text, calls: map[int64]*call{}, said: map[int]bool{},
 		c: &Condition{Name: name, Text: strings.TrimSpace(text), Position: d.r.position(n)}}
 	before := d.r.faults
 	env := environment()
@@ -218,14 +220,14 @@ var (
 func (k *compiler) syntax(issues *cel.Issues) {
 	first := issues.Errors()[0]
 	message := expecting.ReplaceAllString(strings.TrimPrefix(first.Message, "Syntax error: "), "")
-	message = strings.ReplaceAll(message, "'<EOF>'", "the end")
+	message = strings.NewReplacer("'<EOF>'", "the end", "<EOF>", "the end").Replace(message)
 	off := k.offset(first.Location)
 	hint := ""
 	rest := k.text[min(off, len(k.text)):]
 	switch {
 	case strings.HasPrefix(rest, "="):
 		hint = "compare with =="
-	case strings.Contains(message, "the end"):
+	case strings.Contains(message, "at the end") || strings.Contains(message, "input the end"):
 		hint = "something is missing at the end: a closing parenthesis or an operand"
 	case strings.HasPrefix(rest, "&") || strings.HasPrefix(rest, "|"):
 		hint = "write && and ||"
@@ -234,7 +236,7 @@ func (k *compiler) syntax(issues *cel.Issues) {
 	case first.Location.Line() < 1:
 		off = 0
 	}
-	k.d.r.within(k.node, off, hint, "the condition is not CEL: %s", clip(message))
+	k.d.r.within(k.node, off, hint, "the condition is not CEL: %s", clipTo(200, message))
 }
 
 // problem shows an error of CEL's type checker, in the words of the rule language where it has some.
@@ -243,6 +245,9 @@ func (k *compiler) problem(e *cel.Error) {
 	if m := undeclared.FindStringSubmatch(message); m != nil {
 		name := strings.TrimPrefix(m[1], ".")
 		off = k.nameBefore(off, name)
+		if k.said[off] {
+			return
+		}
 		called := strings.HasPrefix(strings.TrimSpace(k.text[min(off+len(name), len(k.text)):]), "(")
 		var names []string
 		for _, f := range functions {
@@ -278,7 +283,7 @@ func (k *compiler) problem(e *cel.Error) {
 	} else if strings.Contains(message, "duration") {
 		hint = `CEL's durations have h, m and s: duration("24h"), duration("1h30m")`
 	}
-	k.d.r.within(k.node, off, hint, "%s", clip(message))
+	k.d.r.within(k.node, off, hint, "%s", clipTo(200, message))
 }
 
 // call checks a call of one of our functions and notes what it stands for. It is false when what it names is broken itself,
@@ -292,6 +297,7 @@ func (k *compiler) call(e ast.Expr) bool {
 	for i, a := range e.AsCall().Args() {
 		offs[i] = k.place(a)
 		if a.Kind() != ast.LiteralKind {
+			k.said[offs[i]] = true
 			k.d.r.within(k.node, offs[i], "write "+f.usage, "the %s has to be written out in quotes, so that it can be checked", f.params[i])
 			return false
 		}

@@ -68,8 +68,9 @@ func (n *node) is() string {
 func (n *node) null() bool { return n.kind == yaml.ScalarNode && n.tag == "!!null" }
 
 // clip shortens what a message repeats of a file.
-func clip(s string) string {
-	const most = 60
+func clip(s string) string { return clipTo(60, s) }
+
+func clipTo(most int, s string) string {
 	if utf8.RuneCountInString(s) <= most {
 		return s
 	}
@@ -97,6 +98,12 @@ func (r *reader) parse(f File) []*node {
 		}
 		line, column := r.src.place(at)
 		r.at(line, column, "save the file as UTF-8", "byte 0x%02x is not UTF-8", r.src.text[min(at, len(r.src.text)-1)])
+		return nil
+	}
+	if i := strings.IndexAny(r.src.text, "\u0085\u2028\u2029"); i >= 0 {
+		line, column := r.src.place(i)
+		c, _ := utf8.DecodeRuneInString(r.src.text[i:])
+		r.at(line, column, fmt.Sprintf(`write it as "\u%04x" in double quotes, or remove it`, c), "%U is a line break to YAML and invisible to people", c)
 		return nil
 	}
 	if strings.TrimSpace(r.src.text) == "" {
@@ -291,8 +298,14 @@ func (r *reader) syntax(err error) {
 			}
 		}
 	case strings.Contains(message, "unknown escape character"):
-		if i := strings.IndexByte(text, '\\'); i >= 0 {
-			column = utf8.RuneCountInString(text[:i]) + 1
+		for i := 0; i+1 < len(text); i++ {
+			if text[i] != '\\' {
+				continue
+			}
+			if i++; escapes[text[i]] == "" && !strings.ContainsRune("xuU", rune(text[i])) {
+				column = utf8.RuneCountInString(text[:i]) // of the backslash
+				break
+			}
 		}
 	case strings.Contains(message, "unknown anchor"):
 		// The parser does not say where the alias is; its name is in the message.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	tmpl "text/template/parse"
@@ -103,6 +104,9 @@ func (r *reader) window(q *query, what string) bool {
 	fresh := true // the last piece has no text yet
 	for _, n := range tree.Root.Nodes {
 		at := int(n.Position())
+		if n.Type() != tmpl.NodeText {
+			at = max(0, strings.LastIndex(text[:min(at, len(text))], "{{")) // where the action begins
+		}
 		switch n := n.(type) {
 		case *tmpl.TextNode:
 			if fresh {
@@ -171,6 +175,9 @@ func (r *reader) promQLErrors(q *query, what string, err error) {
 		r.errorf(q.node, "", "%s is not PromQL: %v", what, err)
 		return
 	}
+	if i := slices.IndexFunc(list, func(e parser.ParseErr) bool { return strings.Contains(e.Err.Error(), "unclosed left parenthesis") }); i >= 0 {
+		list = list[i : i+1] // the others follow from it
+	}
 	const most = 3 // what comes later follows from the first
 	for i := range list[:min(most, len(list))] {
 		hint := ""
@@ -185,7 +192,7 @@ func (r *reader) promQLErrors(q *query, what string, err error) {
 		case strings.Contains(message, "unclosed left parenthesis"):
 			hint = "close it with )"
 		}
-		r.within(q.node, q.source(int(list[i].PositionRange.Start)), hint, "%s is not PromQL: %s", what, clip(message))
+		r.within(q.node, q.source(int(list[i].PositionRange.Start)), hint, "%s is not PromQL: %s", what, clipTo(200, message))
 	}
 }
 

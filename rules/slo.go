@@ -42,7 +42,7 @@ var decimalShape = regexp.MustCompile(`^[0-9]{1,9}(\.[0-9]{1,12})?$`)
 // decimal reads a number exactly as it is written.
 func (r *reader) decimal(n *node, what string) (*big.Rat, bool) {
 	if n.kind != yaml.ScalarNode || n.tag != "!!int" && n.tag != "!!float" {
-		r.errorf(n, "", "%s must be a number, not %s", what, n.is())
+		r.errorf(n, "write a plain number such as 99.9, without quotes", "%s must be a number, not %s", what, n.is())
 		return nil, false
 	}
 	if !decimalShape.MatchString(n.value) {
@@ -124,7 +124,7 @@ func (d *draft) slo(n *node) {
 		may("description", r.setText(&s.Description, "the description")),
 		may("labels", r.setLabels(&s.Labels, "label")),
 		need("sli", func(n *node) { d.sli(n, &s) }),
-		need("alerting", func(n *node) { d.alerting(n, &s.alerting) }),
+		may("alerting", func(n *node) { d.alerting(n, &s.alerting) }),
 	}
 	extended := []field{
 		may("period", r.setDuration(&s.Period, "the period")),
@@ -164,6 +164,10 @@ func (d *draft) slo(n *node) {
 	if !r.mapping(n, "an SLO", fields...) || s.Objective == (Objective{}) {
 		return
 	}
+	if s.alerting.node == nil {
+		r.errorf(n, "write `alerting: {name: …}`, or disable both: `alerting: {page_alert: {disable: true}, ticket_alert: {disable: true}}`",
+			"an SLO needs \"alerting\"")
+	}
 	d.finishSLO(&s)
 	if r.faults == before {
 		d.queries[s.Name] = s.queries()
@@ -191,7 +195,7 @@ func (d *draft) sli(n *node, s *sloDraft) {
 	}
 	switch {
 	case events != nil && raw != nil:
-		r.errorf(raw, "remove one of the two", "an SLI is measured by `events` or by `raw`, not by both")
+		r.errorf(n.keyNode("raw"), "remove one of the two", "an SLI is measured by `events` or by `raw`, not by both")
 	case events != nil:
 		s.Events = true
 		r.mapping(events, "events",

@@ -31,12 +31,12 @@ func choose(s string, known []string, none string) string {
 	return "there is: " + strings.Join(list, ", ")
 }
 
-// nearest finds the known word with the fewest edits to s: at most a third of its length.
+// nearest finds the known word with the fewest edits to s: at most one, or a third of its length.
 func nearest(s string, known []string) (string, bool) {
 	if len(s) > 2*maxName {
 		return "", false
 	}
-	best, least := "", len([]rune(s))/3+1
+	best, least := "", max(2, len([]rune(s))/3+1)
 	for _, k := range known {
 		if d := edits(strings.ToLower(s), strings.ToLower(k)); d < least || d == least && best != "" && k < best {
 			best, least = k, d
