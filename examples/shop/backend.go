@@ -103,7 +103,7 @@ func (b *Backend) Served() uint64 {
 func (b *Backend) answers(product string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if product != probeProduct {
+	if product != ProbeProduct {
 		b.served++
 	}
 	b.debt += b.share

@@ -18,3 +18,10 @@
 // calls the backend any more, so only these probes know when it is mended; without them the shop would look healthy, recover,
 // and break again.
 package shop
+
+import _ "embed" // the rule file below
+
+// Rules is the shop's rule file, shop.rules.yaml: what modeshift is to do about it.
+//
+//go:embed shop.rules.yaml
+var Rules []byte

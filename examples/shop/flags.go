@@ -27,34 +27,37 @@ type posture struct {
 // flags follows the feature flags of the shop's scope. The OFREP provider makes one request for each evaluation, so they are
 // evaluated in the background and a page reads the last values.
 type flags struct {
+	// domain names the instance's provider in the SDK's table, which belongs to the whole process: several shops must not
+	// meet there.
 	domain    string
-	client    *openfeature.Client
-	transport *http.Transport
 	context   openfeature.EvaluationContext
+	transport *http.Transport
+	client    atomic.Pointer[openfeature.Client] // nil: nobody to ask
 	current   atomic.Pointer[posture]
 	metrics   *metrics
 	log       *slog.Logger
 }
 
-// follow prepares to follow the flags; refresh does it. The name of the instance is its OpenFeature domain: the SDK keeps its
-// providers in a table of the whole process, in which several shops must not meet.
-func follow(o Options, instance string, m *metrics, log *slog.Logger) (*flags, error) {
-	service := o.Service
-	if service == "" {
-		service = "shop"
+func newFlags(service, instance string, m *metrics, log *slog.Logger) *flags {
+	f := &flags{
+		domain:    "shop-" + instance,
+		context:   openfeature.NewEvaluationContext(instance, map[string]any{"service": service}),
+		transport: &http.Transport{},
+		metrics:   m,
+		log:       log,
 	}
-	f := &flags{domain: "shop-" + instance, metrics: m, log: log, transport: &http.Transport{}}
 	f.current.Store(&posture{recommendations: true})
-	if o.Modeshift == "" {
-		return f, nil
-	}
-	f.context = openfeature.NewEvaluationContext(instance, map[string]any{"service": service})
+	return f
+}
+
+// follow says whom to ask from the next refresh on.
+func (f *flags) follow(url string) error {
 	client := &http.Client{Timeout: time.Second, Transport: f.transport}
-	if err := openfeature.SetNamedProviderAndWait(f.domain, ofrep.NewProvider(o.Modeshift, ofrep.WithClient(client))); err != nil {
-		return nil, fmt.Errorf("OpenFeature provider: %w", err)
+	if err := openfeature.SetNamedProviderAndWait(f.domain, ofrep.NewProvider(url, ofrep.WithClient(client))); err != nil {
+		return fmt.Errorf("OpenFeature provider: %w", err)
 	}
-	f.client = openfeature.NewClient(f.domain)
-	return f, nil
+	f.client.Store(openfeature.NewClient(f.domain))
+	return nil
 }
 
 // now returns the last values.
@@ -64,14 +67,15 @@ func (f *flags) now() posture { return *f.current.Load() }
 // reached, also when it answers that it knows no such flag, since that is what a server says that has lost its rules. A rule
 // file for this shop therefore states the flag in every mode.
 func (f *flags) refresh(ctx context.Context) {
-	if f.client == nil {
+	client := f.client.Load()
+	if client == nil {
 		return
 	}
 	last := f.now()
-	mode, err := f.client.StringValue(ctx, flagMode, last.mode, f.context)
+	mode, err := client.StringValue(ctx, flagMode, last.mode, f.context)
 	if err == nil {
 		next := posture{mode: mode}
-		if next.recommendations, err = f.client.BooleanValue(ctx, flagRecommendations, last.recommendations, f.context); err == nil {
+		if next.recommendations, err = client.BooleanValue(ctx, flagRecommendations, last.recommendations, f.context); err == nil {
 			f.take(last, next)
 			return
 		}
@@ -94,7 +98,7 @@ func (f *flags) take(last, next posture) {
 // close takes the provider out of the SDK's table.
 func (f *flags) close() error {
 	f.transport.CloseIdleConnections()
-	if f.client == nil {
+	if f.client.Load() == nil {
 		return nil
 	}
 	return openfeature.SetNamedProviderAndWait(f.domain, openfeature.NoopProvider{})

@@ -1,6 +1,7 @@
 package shop
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -23,7 +24,7 @@ type Options struct {
 	Backend string        // URL of the recommendations
 	Timeout time.Duration // of a call to the backend; 0: 1 s
 
-	Modeshift string        // URL of modeshift, or of anything that speaks OFREP; empty: there is none, the defaults hold
+	Modeshift string        // URL of modeshift, or of anything that speaks OFREP; empty: none until Follow is called
 	Refresh   time.Duration // between two looks at the flags; 0: 1 s
 	Probe     time.Duration // between two probes of the backend; 0: 1 s
 
@@ -55,7 +56,7 @@ func Start(o Options) (*Shop, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	s.backend = &backendClient{url: o.Backend, http: &http.Client{Timeout: orSecond(o.Timeout), Transport: &http.Transport{MaxIdleConnsPerHost: 16}}}
+	s.backend = &backendClient{url: o.Backend, http: &http.Client{Timeout: cmp.Or(o.Timeout, time.Second), Transport: &http.Transport{MaxIdleConnsPerHost: 16}}}
 
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", s.home)
@@ -67,11 +68,14 @@ func Start(o Options) (*Shop, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
-	if s.flags, err = follow(o, s.address, s.metrics, s.log); err != nil {
-		return nil, errors.Join(fmt.Errorf("start shop: %w", err), s.Stop(ctx))
+	s.flags = newFlags(cmp.Or(o.Service, "shop"), s.address, s.metrics, s.log)
+	if o.Modeshift != "" {
+		if err := s.Follow(o.Modeshift); err != nil {
+			return nil, errors.Join(fmt.Errorf("start shop: %w", err), s.Stop(ctx))
+		}
 	}
-	s.done.Go(func() { every(ctx, orSecond(o.Probe), s.probe) })
-	s.done.Go(func() { every(ctx, orSecond(o.Refresh), s.flags.refresh) })
+	s.done.Go(func() { every(ctx, cmp.Or(o.Probe, time.Second), s.probe) })
+	s.done.Go(func() { every(ctx, cmp.Or(o.Refresh, time.Second), s.flags.refresh) })
 	return s, nil
 }
 
@@ -82,12 +86,13 @@ func (s *Shop) Stop(ctx context.Context) error {
 		s.done.Wait()
 		s.err = s.server.stop(ctx)
 		s.backend.close()
-		if s.flags != nil {
-			s.err = errors.Join(s.err, s.flags.close())
-		}
+		s.err = errors.Join(s.err, s.flags.close())
 	})
 	return s.err
 }
+
+// Follow makes the instance take its flags from modeshift, or anything that speaks OFREP, at a URL.
+func (s *Shop) Follow(modeshift string) error { return s.flags.follow(modeshift) }
 
 // Mode is the mode the instance took last; empty while modeshift has not answered yet.
 func (s *Shop) Mode() string { return s.flags.now().mode }
@@ -154,12 +159,12 @@ func (s *Shop) render(w http.ResponseWriter, v view) {
 	}
 }
 
-// probeProduct is what a probe asks for; it is on no page.
-const probeProduct = "probe"
+// ProbeProduct is what a probe asks for; it is on no page.
+const ProbeProduct = "probe"
 
 // probe asks for a recommendation on the shop's own account and counts whether it came.
 func (s *Shop) probe(ctx context.Context) {
-	_, err := s.backend.recommend(ctx, probeProduct)
+	_, err := s.backend.recommend(ctx, ProbeProduct)
 	if ctx.Err() != nil {
 		return // the shop stops: that says nothing about the backend
 	}
@@ -178,13 +183,6 @@ func every(ctx context.Context, interval time.Duration, f func(context.Context))
 		case <-t.C:
 		}
 	}
-}
-
-func orSecond(d time.Duration) time.Duration {
-	if d == 0 {
-		return time.Second
-	}
-	return d
 }
 
 // backendClient calls the recommendations.

@@ -1,0 +1,234 @@
+package demo
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+var storySteps = []string{stepTraffic, stepBroken, stepBurning, stepDegraded, stepPaged, stepContained, stepMended, stepRecovered, stepResolved}
+
+// tell runs the demo once and returns what it wrote.
+func tell(t *testing.T, o Options) (string, error) {
+	t.Helper()
+	var out bytes.Buffer
+	o.Once, o.Out, o.Timeout = true, &out, cmp.Or(o.Timeout, time.Minute)
+	err := Run(t.Context(), o)
+	t.Logf("the story:\n%s", out.String())
+	return out.String(), err
+}
+
+// expectStory checks the lines of a whole story.
+func expectStory(t *testing.T, out string) {
+	t.Helper()
+	var steps []string
+	var last Line
+	for text := range strings.Lines(out) {
+		var l Line
+		dec := json.NewDecoder(strings.NewReader(text))
+		dec.DisallowUnknownFields()
+		if err := dec.Decode(&l); err != nil {
+			t.Fatalf("not a line of JSON: %v: %s", err, text)
+		}
+		if !l.OK || l.Time.Before(last.Time) || l.Elapsed < last.Elapsed || l.Text == "" || l.Step != "end" && len(l.Facts) == 0 {
+			t.Errorf("step %s: ok %v, at %v after %v: %s", l.Step, l.OK, l.Elapsed, last.Elapsed, text)
+		}
+		steps, last = append(steps, l.Step), l
+	}
+	if want := append(slices.Clone(storySteps), "end"); !slices.Equal(steps, want) {
+		t.Errorf("steps %v\nwant %v", steps, want)
+	}
+	if last.Elapsed > 120 {
+		t.Errorf("the story took %v s", last.Elapsed)
+	}
+}
+
+func TestAStoryThatHappensIsToldStepByStepAsJSON(t *testing.T) {
+	t.Parallel()
+	out, err := tell(t, Options{Start: startFake(""), JSON: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	expectStory(t, out)
+}
+
+func TestAModeshiftThatFailsSomewhereDoesNotGetThrough(t *testing.T) {
+	t.Parallel()
+	for fault, missing := range map[string]string{
+		faultBlind:      stepDegraded,
+		faultMute:       stepPaged,
+		faultFlags:      stepContained,
+		faultStuck:      stepRecovered,
+		faultChatty:     stepPaged,
+		faultForgetful:  stepResolved,
+		faultHelped:     stepDegraded,
+		faultBeforehand: stepTraffic,
+	} {
+		t.Run(fault, func(t *testing.T) {
+			t.Parallel()
+			out, err := tell(t, Options{Start: startFake(fault), JSON: true, patience: map[string]time.Duration{missing: 5 * time.Second}})
+			var i *Incomplete
+			if !errors.As(err, &i) {
+				t.Fatalf("want an *Incomplete, got %v", err)
+			}
+			if i.Missing[0] != missing || i.Missing[len(i.Missing)-1] != stepResolved {
+				t.Errorf("missing is %v, want all from %s on", i.Missing, missing)
+			}
+			lines := strings.Split(strings.TrimSpace(out), "\n")
+			var end Line
+			if err := json.Unmarshal([]byte(lines[len(lines)-1]), &end); err != nil {
+				t.Fatal(err)
+			}
+			if end.Step != "end" || end.OK || !slices.Equal(end.Missing, i.Missing) || !strings.Contains(end.Text, missing) {
+				t.Errorf("the last line does not say what is missing: %s", lines[len(lines)-1])
+			}
+			if len(lines)-1 != slices.Index(storySteps, missing) {
+				t.Errorf("%d steps were told before %s", len(lines)-1, missing)
+			}
+		})
+	}
+}
+
+func TestARecoveryThatCameTooEarlyDoesNotGetThrough(t *testing.T) {
+	t.Parallel()
+	_, err := tell(t, Options{Start: startFake(faultHasty), JSON: true, patience: map[string]time.Duration{stepContained: 5 * time.Second}})
+	var i *Incomplete
+	if !errors.As(err, &i) {
+		t.Fatalf("want an *Incomplete, got %v", err)
+	}
+	// The shop goes back and forth: it depends on the moment which step notices first.
+	if m := i.Missing[0]; m != stepDegraded && m != stepPaged && m != stepContained {
+		t.Errorf("missing is %v", i.Missing)
+	}
+}
+
+// screen is an output that can be read while it is written.
+type screen struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (s *screen) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.buf.Write(p)
+}
+
+func (s *screen) text() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.buf.String()
+}
+
+func TestWithoutOnceItStaysUpUntilItsContextEndsAndLeavesNothing(t *testing.T) {
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	ctx, cancel := context.WithCancel(t.Context())
+	var out screen
+	done := make(chan error)
+	go func() { done <- Run(ctx, Options{Start: startFake(""), Out: &out}) }()
+	deadline := time.After(60 * time.Second)
+	poll := time.NewTicker(20 * time.Millisecond)
+	defer poll.Stop()
+	for !strings.Contains(out.text(), "Ctrl-C ends it") {
+		select {
+		case err := <-done:
+			t.Fatalf("it ended by itself: %v\n%s", err, out.text())
+		case <-deadline:
+			t.Fatalf("no end of the story:\n%s", out.text())
+		case <-poll.C:
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	text := out.text()
+	t.Logf("the story:\n%s", text)
+	for _, want := range []string{"burn rate", "✉ PAGE", "resolved: one", "modeshift set shop degraded", "--token-file", "/break?share=0.5"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the story does not say %q", want)
+		}
+	}
+	if strings.Contains(text, "\x1b") {
+		t.Error("colours went to something that is no terminal")
+	}
+	left, err := filepath.Glob(filepath.Join(temp, "modeshift-*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+func TestCtrlCInTheMiddleOfTheStoryEndsIt(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		once bool
+	}{{"an unattended story is incomplete", true}, {"one with somebody at the terminal just ends", false}} {
+		t.Run(c.name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			o := Options{Once: c.once, Out: io.Discard, Start: func(ctx context.Context, file string) (Modeshift, error) {
+				defer cancel()
+				return startFake(faultBlind)(ctx, file)
+			}}
+			err := Run(ctx, o)
+			var i *Incomplete
+			if got := errors.As(err, &i); got != c.once || !c.once && err != nil {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+func TestAModeshiftThatDoesNotStartIsAnErrorAndLeavesNothing(t *testing.T) {
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	broken := errors.New("no such rule")
+	err := Run(t.Context(), Options{Start: func(context.Context, string) (Modeshift, error) { return nil, broken }})
+	if !errors.Is(err, broken) {
+		t.Errorf("got %v", err)
+	}
+	left, err := os.ReadDir(temp)
+	if err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, errors.New("no space left on device") }
+
+func TestAStoryThatCannotBeWrittenIsAnError(t *testing.T) {
+	tl := newTeller(full{}, true)
+	tl.step(stepTraffic, sight{text: "x"})
+	if err := tl.end(nil); err == nil || !strings.Contains(err.Error(), "no space left") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestColoursAreForTerminalsWhoseUserHasNotAskedForPlainText(t *testing.T) {
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0) // a character device, as a terminal is
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = null.Close() }() // nothing was written
+	t.Setenv("NO_COLOR", "")
+	t.Setenv("TERM", "xterm")
+	if !coloured(null) || coloured(io.Discard) {
+		t.Errorf("terminal %v, no terminal %v", coloured(null), coloured(io.Discard))
+	}
+	t.Setenv("NO_COLOR", "1")
+	if coloured(null) {
+		t.Error("NO_COLOR is not heard")
+	}
+}

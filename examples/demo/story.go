@@ -1,0 +1,396 @@
+package demo
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/modeshift/modeshift/examples/shop"
+	"github.com/modeshift/modeshift/test/receiver"
+)
+
+// The steps of the story, as programs see them.
+const (
+	stepTraffic   = "traffic"   // good traffic, every instance in mode normal
+	stepBroken    = "broken"    // the recommendations break; visitors meet errors
+	stepBurning   = "burning"   // the error budget burns too fast
+	stepDegraded  = "degraded"  // modeshift shifts the shop, by itself
+	stepPaged     = "paged"     // one page arrives
+	stepContained = "contained" // the errors stop, because the instances took the mode
+	stepMended    = "mended"    // the recommendations answer again
+	stepRecovered = "recovered" // modeshift shifts the shop back, and the instances show recommendations again
+	stepResolved  = "resolved"  // the page is resolved
+)
+
+// sight is what was seen of a step.
+type sight struct {
+	ok    bool
+	never bool           // it cannot happen any more; text says why
+	text  string         // what happened, or what is still missing
+	facts map[string]any // strings and finite numbers
+}
+
+func notYet(format string, args ...any) (sight, error) {
+	return sight{text: fmt.Sprintf(format, args...)}, nil
+}
+
+// step is one step of the story. It has happened once seen says so; an error of seen means that it could not look this time.
+type step struct {
+	name string
+	act  func(context.Context, *teller) error // what the demo does to the world first; nil: it only watches
+	seen func(context.Context) (sight, error)
+}
+
+// pollEvery is how often a step is looked for.
+const pollEvery = 100 * time.Millisecond
+
+// tell goes through the story, step by step. It returns an *Incomplete when a step does not happen within the timeout, which
+// is for all of them together.
+func (w *world) tell(ctx context.Context, o Options, t *teller) error {
+	ctx, cancel := within(ctx, o.Timeout)
+	defer cancel()
+	t.say(plain, "  %-9s %d instances, %d visitors a second, in three of four visits to a page with recommendations", "the shop", instances, perSecond)
+	steps := w.story()
+	for i, s := range steps {
+		own, cancel := ctx, context.CancelFunc(func() {})
+		if p, ok := o.patience[s.name]; ok {
+			own, cancel = within(ctx, p)
+		}
+		seen, err := s.happen(own, t)
+		cancel()
+		if err != nil {
+			missing := &Incomplete{Why: err}
+			for _, s := range steps[i:] {
+				missing.Missing = append(missing.Missing, s.name)
+			}
+			return missing
+		}
+		t.step(s.name, seen)
+	}
+	return nil
+}
+
+func within(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, d, fmt.Errorf("%v have passed", d))
+}
+
+// happen does the step's part of the world's affairs and looks until the step has happened.
+func (s step) happen(ctx context.Context, t *teller) (sight, error) {
+	if s.act != nil {
+		if err := s.act(ctx, t); err != nil {
+			return sight{}, err
+		}
+	}
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	last := "nothing was seen"
+	for {
+		seen, err := s.seen(ctx)
+		switch {
+		case ctx.Err() != nil: // what was seen may be the end of ctx and nothing else
+			return seen, fmt.Errorf("%w; last seen: %s", context.Cause(ctx), last)
+		case err != nil:
+			last = err.Error()
+		case seen.ok:
+			return seen, nil
+		case seen.never:
+			return seen, errors.New(seen.text)
+		default:
+			last = seen.text
+		}
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+		}
+	}
+}
+
+func (w *world) story() []step {
+	return []step{
+		{name: stepTraffic, seen: w.traffic},
+		{name: stepBroken, act: w.breakBackend, seen: w.broken(w.load.Visits)},
+		{name: stepBurning, seen: w.burning},
+		{name: stepDegraded, seen: w.shifted("degraded", "shed")},
+		{name: stepPaged, seen: w.paged},
+		{name: stepContained, seen: w.contained()},
+		{name: stepMended, act: w.mendBackend, seen: w.mended},
+		{name: stepRecovered, seen: w.recovered()},
+		{name: stepResolved, seen: w.resolved},
+	}
+}
+
+// traffic: visitors get answers and no errors, Prometheus says so too, and every instance took mode normal.
+func (w *world) traffic(ctx context.Context) (sight, error) {
+	v := w.load.Visits()
+	if v.Errors > 0 {
+		return sight{never: true, text: fmt.Sprintf("%d of %d visitors met an error before anything was broken", v.Errors, v.Answers)}, nil
+	}
+	if s, ok := w.all("normal"); !ok {
+		return s, nil
+	}
+	mode, err := w.api.shopMode(ctx)
+	if err != nil || mode != "normal" {
+		return sight{text: "modeshift says mode " + mode}, err
+	}
+	rate, err := w.prom.value(ctx, `sum(rate(http_requests_total{job="shop"}[4s]))`)
+	if err != nil {
+		return sight{}, err
+	}
+	burn, err := w.prom.burnRate(ctx, "4s")
+	if err != nil {
+		return sight{}, err
+	}
+	if v.Answers < 4*perSecond || rate < 0.6*perSecond || burn > 0 {
+		return notYet("%d visitors so far, %.0f a second, burn rate %.1f", v.Answers, rate, burn)
+	}
+	return sight{
+		ok:    true,
+		text:  fmt.Sprintf("%d visitors, %.0f a second, no errors; all instances are in mode normal", v.Answers, rate),
+		facts: map[string]any{"visitors": v.Answers, "per_second": rate, "mode": mode},
+	}, nil
+}
+
+func (w *world) breakBackend(ctx context.Context, t *teller) error {
+	t.say(bad, "! %-9s the recommendations break: %.0f %% of all calls to them fail from now on", "", 100*brokenShare)
+	return post(ctx, fmt.Sprintf("%s/break?share=%g", w.backend.URL(), brokenShare))
+}
+
+// broken: visitors meet errors.
+func (w *world) broken(visits func() shop.Visits) func(context.Context) (sight, error) {
+	return func(context.Context) (sight, error) {
+		v := visits()
+		if v.Errors < 5 {
+			return notYet("%d errors", v.Errors)
+		}
+		return sight{ok: true, text: fmt.Sprintf("visitors meet errors: %d so far", v.Errors), facts: map[string]any{"errors": v.Errors}}, nil
+	}
+}
+
+// burning: Prometheus says that the budget burns faster than the shop's rules allow.
+func (w *world) burning(ctx context.Context) (sight, error) {
+	const limit = 10
+	burn, err := w.prom.burnRate(ctx, "12s")
+	if err != nil {
+		return sight{}, err
+	}
+	if burn <= limit {
+		return notYet("the burn rate is %.1f over 12s", burn)
+	}
+	lasts := time.Duration(30 * 24 * float64(time.Hour) / burn)
+	return sight{
+		ok:    true,
+		text:  fmt.Sprintf("burn rate %.1f over 12 s: an error budget for 30 days lasts %.0f hours", burn, lasts.Hours()),
+		facts: map[string]any{"burn_rate": burn, "window": "12s"},
+	}, nil
+}
+
+// shifted: modeshift says that the shop is in a mode, and its log that nobody asked for it.
+func (w *world) shifted(mode, transition string) func(context.Context) (sight, error) {
+	return func(ctx context.Context) (sight, error) {
+		now, err := w.api.shopMode(ctx)
+		if err != nil || now != mode {
+			return sight{text: "modeshift says mode " + now}, err
+		}
+		e, err := w.api.lastChange(ctx)
+		if err != nil {
+			return sight{}, err
+		}
+		if e.Fact.To != mode || e.Fact.Transition != transition || e.Cause.Principal != "" {
+			return sight{never: true, text: fmt.Sprintf("the shop is in mode %s, by %q of %q and not by transition %s alone", now, e.Fact.Transition, e.Cause.Principal, transition)}, nil
+		}
+		return sight{
+			ok:    true,
+			text:  fmt.Sprintf("modeshift shifts the shop from %s to %s by itself (transition %s)", e.Fact.From, e.Fact.To, e.Fact.Transition),
+			facts: map[string]any{"mode": now, "transition": e.Fact.Transition, "reason": e.Reason.Text, "decided": e.At.Format(time.RFC3339Nano)},
+		}, nil
+	}
+}
+
+// pages returns the pages so far, open and resolved.
+func (w *world) pages() []receiver.Alert {
+	var pages []receiver.Alert
+	for _, a := range w.pager.Alerts() {
+		if a.Target == receiver.Pages {
+			pages = append(pages, a)
+		}
+	}
+	return pages
+}
+
+// paged: one page has arrived. A second one for the same trouble would be a fault.
+func (w *world) paged(context.Context) (sight, error) {
+	switch pages := w.pages(); {
+	case len(pages) == 0:
+		return notYet("no page has arrived")
+	case len(pages) > 1:
+		return tooMany(pages), nil
+	default:
+		return sight{
+			ok:    true,
+			text:  fmt.Sprintf("one page, at severity %s", pages[0].Severity),
+			facts: map[string]any{"key": pages[0].Key, "summary": pages[0].Summary, "severity": pages[0].Severity},
+		}, nil
+	}
+}
+
+func tooMany(pages []receiver.Alert) sight {
+	return sight{never: true, text: fmt.Sprintf("%d pages came for one trouble; the second says: %s", len(pages), pages[1].Summary)}
+}
+
+// contained: for two seconds no visitor met an error, though the recommendations are still broken, and that is because every
+// instance took the mode and no page calls them any more.
+func (w *world) contained() func(context.Context) (sight, error) {
+	const calm = 2 * time.Second
+	type mark struct {
+		at      time.Time
+		visits  shop.Visits
+		served  uint64
+		skipped []uint64
+	}
+	var since *mark
+	return func(ctx context.Context) (sight, error) {
+		if pages := w.pages(); len(pages) > 1 {
+			return tooMany(pages), nil
+		}
+		if s, ok := w.all("degraded"); !ok {
+			since = nil
+			return s, nil
+		}
+		now := &mark{at: time.Now(), visits: w.load.Visits(), served: w.backend.Served()}
+		for _, s := range w.shops {
+			now.skipped = append(now.skipped, s.Counts().Skipped)
+		}
+		switch {
+		case since == nil || now.visits.Errors > since.visits.Errors || now.served > since.served:
+			since = now
+			return notYet("%d errors so far, %d calls to the recommendations", now.visits.Errors, now.served)
+		case now.at.Sub(since.at) < calm || now.visits.Answers-since.visits.Answers < perSecond:
+			return notYet("no errors for %v", now.at.Sub(since.at).Round(100*time.Millisecond))
+		}
+		for i := range now.skipped {
+			if now.skipped[i] == since.skipped[i] {
+				return notYet("instance %s has not left the recommendations out yet", w.shops[i].Address())
+			}
+		}
+		if err := w.recommendation(ctx, 4); err == nil {
+			return notYet("the recommendations are not broken")
+		}
+		answers := now.visits.Answers - since.visits.Answers
+		return sight{
+			ok:    true,
+			text:  fmt.Sprintf("%d visitors without an error, though the recommendations are still broken: all %d instances leave them out", answers, len(w.shops)),
+			facts: map[string]any{"visitors": answers, "errors": 0, "instances": len(w.shops)},
+		}, nil
+	}
+}
+
+func (w *world) mendBackend(ctx context.Context, t *teller) error {
+	t.say(shift, "! %-9s the recommendations are mended", "")
+	return post(ctx, w.backend.URL()+"/mend")
+}
+
+// mended: the recommendations answer, ten times of ten.
+func (w *world) mended(ctx context.Context) (sight, error) {
+	if err := w.recommendation(ctx, 10); err != nil {
+		return sight{}, err
+	}
+	return sight{ok: true, text: "the recommendations answer again", facts: map[string]any{"answers": 10}}, nil
+}
+
+// recovered: modeshift says normal, by its own transition; each instance took it and shows recommendations again; nobody
+// meets an error.
+func (w *world) recovered() func(context.Context) (sight, error) {
+	shifted := w.shifted("normal", "recover")
+	var shown []uint64
+	return func(ctx context.Context) (sight, error) {
+		if s, err := shifted(ctx); err != nil || !s.ok {
+			return s, err
+		}
+		if s, ok := w.all("normal"); !ok {
+			return s, nil
+		}
+		var now []uint64
+		for _, s := range w.shops {
+			now = append(now, s.Counts().Shown)
+		}
+		if shown == nil {
+			shown = now
+		}
+		for i := range now {
+			if now[i] < shown[i]+5 {
+				return notYet("instance %s has not shown recommendations again yet", w.shops[i].Address())
+			}
+		}
+		burn, err := w.prom.burnRate(ctx, "4s")
+		if err != nil || burn > 0 {
+			return sight{text: fmt.Sprintf("the burn rate is %.1f", burn)}, err
+		}
+		s, err := shifted(ctx)
+		s.text += "; recommendations are back"
+		return s, err
+	}
+}
+
+// resolved: the page is resolved, and there was no other.
+func (w *world) resolved(context.Context) (sight, error) {
+	pages := w.pages()
+	if len(pages) != 1 {
+		return tooMany(pages), nil
+	}
+	if pages[0].Resolved.IsZero() {
+		return notYet("the page is still open")
+	}
+	lasted := pages[0].Resolved.Sub(pages[0].Opened)
+	return sight{
+		ok:    true,
+		text:  fmt.Sprintf("the page is resolved, %.0f s after it came", lasted.Seconds()),
+		facts: map[string]any{"key": pages[0].Key, "open_seconds": lasted.Seconds()},
+	}, nil
+}
+
+// all reports whether every instance took a mode; the sight says who did not.
+func (w *world) all(mode string) (sight, bool) {
+	for _, s := range w.shops {
+		if m := s.Mode(); m != mode {
+			return sight{text: fmt.Sprintf("instance %s is in mode %s", s.Address(), cmp.Or(m, "unknown"))}, false
+		}
+	}
+	return sight{}, true
+}
+
+// recommendation asks the backend n times, and returns the first error.
+func (w *world) recommendation(ctx context.Context, n int) error {
+	for range n {
+		if err := request(ctx, http.MethodGet, w.backend.URL()+"/recommendations?product="+shop.ProbeProduct); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func post(ctx context.Context, url string) error { return request(ctx, http.MethodPost, url) }
+
+// request makes a request, on a connection of its own, whose answer matters by its status alone.
+func request(ctx context.Context, method, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, url, nil)
+	if err != nil {
+		return err
+	}
+	req.Close = true
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	if err := res.Body.Close(); err != nil {
+		return err
+	}
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s %s answers %s", method, url, res.Status)
+	}
+	return nil
+}
