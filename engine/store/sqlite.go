@@ -195,7 +195,7 @@ func (s *SQLite) own(ctx context.Context, file string) (err error) {
 // dsn names the database file in mode ro or rwc, with pragmas.
 func dsn(file, mode string, pragmas ...string) string {
 	q := url.Values{"mode": {mode}}
-	for _, p := range append(pragmas, "busy_timeout("+strconv.FormatInt(busyTimeout.Milliseconds(), 10)+")", "synchronous(FULL)") {
+	for _, p := range append(pragmas, "busy_timeout("+strconv.FormatInt(busyTimeout.Milliseconds(), 10)+")", "synchronous(FULL)", "temp_store(MEMORY)") {
 		q.Add("_pragma", p)
 	}
 	return "file:" + (&url.URL{Path: file}).EscapedPath() + "?" + q.Encode()

@@ -1,7 +1,7 @@
 package store_test
 
 import (
-	"database/sql"
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -169,20 +169,8 @@ func TestWhatWaitsForTheWriterSharesACommitAndNotItsFailure(t *testing.T) {
 	pages, err := s.Ask("SELECT page_count + 40 FROM pragma_page_count")
 	must(t, err)
 	must(t, s.Exec("PRAGMA max_page_count = "+pages))
-	// Somebody else's lock on the file holds the writer at its next transaction, so that the rest has to wait together.
-	db, err := sql.Open("sqlite", path)
-	must(t, err)
-	other, err := db.Conn(ctx)
-	must(t, err)
-	_, err = other.ExecContext(ctx, "BEGIN IMMEDIATE")
-	must(t, err)
 	var wg sync.WaitGroup
-	wg.Go(func() {
-		if err := s.Mark(ctx, time.Now()); err != nil {
-			t.Errorf("mark: %v", err)
-		}
-	})
-	until(t, "the writer has taken the first", func() bool { return s.Waiting() == 0 })
+	release := s.Hold()
 
 	results := make([]error, 23)
 	for i := range results {
@@ -201,12 +189,9 @@ func TestWhatWaitsForTheWriterSharesACommitAndNotItsFailure(t *testing.T) {
 		}
 		wg.Go(func() { results[i] = s.Append(ctx, a) })
 	}
-	until(t, "all wait", func() bool { return s.Waiting() >= len(results)-1 })
-	_, err = other.ExecContext(ctx, "ROLLBACK")
-	must(t, err)
+	until(t, "all wait", func() bool { return s.Waiting() == len(results) })
+	release()
 	wg.Wait()
-	must(t, other.Close())
-	must(t, db.Close())
 
 	for i, err := range results {
 		switch {
@@ -227,6 +212,54 @@ func TestWhatWaitsForTheWriterSharesACommitAndNotItsFailure(t *testing.T) {
 		t.Errorf("of two writers of one version: %v and %v", results[0], results[22])
 	}
 	if r, err := s.Verify(ctx); err != nil || r.Events != 20+20 {
+		t.Errorf("report %+v, %v", r, err)
+	}
+}
+
+func TestACallerWhoGivesUpWhileWaitingHasWrittenNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log.db")
+	s := open(t, path)
+	var wg sync.WaitGroup
+	release := s.Hold()
+	why := errors.New("the caller went away")
+	gone, cancel := context.WithCancelCause(ctx)
+	gaveUp := make(chan error)
+	go func() {
+		gaveUp <- s.Append(gone, store.Append{Stream: "a", Events: []engine.Event{storetest.Event("a", 1, engine.ScopeAdded{})}})
+	}()
+	until(t, "the append waits", func() bool { return s.Waiting() == 1 })
+	cancel(why)
+	if err := <-gaveUp; !errors.Is(err, why) { // while the lock still holds the writer
+		t.Errorf("got error %v", err)
+	}
+	release()
+	wg.Wait()
+	add(t, s, storetest.Event("a", 1, engine.ScopeAdded{})) // version 1 is free
+}
+
+func TestWhatWaitsWhenTheLogIsClosedIsStillWritten(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log.db")
+	s := open(t, path)
+	var wg sync.WaitGroup
+	release := s.Hold()
+	for i := range 5 {
+		stream := engine.Scope(fmt.Sprint("s", i))
+		wg.Go(func() {
+			if err := s.Append(ctx, store.Append{Stream: stream, Events: []engine.Event{storetest.Event(stream, 1, engine.ScopeAdded{})}}); err != nil {
+				t.Errorf("append: %v", err)
+			}
+		})
+	}
+	until(t, "all wait", func() bool { return s.Waiting() == 5 })
+	wg.Go(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	until(t, "it closes", func() bool { _, err := s.Last(ctx); return errors.Is(err, store.ErrClosed) })
+	release()
+	wg.Wait()
+	if r, err := verify(t, path); err != nil || r.Events != 5 {
 		t.Errorf("report %+v, %v", r, err)
 	}
 }
