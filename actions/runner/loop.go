@@ -76,11 +76,9 @@ func (l *loop) lease(ctx context.Context) {
 func (l *loop) take(job engine.Job) {
 	now := time.Now()
 	if h := l.held[job.ID]; h != nil {
+		// Its lease ran out and was renewed by this; or the store took a retry and its answer was lost, which reopen
+		// makes when its time has come.
 		h.leased = now
-		if h.state == unstored && h.result.verb == retry {
-			// The store took the retry after all, only its answer was lost, and the time for it has come.
-			l.again(h, job.Attempts)
-		}
 		return
 	}
 	h := &held{job: job, leased: now}

@@ -41,23 +41,77 @@ func TestAFullDiskStopsNoRetry(t *testing.T) {
 		jobs := newJobs()
 		jobs.unwritten = errDisk
 		g := &target{answer: func(_ context.Context, _ engine.Job, n int) error {
-			if n < 6 {
+			if n < 10 {
 				return errors.New("down")
 			}
 			return nil
 		}}
 		reg := prometheus.NewRegistry()
-		running(t, runner.New(jobs, pages(g), quiet(runner.Options{Registerer: reg})))
+		// Without jitter the waits grow far beyond a lease.
+		running(t, runner.New(jobs, pages(g), quiet(runner.Options{Registerer: reg, Rand: func() float64 { return 1 }})))
 		jobs.add(page("a-1", 1, engine.NoticeTrigger))
-		after(5 * time.Minute)
+		after(20 * time.Minute)
 		calls := g.seen()
-		if len(calls) != 6 || calls[5].attempts != 5 {
-			t.Errorf("attempts on a full disk are %+v, want six, the last one taken", calls)
+		if len(calls) != 10 {
+			t.Fatalf("%d attempts on a full disk, want ten, the last one taken", len(calls))
 		}
-		jobs.set(func(m *memJobs) { m.unwritten = nil })
-		after(2 * time.Second)
-		if jobs.owed() != 0 || len(g.seen()) != 6 {
+		for i, c := range calls {
+			if c.attempts != i {
+				t.Errorf("attempt %d was told of %d before it", i, c.attempts)
+			}
+		}
+		for _, want := range []float64{1, 0} {
+			if got := unlabelled(t, reg, "modeshift_notification_outcomes_unstored"); got != want {
+				t.Errorf("%v outcomes are not stored, want %v", got, want)
+			}
+			jobs.set(func(m *memJobs) { m.unwritten = nil })
+			after(2 * time.Second)
+		}
+		if jobs.owed() != 0 || len(g.seen()) != 10 {
 			t.Errorf("%d owed, %d attempts", jobs.owed(), len(g.seen()))
+		}
+	})
+}
+
+func unlabelled(t *testing.T, g prometheus.Gatherer, name string) float64 {
+	t.Helper()
+	families, err := g.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == name {
+			return f.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	t.Fatalf("no metric %s", name)
+	return 0
+}
+
+func TestTheNextOfAKeyWaitsForAnAttemptThatOutlivesItsLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		jobs, release := newJobs(), make(chan struct{})
+		g := &target{answer: func(_ context.Context, _ engine.Job, n int) error {
+			if n == 1 {
+				<-release // it does not keep to its context
+			}
+			return nil
+		}}
+		running(t, runner.New(jobs, pages(g), quiet(runner.Options{})))
+		jobs.add(page("a-1", 1, engine.NoticeTrigger), page("a-1", 2, engine.NoticeResolve))
+		after(time.Minute)
+		// Another process took the first over and saw it through.
+		if err := jobs.Done(t.Context(), "a-1/1"); err != nil {
+			t.Fatal(err)
+		}
+		after(time.Minute)
+		if got := fmt.Sprint(g.ids()); got != "[a-1/1]" {
+			t.Errorf("while the first is under way attempts are %s", got)
+		}
+		close(release)
+		after(time.Minute)
+		if got := fmt.Sprint(g.ids()); got != "[a-1/1 a-1/2]" || jobs.owed() != 0 {
+			t.Errorf("attempts are %s, %d owed", got, jobs.owed())
 		}
 	})
 }
