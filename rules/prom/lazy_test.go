@@ -7,6 +7,7 @@ import (
 	"hash/fnv"
 	"math"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -244,6 +245,53 @@ func TestAPanicInOneConditionLeavesTheOthersAlone(t *testing.T) {
 			t.Errorf("another condition became %+v", o)
 		}
 	}
+}
+
+func TestAConditionIsBlindOnlyForWantOfWhatCouldStillDecideIt(t *testing.T) {
+	// The source shows no sample of the SLI and no traffic; the alert does not fire.
+	api := &funcAPI{query: func(_ context.Context, q string, _ time.Time) (model.Value, v1.Warnings, error) {
+		if strings.Contains(q, "idle_total") {
+			return model.Vector{{Value: 0}}, nil, nil
+		}
+		return model.Vector{}, nil, nil
+	}}
+	const sees, blind = false, true
+	for _, c := range []struct {
+		when string
+		want bool
+	}{
+		{`sli("vanished") > 0.0`, blind},
+		{`burn_rate("s", "5m") > 1.0`, sees},
+		{`sli("vanished") > 0.0 || burn_rate("s", "5m") > 1.0`, blind},
+		{`sli("vanished") > 0.0 && burn_rate("s", "5m") > 1.0`, blind},
+		{`(sli("vanished") > 0.0 && alert("X")) || burn_rate("s", "5m") > 1.0`, sees},
+		{`(sli("vanished") > 0.0 || !alert("X")) && burn_rate("s", "5m") > 1.0`, sees},
+		{`alert("X") ? sli("vanished") > 0.0 : burn_rate("s", "5m") > 1.0`, sees},
+	} {
+		set := load(t, "shop.yaml", service("shop", events("idle_total"), "", c.when))
+		a := New(set, []Source{{"main", api}}, Options{}).Evaluate(t.Context(), everything(set, noon))
+		if o := a.Observations["shop"][0]; o.Truth != engine.Unknown || o.Blind != c.want {
+			t.Errorf("%s: %v, blind %v, want unknown, blind %v\n%+v", c.when, o.Truth, o.Blind, c.want, o.Readings)
+		}
+	}
+}
+
+func TestOneEvaluatorAnswersManyTicksAtOnce(t *testing.T) {
+	set := load(t, "shop.yaml", manyConditions)
+	e := New(set, []Source{{"main", constant(0.4)}}, Options{Metrics: NewMetrics()})
+	tick := everything(set, noon)
+	want := fmt.Sprintf("%+v", e.Evaluate(t.Context(), tick))
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 20 {
+				if got := fmt.Sprintf("%+v", e.Evaluate(t.Context(), tick)); got != want {
+					t.Errorf("got\n%s\nwant\n%s", got, want)
+				}
+			}
+		})
+	}
+	all.Wait()
 }
 
 func TestOnlyConditionsInQuestionAreObservedAndAskedFor(t *testing.T) {

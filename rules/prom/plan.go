@@ -59,9 +59,9 @@ type fetcher struct {
 // run sends fetches, those of each source in order and at most limit at a time, and returns the answers in the order of
 // fetches once all have come. It takes no longer than ctx allows: what is not answered by then is a timeout.
 //
-// A source that let as many requests as may be under way time out, and answered none in between, is given up for this tick:
-// otherwise a server that hangs would take the whole tick's time for itself, timeout by timeout. That takes two timeouts at
-// most, because the first to give up may send another request before the last one does.
+// A source that let as many requests as may be under way (and at least minTimeouts) time out, and answered none in between,
+// is given up for this tick: otherwise a server that hangs would take the whole tick's time for itself, timeout by timeout.
+// Usually that takes two timeouts, because the first to give up may send another request before the last one does.
 func (f *fetcher) run(ctx context.Context, fetches []fetch) []answer {
 	answers := make([]answer, len(fetches))
 	bySource := make([][]int, len(f.sources))
@@ -87,8 +87,11 @@ func (f *fetcher) run(ctx context.Context, fetches []fetch) []answer {
 	return answers
 }
 
+// minTimeouts keeps a few slow queries, one at a time, from giving up a source that works.
+const minTimeouts = 3
+
 func (f *fetcher) one(ctx context.Context, q query) answer {
-	if int(f.given[q.source].Load()) >= f.limit {
+	if int(f.given[q.source].Load()) >= max(f.limit, minTimeouts) {
 		return answer{why: engine.WhyTimeout, detail: "not asked any more: the source let many queries of this tick time out"}
 	}
 	f.sent.Add(1)
@@ -117,8 +120,5 @@ func send(ctx context.Context, api v1.API, text string, at time.Time, timeout ti
 		return answerOf(nil, nil, err)
 	}
 	value, warnings, _, err := api.Query(ctx, text, at, v1.WithTimeout(timeout))
-	if err != nil && ctx.Err() != nil {
-		err = ctx.Err() // whatever the client made of it
-	}
 	return answerOf(value, warnings, err)
 }

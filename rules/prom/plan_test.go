@@ -102,7 +102,7 @@ func TestTimeoutsWithAnswersBetweenThemDoNotGiveASourceUp(t *testing.T) {
 			}
 			return &model.Scalar{Value: 1}, nil, nil
 		}
-		newFetcher(2, time.Second, Source{"main", api}).run(t.Context(), many(20, 0))
+		newFetcher(1, time.Second, Source{"main", api}).run(t.Context(), many(20, 0))
 		if n := len(api.queried()); n != 20 {
 			t.Errorf("%d queries were sent, want all 20", n)
 		}

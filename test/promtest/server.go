@@ -1,6 +1,7 @@
 package promtest
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
 	"os"
@@ -161,12 +162,27 @@ func (s *Server) RestartEmpty() {
 	s.start()
 }
 
-// Pause makes the server hang: its kernel still accepts connections, and no answer ever comes.
+// Pause makes the server hang: its kernel still accepts connections, and no answer ever comes. It returns once no thread of
+// the server runs any more; the signal alone lets one on another processor go on for a moment.
 func (s *Server) Pause() {
 	s.t.Helper()
 	if !s.signal(syscall.SIGSTOP) {
 		s.t.Fatalf("%s does not run", s.binary)
 	}
+	s.poll("stops", func() bool {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", s.cmd.Process.Pid))
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		for _, name := range threads {
+			stat, err := os.ReadFile(name)
+			// The state is the word after the name in parentheses, which may itself hold anything.
+			if i := bytes.LastIndexByte(stat, ')'); err == nil && i >= 0 && !bytes.HasPrefix(stat[i:], []byte(") T")) {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // Resume ends a Pause.
