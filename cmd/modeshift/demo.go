@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/modeshift/modeshift/engine/server"
+	"github.com/modeshift/modeshift/examples/demo"
+)
+
+type demoCmd struct {
+	Once    bool          `help:"End with the story: exit 0 if all of it happened in time, else 1."`
+	Timeout time.Duration `default:"2m" help:"How long the story may take."`
+	Verbose bool          `short:"v" help:"Show the server's own log too."`
+}
+
+// Help shows one real example.
+func (demoCmd) Help() string {
+	return `Example:
+  modeshift demo
+  modeshift demo --once -o json
+
+A small shop, visitors, a Prometheus, a receiver of pages and modeshift itself, all in this process on loopback. The shop's
+recommendations break; watch what happens. Without --once it stays up to play with until Ctrl-C, which ends all of it.`
+}
+
+// Run implements the verb.
+func (d *demoCmd) Run(s *streams, c *cli) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	level := slog.LevelError
+	if d.Verbose {
+		level = slog.LevelInfo
+	}
+	logger := slog.New(slog.NewTextHandler(s.err, &slog.HandlerOptions{Level: level}))
+	err := demo.Run(ctx, demo.Options{
+		Once: d.Once, JSON: c.Output == "json", Out: s.out, Timeout: d.Timeout,
+		Start: func(ctx context.Context, config string) (demo.Modeshift, error) {
+			return startServer(ctx, config, logger)
+		},
+	})
+	if d.Once && errors.Is(err, context.Canceled) {
+		return exit(exitNo, "the story was interrupted")
+	}
+	return err
+}
+
+// embedded is a server in this process.
+type embedded struct {
+	*server.Server
+	token string
+	ended chan error
+}
+
+func startServer(ctx context.Context, config string, logger *slog.Logger) (demo.Modeshift, error) {
+	cfg, err := server.LoadConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	srv, err := server.New(ctx, server.Options{Config: cfg, Logger: logger, Version: version()})
+	if err != nil {
+		return nil, err
+	}
+	e := &embedded{srv, filepath.Join(cfg.Data, server.AdminTokenFile), make(chan error, 1)}
+	go func() { e.ended <- srv.Run(context.WithoutCancel(ctx)) }()
+	return e, nil
+}
+
+// TokenFile holds the admin token.
+func (e *embedded) TokenFile() string { return e.token }
+
+// Stop ends the server and returns what it ended with.
+func (e *embedded) Stop(ctx context.Context) error {
+	stopped := make(chan error, 1)
+	go func() { stopped <- e.Server.Stop() }()
+	select {
+	case err := <-stopped:
+		return errors.Join(err, <-e.ended)
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

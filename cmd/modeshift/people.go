@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/common/model"
+
+	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/engine/api"
+)
+
+// span is a duration as Prometheus writes it: 90s, 1h30m, 1d.
+type span time.Duration
+
+// UnmarshalText implements encoding.TextUnmarshaler, which the flags go by.
+func (d *span) UnmarshalText(text []byte) error {
+	v, err := model.ParseDuration(string(text))
+	if err != nil {
+		return fmt.Errorf("%q is not a duration such as 30m, 2h or 1d", text)
+	}
+	*d = span(v)
+	return nil
+}
+
+type setCmd struct {
+	Scope         engine.Scope `arg:"" help:"The scope to move."`
+	Mode          engine.Mode  `arg:"" help:"The mode to move it to."`
+	Reason        string       `required:"" short:"r" help:"Why; it is kept in the log."`
+	For           span         `placeholder:"DURATION" help:"How long automation keeps off: 1h unless said, at most 24h."`
+	Via           string       `placeholder:"TRANSITION" help:"The transition to go by, where several lead there."`
+	DirectiveOnly bool         `help:"Publish the mode though no transition leads there."`
+}
+
+// Help shows one real example.
+func (setCmd) Help() string {
+	return `Example:
+  modeshift set checkout degraded --reason "bad deploy, rolling back" --for 30m
+
+Goes by the declared transition. While the pin lasts, automation shows what it would do and pages if it withholds protection;
+modeshift unpin ends it sooner. Setting the mode a scope is in already pins it there.`
+}
+
+// Run implements the verb.
+func (v *setCmd) Run(s *streams, c *cli) error {
+	return c.request(s, func(ctx context.Context, client *api.Client) (api.Outcome, error) {
+		return client.Set(ctx, v.Scope, api.SetRequest{Mode: v.Mode, Reason: v.Reason, For: api.Duration(v.For), Via: v.Via, DirectiveOnly: v.DirectiveOnly})
+	})
+}
+
+type unpinCmd struct {
+	Scope  engine.Scope `arg:"" help:"The pinned scope."`
+	Reason string       `required:"" short:"r" help:"Why; it is kept in the log."`
+}
+
+// Help shows one real example.
+func (unpinCmd) Help() string {
+	return `Example:
+  modeshift unpin checkout --reason "rolled back"`
+}
+
+// Run implements the verb.
+func (v *unpinCmd) Run(s *streams, c *cli) error {
+	return c.request(s, func(ctx context.Context, client *api.Client) (api.Outcome, error) {
+		return client.Unpin(ctx, v.Scope, v.Reason)
+	})
+}
+
+type freezeCmd struct {
+	Scope  engine.Scope `arg:"" optional:"" help:"One scope; all of them when left out."`
+	Reason string       `required:"" short:"r" help:"Why; it is kept in the log."`
+	For    span         `placeholder:"DURATION" help:"When it ends by itself; until unfreeze if not said."`
+}
+
+// Help shows one real example.
+func (freezeCmd) Help() string {
+	return `Example:
+  modeshift freeze --reason "load test" --for 2h
+  modeshift freeze checkout --reason "migration"
+
+Automation starts no change while frozen. People still can. What is withheld is shown, and paged if it is protection.`
+}
+
+// Run implements the verb.
+func (v *freezeCmd) Run(s *streams, c *cli) error {
+	return c.request(s, func(ctx context.Context, client *api.Client) (api.Outcome, error) {
+		return client.Freeze(ctx, everywhere(v.Scope), v.Reason, time.Duration(v.For))
+	})
+}
+
+type unfreezeCmd struct {
+	Scope  engine.Scope `arg:"" optional:"" help:"One scope; the freeze of all of them when left out."`
+	Reason string       `required:"" short:"r" help:"Why; it is kept in the log."`
+}
+
+// Help shows one real example.
+func (unfreezeCmd) Help() string {
+	return `Example:
+  modeshift unfreeze --reason "load test over"`
+}
+
+// Run implements the verb.
+func (v *unfreezeCmd) Run(s *streams, c *cli) error {
+	return c.request(s, func(ctx context.Context, client *api.Client) (api.Outcome, error) {
+		return client.Unfreeze(ctx, everywhere(v.Scope), v.Reason)
+	})
+}
+
+func everywhere(scope engine.Scope) engine.Scope {
+	if scope == "" {
+		return engine.Fleet
+	}
+	return scope
+}
+
+// request carries out what a person asks for and shows the events it led to.
+func (c *cli) request(s *streams, f func(context.Context, *api.Client) (api.Outcome, error)) error {
+	return c.call(func(ctx context.Context, client *api.Client) error {
+		done, err := f(ctx, client)
+		if err != nil {
+			return err
+		}
+		return c.show(s, done, func() error { return printEvents(s.out, done.Events) })
+	})
+}

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/engine/api"
+)
+
+type statusCmd struct {
+	Scope engine.Scope `arg:"" optional:"" help:"One scope, with the evidence; all of them when left out."`
+}
+
+// Help shows one real example.
+func (statusCmd) Help() string {
+	return `Example:
+  modeshift status
+  modeshift status checkout
+
+Exits 0 when the server is ready (and the scope known), 1 when it is not ready, 3 when no server answers.`
+}
+
+// Run implements the verb.
+func (v *statusCmd) Run(s *streams, c *cli) error {
+	if v.Scope != "" {
+		return c.call(func(ctx context.Context, client *api.Client) error {
+			scope, err := client.Scope(ctx, v.Scope)
+			if err != nil {
+				return err
+			}
+			return c.show(s, scope, func() error { return printScope(s.out, scope) })
+		})
+	}
+	ready := true
+	err := c.call(func(ctx context.Context, client *api.Client) error {
+		status, err := client.Status(ctx)
+		if err != nil {
+			return err
+		}
+		scopes, err := client.Scopes(ctx)
+		if err != nil {
+			return err
+		}
+		ready = status.Ready
+		both := struct {
+			Status api.Status    `json:"status"`
+			Scopes []api.Summary `json:"scopes"`
+		}{status, scopes}
+		return c.show(s, both, func() error { return printStatus(s.out, status, scopes) })
+	})
+	if err == nil && !ready {
+		return exit(exitNo, "the server is not ready")
+	}
+	return err
+}
+
+func printStatus(w io.Writer, st api.Status, scopes []api.Summary) error {
+	var failed error
+	say := func(format string, args ...any) {
+		if _, err := fmt.Fprintf(w, format+"\n", args...); err != nil && failed == nil {
+			failed = err
+		}
+	}
+	for _, check := range st.Checks {
+		if !check.OK {
+			say("NOT READY  %s: %s", check.Name, check.Detail)
+		}
+	}
+	if st.Freeze != nil {
+		say("FROZEN     all automation, by %s: %s", st.Freeze.By, st.Freeze.Reason)
+	}
+	for _, src := range st.Sources {
+		if src.Blind {
+			say("BLIND      source %s since %s: %s", src.Source, ago(src.Since), src.Detail)
+		}
+	}
+	for _, p := range st.RulesProblems {
+		say("RULES      %s", indent(p.Problem, "           "))
+	}
+	if st.Jobs != nil && st.Jobs.Failed > 0 {
+		say("NOTICES    %d were given up: see the server's log", st.Jobs.Failed)
+	}
+	if failed != nil {
+		return failed
+	}
+	if len(scopes) == 0 {
+		say("no scope is declared")
+		return failed
+	}
+	return table(w, "SCOPE\tMODE\tFOR\tINCIDENTS\tNOTES", func(row func(...any)) {
+		for _, sc := range scopes {
+			since := ""
+			if !sc.Since.IsZero() {
+				since = round(time.Since(sc.Since).Round(time.Second))
+			}
+			mode := string(sc.Mode)
+			if sc.Target != sc.Mode {
+				mode += " → " + string(sc.Target)
+			}
+			if mode == "" {
+				mode = "(alerts only)"
+			}
+			row(sc.Scope, mode, since, sc.Incidents, notes(sc))
+		}
+	})
+}
+
+// notes are what is out of the ordinary about a scope.
+func notes(sc api.Summary) string {
+	var list []string
+	for _, n := range []struct {
+		holds bool
+		text  string
+	}{
+		{sc.Retired, "retired"}, {sc.Pinned, "pinned"}, {sc.Frozen, "frozen"}, {sc.Blind, "blind"},
+		{sc.Withheld > 0, fmt.Sprintf("%d withheld", sc.Withheld)}, {sc.RulesProblem != "", "rules on disk not in force"},
+	} {
+		if n.holds {
+			list = append(list, n.text)
+		}
+	}
+	return strings.Join(list, ", ")
+}
+
+func printScope(w io.Writer, sc api.Scope) error {
+	var b strings.Builder
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "%-10s %s\n", name, oneLine(fmt.Sprintf(format, args...)))
+	}
+	line("scope", "%s", sc.Scope)
+	if sc.Mode != "" {
+		line("mode", "%s for %s", sc.Mode, round(time.Since(sc.Since).Round(time.Second)))
+	}
+	if sc.Directive != nil {
+		line("directive", "term %d, revision %d, flags %v", sc.Directive.Term, sc.Directive.Revision, map[string]any(sc.Directive.Flags))
+	}
+	if sc.Owner != "" {
+		line("owner", "%s", sc.Owner)
+	}
+	if sc.Runbook != "" {
+		line("runbook", "%s", sc.Runbook)
+	}
+	if sc.Pin != nil {
+		line("pinned", "to %s until %s by %s: %s", sc.Pin.Mode, sc.Pin.Until.Local().Format("15:04:05"), sc.Pin.By, sc.Pin.Reason)
+	}
+	for _, f := range []*engine.Freeze{sc.Freeze, sc.FleetFreeze} {
+		if f != nil {
+			line("frozen", "by %s: %s", f.By, f.Reason)
+		}
+	}
+	for _, i := range sc.Incidents {
+		line("incident", "%s %s: %s, %s", i.Severity, i.ID, i.Subject, ago(i.Opened))
+	}
+	for _, h := range sc.Withheld {
+		line("withheld", "%s to %s: %s", h.Transition, h.To, because(h.Reason))
+	}
+	for _, x := range sc.Blind {
+		line("blind", "%s, since %s", x.Subject, ago(x.Since))
+	}
+	if sc.RulesProblem != "" {
+		fmt.Fprintf(&b, "%-10s %s\n", "rules", indent(sc.RulesProblem, "           "))
+	}
+	if _, err := io.WriteString(w, b.String()+"\n"); err != nil {
+		return err
+	}
+	return table(w, "CONDITION\tTRUTH\tREADING\tVALUE\tQUERY", func(row func(...any)) {
+		for _, cond := range sc.Conditions {
+			truth := cond.Truth.String()
+			if !cond.Asked {
+				truth = "(not asked)"
+			}
+			row(cond.Name, truth, cond.Text, "", "")
+			for _, r := range cond.Readings {
+				value := fmt.Sprintf("%.6g", r.Value)
+				if r.Text != "" {
+					value = r.Text
+				}
+				if r.Why != "" {
+					value = strings.TrimSuffix(fmt.Sprintf("unknown: %s: %s", r.Why, r.Detail), ": ")
+				}
+				row("", "", "  "+r.Signal, value, r.Query)
+			}
+		}
+	})
+}
+
+// indent puts text under its first line.
+func indent(text, by string) string { return strings.ReplaceAll(text, "\n", "\n"+by) }

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/engine/api"
+)
+
+// table prints rows in columns that line up.
+func table(w io.Writer, header string, rows func(row func(cells ...any))) error {
+	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	var failed error
+	line := func(text string) {
+		if _, err := fmt.Fprintln(t, text); err != nil && failed == nil {
+			failed = err
+		}
+	}
+	if header != "" {
+		line(header)
+	}
+	rows(func(cells ...any) {
+		words := make([]string, len(cells))
+		for i, c := range cells {
+			if words[i] = oneLine(fmt.Sprint(c)); words[i] == "" {
+				words[i] = "-"
+			}
+		}
+		line(strings.TrimRight(strings.Join(words, "\t"), "\t "))
+	})
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	return failed
+}
+
+// oneLine keeps text from outside from breaking the table or the terminal.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, s)
+}
+
+// printEvents prints events, one a line.
+func printEvents(w io.Writer, events []api.Event) error {
+	return table(w, "TIME\tEVENT\tWHAT\tWHY\tBY", func(row func(...any)) {
+		for _, e := range events {
+			row(e.At.Local().Format("2006-01-02 15:04:05"), fmt.Sprintf("%s/%d", e.Stream, e.Version), describe(e.Event), because(e.Reason), e.Cause.Actor)
+		}
+	})
+}
+
+func because(r engine.Reason) string {
+	if r.Text == "" {
+		return string(r.Code)
+	}
+	return r.Text
+}
+
+// describe says what an event is about in a few words.
+func describe(e engine.Event) string {
+	switch f := e.Fact.(type) {
+	case engine.ScopeAdded:
+		return strings.TrimSpace("scope added " + string(f.Mode))
+	case engine.RulesChanged:
+		return "rules changed to " + f.To.Short()
+	case engine.ScopeRetired:
+		return "scope retired"
+	case engine.TimeLost:
+		return "time lost: " + round(f.To.Sub(f.From))
+	case engine.ConditionTurned:
+		return f.Clock.Condition + " turned " + f.Clock.Truth.String()
+	case engine.ChangeStarted:
+		via := f.Transition
+		if via == "" {
+			via = "directive only"
+		}
+		return fmt.Sprintf("change %s started: %s → %s (%s)", f.Change, f.From, f.To, via)
+	case engine.DirectivePublished:
+		return fmt.Sprintf("directive %d published: %s", f.Directive.Revision, f.Directive.Mode)
+	case engine.ChangeDone:
+		return fmt.Sprintf("change %s done", f.Change)
+	case engine.TransitionWithheld:
+		return fmt.Sprintf("%s to %s withheld", f.Transition, f.To)
+	case engine.WithholdingEnded:
+		return f.Transition + " not withheld any more"
+	case engine.ModePinned:
+		return fmt.Sprintf("%s pinned until %s", f.Mode, f.Until.Local().Format("15:04:05"))
+	case engine.ModeUnpinned:
+		return "unpinned"
+	case engine.AutomationFrozen:
+		if f.Until.IsZero() {
+			return "automation frozen"
+		}
+		return "automation frozen until " + f.Until.Local().Format("15:04:05")
+	case engine.AutomationReleased:
+		return "automation released"
+	case engine.RequestRefused:
+		return "request refused"
+	case engine.IncidentOpened:
+		return fmt.Sprintf("%s %s opened: %s", f.Incident.Severity, f.Incident.ID, f.Summary)
+	case engine.IncidentUpdated:
+		return fmt.Sprintf("%s %s: %s", f.Severity, f.Incident, f.Note)
+	case engine.IncidentResolved:
+		return fmt.Sprintf("%s %s resolved: %s", f.Severity, f.Incident, f.Subject)
+	case engine.SightLost:
+		return f.Subject + " out of sight"
+	case engine.SightRegained:
+		return f.Subject + " in sight again"
+	case engine.CheckpointMade:
+		return fmt.Sprintf("checkpoint of %d streams", len(f.Heads))
+	case engine.LogRecovered:
+		return "the log could not be written for " + round(f.To.Sub(f.From))
+	}
+	return e.Kind()
+}
+
+// round drops what nobody reads of a duration.
+func round(d time.Duration) string {
+	switch {
+	case d > time.Hour:
+		d = d.Round(time.Minute)
+	case d > time.Minute:
+		d = d.Round(time.Second)
+	default:
+		d = d.Round(time.Millisecond)
+	}
+	return strings.TrimSuffix(strings.TrimSuffix(d.String(), "0s"), "0m")
+}
+
+// ago says how long ago something was.
+func ago(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return round(time.Since(t).Round(time.Second)) + " ago"
+}
+
+// join lists words in order.
+func join[T ~string](list []T) string {
+	words := make([]string, len(list))
+	for i, w := range list {
+		words[i] = string(w)
+	}
+	slices.Sort(words)
+	return strings.Join(words, ", ")
+}
