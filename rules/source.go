@@ -230,6 +230,11 @@ func (w *unfolder) block(value string) bool {
 		return value == ""
 	}
 	first := w.at + i + 1
+	if strings.Trim(value, "\n") == "" { // empty lines only: there is no first line to learn the depth from
+		w.put(first, value)
+		w.end = first
+		return true
+	}
 	deepest := 0
 	for p := first; p < len(w.text); p++ {
 		if w.text[p] == '\n' {
