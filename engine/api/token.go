@@ -226,8 +226,8 @@ type tokenParser struct {
 	faults []error
 }
 
-// fault keeps an error with its position. No value from the file is part of it: somebody may have written a token where
-// its hash belongs.
+// fault keeps an error with its position. What stands in the place of a hash is never part of it: somebody may have
+// written the token itself there.
 func (p *tokenParser) fault(n *yaml.Node, format string, args ...any) {
 	p.faults = append(p.faults, fmt.Errorf("%s:%d:%d: %s", p.path, n.Line, n.Column, fmt.Sprintf(format, args...)))
 }
