@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -122,17 +123,70 @@ func mustJSON(v any) []byte {
 	return b
 }
 
+// history is a stream as a server sees it: its live state, and what a restart would make of the stored events.
+type history struct {
+	live, folded engine.State
+	past         []keptState
+}
+
+type keptState struct {
+	state engine.State
+	text  []byte
+}
+
+// decide decides what follows from in, stores and folds it, and checks the laws that hold for every stream.
+func (h *history) decide(t *rapid.T, p engine.Policy, in engine.Input) []engine.Event {
+	before := mustJSON([]any{p, h.live, in})
+	events := engine.Decide(p, h.live, in)
+	if again := engine.Decide(p, h.live, in); !reflect.DeepEqual(events, again) {
+		t.Fatalf("two decisions from equal arguments differ:\n%s\n%s", mustJSON(events), mustJSON(again))
+	}
+	if after := mustJSON([]any{p, h.live, in}); !bytes.Equal(before, after) {
+		t.Fatalf("Decide changed its arguments:\n%s\n%s", before, after)
+	}
+	if restarted := engine.Decide(p, h.folded, in); !bytes.Equal(mustJSON(events), mustJSON(restarted)) {
+		t.Fatalf("after a restart another decision is made:\n%s\n%s", mustJSON(events), mustJSON(restarted))
+	}
+	for _, e := range events {
+		if e.At.Before(h.live.At) || e.Version != h.live.Version+1 {
+			t.Fatalf("%s/%d at %v does not follow %d at %v", e.Stream, e.Version, e.At, h.live.Version, h.live.At)
+		}
+		h.live = engine.Apply(h.live, e)
+		stored := encode(t, e)
+		read, err := engine.Decode(stored)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if twice := encode(t, read); !bytes.Equal(stored, twice) {
+			t.Fatalf("encoded again an event differs:\n%s\n%s", stored, twice)
+		}
+		if a, b := mustJSON(engine.Effects(e)), mustJSON(engine.Effects(read)); !bytes.Equal(a, b) {
+			t.Fatalf("a stored event owes something else:\n%s\n%s", a, b)
+		}
+		h.folded = engine.Apply(h.folded, read)
+	}
+	if a, b := mustJSON(h.live), mustJSON(h.folded); !bytes.Equal(a, b) {
+		t.Fatalf("the fold of the stored events is not the live state:\n%s\n%s", a, b)
+	}
+	h.past = append(h.past, keptState{h.live, mustJSON(h.live)})
+	return events
+}
+
+// unchanged checks that states somebody kept are what they were: they share memory with those that followed.
+func (h *history) unchanged(t *rapid.T) {
+	for _, k := range h.past {
+		if !bytes.Equal(mustJSON(k.state), k.text) {
+			t.Fatalf("a state that was kept changed:\n%s\n%s", k.text, mustJSON(k.state))
+		}
+	}
+}
+
 func TestTheLawsOfTheCore(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		modes := drawModes(t)
 		p := drawPolicy(t, modes)
-		var live, folded engine.State
+		var h history
 		prev := start
-		type kept struct {
-			state engine.State
-			text  []byte
-		}
-		var past []kept
 		for range rapid.IntRange(1, 40).Draw(t, "steps") {
 			if rapid.IntRange(0, 9).Draw(t, "reload") == 0 {
 				p = drawPolicy(t, modes)
@@ -143,47 +197,53 @@ func TestTheLawsOfTheCore(t *testing.T) {
 				prev, at = o.Instant, o.Instant
 			}
 			at = at.Add(rapid.SampledFrom([]time.Duration{0, time.Second, 20 * time.Second}).Draw(t, "delay"))
-			if at.Before(live.At) {
-				at = live.At
+			if at.Before(h.live.At) {
+				at = h.live.At
 			}
-			in := engine.Input{At: at, Term: uint64(rapid.IntRange(1, 3).Draw(t, "term")), By: engine.Actor{Principal: "alice"}, What: what}
+			was := h.live
+			events := h.decide(t, p, engine.Input{At: at, Term: uint64(rapid.IntRange(1, 3).Draw(t, "term")), By: engine.Actor{Principal: "alice"}, What: what})
+			obey(t, p, was, h.live, what, events)
+		}
+		h.unchanged(t)
+	})
+}
 
-			before := mustJSON([]any{p, live, in})
-			events := engine.Decide(p, live, in)
-			again := engine.Decide(p, live, in)
-			if !reflect.DeepEqual(events, again) {
-				t.Fatalf("two decisions from equal arguments differ:\n%s\n%s", mustJSON(events), mustJSON(again))
+func TestTheLawsHoldForTheFleet(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p := engine.Policy{Scope: engine.Fleet, Digest: "rules", Interval: 15 * time.Second, BlindAfter: time.Minute}
+		var h history
+		prev := start
+		for range rapid.IntRange(1, 40).Draw(t, "steps") {
+			o := &engine.SourcesObserved{Prev: prev, Instant: prev.Add(rapid.SampledFrom([]time.Duration{15, 15, 15, 30, 31, 300, -15}).Draw(t, "step") * time.Second)}
+			for _, name := range []string{"main", "other"}[:rapid.IntRange(0, 2).Draw(t, "sources")] {
+				asked := rapid.IntRange(0, 3).Draw(t, "asked") > 0
+				o.Sources = append(o.Sources, engine.Sight{Source: name, Asked: asked, Blind: asked && rapid.IntRange(0, 2).Draw(t, "blind") > 0})
 			}
-			if after := mustJSON([]any{p, live, in}); !bytes.Equal(before, after) {
-				t.Fatalf("Decide changed its arguments:\n%s\n%s", before, after)
+			var what engine.Happening = o
+			switch rapid.IntRange(0, 9).Draw(t, "happening") {
+			case 0:
+				what = &engine.HeadsObserved{Heads: []engine.Head{{Stream: "checkout", Version: 3, Hash: "abc"}}}
+			case 1:
+				what = &engine.LogFaulted{From: prev, Detail: "no space left"}
+			case 2:
+				what = &engine.FreezeRequested{Reason: "why", For: rapid.SampledFrom([]time.Duration{0, time.Minute}).Draw(t, "for")}
+			case 3:
+				what = &engine.UnfreezeRequested{Reason: "why"}
+			default:
+				prev = o.Instant
 			}
-			was := live
-			for _, e := range events {
-				if e.At.Before(live.At) || e.Version != live.Version+1 {
-					t.Fatalf("%s/%d at %v does not follow %d at %v", e.Stream, e.Version, e.At, live.Version, live.At)
+			at := prev
+			if at.Before(h.live.At) {
+				at = h.live.At
+			}
+			h.decide(t, p, engine.Input{At: at, Term: 1, What: what})
+			for _, i := range h.live.Incidents {
+				if !slices.ContainsFunc(h.live.Blind, func(b engine.Blind) bool { return b.Subject == i.Subject }) {
+					t.Fatalf("%s %s is open and not so any more", i.Kind, i.Subject)
 				}
-				live = engine.Apply(live, e)
-				stored := encode(t, e)
-				read, err := engine.Decode(stored)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if twice := encode(t, read); !bytes.Equal(stored, twice) {
-					t.Fatalf("encoded again an event differs:\n%s\n%s", stored, twice)
-				}
-				folded = engine.Apply(folded, read)
 			}
-			if a, b := mustJSON(live), mustJSON(folded); !bytes.Equal(a, b) {
-				t.Fatalf("the fold of the stored events is not the live state:\n%s\n%s", a, b)
-			}
-			obey(t, p, was, live, what, events)
-			past = append(past, kept{live, mustJSON(live)})
 		}
-		for _, k := range past {
-			if !bytes.Equal(mustJSON(k.state), k.text) {
-				t.Fatalf("a state that was kept changed:\n%s\n%s", k.text, mustJSON(k.state))
-			}
-		}
+		h.unchanged(t)
 	})
 }
 
@@ -241,6 +301,35 @@ func obey(t *rapid.T, p engine.Policy, was, now engine.State, what engine.Happen
 			t.Fatalf("two incidents are open about one thing: %s", key)
 		}
 		subjects[key] = true
+	}
+	for _, i := range now.Incidents {
+		about := false
+		switch i.Kind {
+		case engine.IncidentSLO:
+			about = slices.ContainsFunc(p.Alerts, func(a engine.Alert) bool { return "slo/"+a.SLO+"/"+string(a.Severity) == i.Subject })
+		case engine.IncidentTransition:
+			about = i.Mode == now.Target
+		case engine.IncidentTooLong:
+			about = engine.Mode(i.Subject) == now.Target
+		case engine.IncidentWithheld:
+			about = slices.ContainsFunc(now.Withheld, func(w engine.Withheld) bool { return w.Transition == i.Subject })
+		case engine.IncidentBlind:
+			about = len(now.Blind) > 0
+		}
+		if !about {
+			t.Fatalf("%s %s is open and not so any more", i.Kind, i.Subject)
+		}
+	}
+	for _, w := range now.Withheld {
+		if !slices.ContainsFunc(p.Transitions, func(tr engine.Transition) bool { return tr.Name == w.Transition }) {
+			t.Fatalf("%s is withheld and not declared", w.Transition)
+		}
+	}
+	if !now.Retired && (now.Pin != nil && !now.Pin.Until.After(now.At) || now.Freeze != nil && !now.Freeze.Until.IsZero() && !now.Freeze.Until.After(now.At)) {
+		t.Fatal("a pin or freeze holds after its time")
+	}
+	if now.Change != nil || now.Mode != now.Target {
+		t.Fatalf("a change without steps is under way: %s → %s", now.Mode, now.Target)
 	}
 	if d := now.Directive; now.Target != "" && d.Mode != now.Target {
 		t.Fatalf("the target is %s, the directive says %s", now.Target, d.Mode)

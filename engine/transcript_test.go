@@ -138,6 +138,7 @@ type transcript struct {
 type block struct {
 	head     string // as written, from the comments before it to the line ----
 	commands []command
+	want     []bodyLine // the expected output, as written
 }
 
 // parseTranscript reads a file. Every command has to be well formed, whether it is built or not.
@@ -183,7 +184,8 @@ func parseTranscript(text string) (transcript, error) {
 			}
 		}
 		for i < len(lines) && strings.TrimRight(lines[i], "\n") != "" {
-			i++ // the expected output; it is compared as text
+			b.want = append(b.want, bodyLine{line: i + 1, text: strings.TrimRight(lines[i], "\n")})
+			i++
 		}
 		tr.blocks = append(tr.blocks, b)
 	}
