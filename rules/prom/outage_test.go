@@ -130,7 +130,7 @@ func TestWhatASourceDoesIsNeverMistakenForWhatAServiceDoes(t *testing.T) {
 		{"no traffic that is good", events("idle_total"), "    no_traffic: good", burns, nil, engine.False, "", ""},
 		{"no traffic that is good in a ratio", raw(`sum(rate(idle_total{code="500"}[{{.window}}])) / sum(rate(idle_total[{{.window}}]))`), "    no_traffic: good", burns, nil, engine.False, "", ""},
 		{"few events", events("few_total"), "    min_events: 31", burns, nil, engine.Unknown, engine.WhyFewEvents, "30 events in 5m"},
-		{"just enough events", events("few_total"), "    min_events: 29", burns, nil, engine.True, "", ""},
+		{"just enough events", events("few_total"), "    min_events: 30", burns, nil, engine.True, "", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -54,8 +54,9 @@ func text(s rules.Signal) string {
 // blind exactly when everything fails.
 const maxRatio = 1.1
 
-// minRatio is how far below 0 rounding may take a ratio, such as one computed as 1 − good/total.
-const minRatio = -1e-9
+// rounding is how far, relative to the numbers it is about, floating point may take a result that is exact on paper: below
+// 0 a ratio computed as 1 − good/total, below min_events a count computed as a rate times the window.
+const rounding = 1e-9
 
 func sloProbe(slo *rules.SLO, window time.Duration) *probe {
 	errorText, totalText := slo.Queries(window)
@@ -104,12 +105,12 @@ func eventsValue(slo *rules.SLO, window time.Duration, errorAnswer answer, total
 		return rules.Value{}
 	case total == 0:
 		return unknown(engine.WhyNoTraffic, "no events in %s", model.Duration(window))
-	case errors < minRatio*total:
+	case errors < -rounding*total:
 		return unknown(engine.WhyInvalid, "the errors are %v: there cannot be fewer than none", errors)
 	case errors > maxRatio*total:
 		return unknown(engine.WhyInvalid, "errors of %v in a total of %v", errors, total)
 	}
-	if n := total * slo.EventsPerUnit(window); n < slo.MinEvents {
+	if n := total * slo.EventsPerUnit(window); n < slo.MinEvents*(1-rounding) {
 		return unknown(engine.WhyFewEvents, "%.4g events in %s, fewer than min_events %v", n, model.Duration(window), slo.MinEvents)
 	}
 	errors = max(0, errors)
@@ -126,7 +127,7 @@ func ratioValue(slo *rules.SLO, window time.Duration, ratio float64) rules.Value
 		return unknown(engine.WhyNoTraffic, "the ratio is NaN: 0 of 0 events in %s", model.Duration(window))
 	case math.IsInf(ratio, 0):
 		return unknown(engine.WhyNotFinite, "the ratio is %v", ratio)
-	case ratio < minRatio || ratio > maxRatio:
+	case ratio < -rounding || ratio > maxRatio:
 		return unknown(engine.WhyInvalid, "an error ratio of %v is not in [0, 1]", ratio)
 	}
 	ratio = min(1, max(0, ratio))
