@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,6 +33,7 @@ type Options struct {
 	// returned; stop ends it. Nil: the embedded one.
 	Prometheus func(jobs []prometheus.Job) (url string, stop func(context.Context) error, err error)
 
+	Command string        // how people call the command line; empty: modeshift
 	Once    bool          // end with the story; otherwise stay up until ctx ends
 	JSON    bool          // each step as a line of JSON, instead of lines for people
 	Out     io.Writer     // the story; nil: nowhere
@@ -92,7 +94,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		if err := t.end(err); err != nil || o.Once {
 			return err
 		}
-		w.invite(t)
+		w.invite(t, cmp.Or(o.Command, "modeshift"))
 		w.watch(ctx, t)
 	}
 	t.say(faint, "  %-9s all of it ends", "")

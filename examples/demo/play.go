@@ -6,18 +6,18 @@ import (
 	"time"
 )
 
-// invite says what there is to play with.
-func (w *world) invite(t *teller) {
+// invite says what there is to play with. command is how people call the command line.
+func (w *world) invite(t *teller, command string) {
 	server := fmt.Sprintf("--server %s --token-file %s", w.mode.URL(), w.mode.TokenFile())
 	t.block(
 		"It all stays up to play with; Ctrl-C ends it and leaves nothing behind.",
 		"",
 		fmt.Sprintf("break something    curl -X POST '%s/break?share=%g'", w.backend.URL(), brokenShare),
 		fmt.Sprintf("mend it            curl -X POST %s/mend", w.backend.URL()),
-		"where is it?       modeshift status "+server,
-		"why?               modeshift history shop "+server,
-		"do it by hand      modeshift set shop degraded --reason 'to try it' "+server,
-		"                   modeshift unpin shop --reason 'enough' "+server,
+		"where is it?       "+command+" status "+server,
+		"why?               "+command+" history shop "+server,
+		"do it by hand      "+command+" set shop degraded --reason 'to try it' "+server,
+		"                   "+command+" unpin shop --reason 'enough' "+server,
 		"visit the shop     "+w.shops[0].URL(),
 		fmt.Sprintf("ask Prometheus     curl '%s/api/v1/query?query=http_requests_total'", w.promURL),
 		"the rules          "+w.dir+"/rules/shop.rules.yaml   (edit them: they are read again)",

@@ -86,7 +86,7 @@ func (s step) happen(ctx context.Context, t *teller) (sight, error) {
 	}
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
-	last := "nothing was seen"
+	last, told, at := "nothing was seen", "", time.Now()
 	for {
 		seen, err := s.seen(ctx)
 		switch {
@@ -100,6 +100,10 @@ func (s step) happen(ctx context.Context, t *teller) (sight, error) {
 			return seen, errors.New(seen.text)
 		default:
 			last = seen.text
+		}
+		if last != told && time.Since(at) >= time.Second {
+			told, at = last, time.Now()
+			t.say(faint, "· %-9s %s", s.name, last)
 		}
 		select {
 		case <-ctx.Done():

@@ -1,0 +1,91 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/modeshift/modeshift/engine/server"
+	"github.com/modeshift/modeshift/examples/prometheus"
+	"github.com/modeshift/modeshift/examples/shop"
+	"github.com/modeshift/modeshift/rules"
+	"github.com/modeshift/modeshift/test/promtest"
+)
+
+// running is the real program in this process.
+type running struct {
+	*server.Server
+	token string
+	ended chan error
+}
+
+func (r *running) TokenFile() string { return r.token }
+
+func (r *running) Stop(context.Context) error {
+	return errors.Join(r.Server.Stop(), <-r.ended)
+}
+
+func startReal(t *testing.T) func(context.Context, string) (Modeshift, error) {
+	return func(ctx context.Context, file string) (Modeshift, error) {
+		cfg, err := server.LoadConfig(file)
+		if err != nil {
+			return nil, err
+		}
+		log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+		s, err := server.New(ctx, server.Options{Config: cfg, Logger: log, Version: "test"})
+		if err != nil {
+			return nil, err
+		}
+		r := &running{s, filepath.Join(cfg.Data, server.AdminTokenFile), make(chan error, 1)}
+		go func() { r.ended <- s.Run(context.WithoutCancel(ctx)) }()
+		return r, nil
+	}
+}
+
+func TestTheStoryHappensOnTheEmbeddedPrometheus(t *testing.T) {
+	t.Parallel()
+	out, err := tell(t, Options{Start: startReal(t), JSON: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	expectStory(t, out)
+}
+
+func TestTheStoryHappensOnARealPrometheusServer(t *testing.T) {
+	t.Parallel()
+	out, err := tell(t, Options{Start: startReal(t), JSON: true, Prometheus: func(jobs []prometheus.Job) (string, func(context.Context) error, error) {
+		p := promtest.Start(t, promtest.Options{Config: scrapeConfig(jobs)})
+		return p.URL, func(context.Context) error { p.Stop(); return nil }, nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	expectStory(t, out)
+}
+
+// scrapeConfig writes jobs as Prometheus's own configuration. Names and addresses need no quotes.
+func scrapeConfig(jobs []prometheus.Job) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "global: {scrape_interval: %s, scrape_timeout: %[1]s}\nscrape_configs:\n", scrapeEvery)
+	for _, j := range jobs {
+		fmt.Fprintf(&b, "  - job_name: %s\n    static_configs:\n      - targets:\n", j.Name)
+		for _, t := range j.Targets {
+			fmt.Fprintf(&b, "          - %s\n", t)
+		}
+	}
+	return b.String()
+}
+
+func TestTheStoryMeasuresWithTheObjectiveOfTheRules(t *testing.T) {
+	set, err := rules.Load([]rules.File{{Name: "shop.rules.yaml", Data: shop.Rules}}, rules.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := set.Service(scope).SLO("availability").Budget; got != budget {
+		t.Errorf("the rules leave a budget of %g, the story reckons with %g", got, budget)
+	}
+}
