@@ -260,10 +260,10 @@ func (c *command) parse() error {
 		}
 		l := policyLine{line: b.line, phrase: p, under: -1}
 		nested := strings.HasPrefix(b.text, "    ")
-		switch {
-		case p.name == "transition":
+		switch p.name {
+		case "transition":
 			transition = i
-		case p.name == "action" || p.name == "rollout":
+		case "action", "rollout":
 			if l.under = transition; transition < 0 || !nested {
 				return fmt.Errorf("%d: %s stands indented under its transition", b.line, p.name)
 			}
