@@ -150,6 +150,7 @@ func (d *draft) compile(n *node, name string) (*Condition, bool) {
 	ast.PreOrderVisit(k.ast.Expr(), ast.NewExprVisitor(func(e ast.Expr) {
 		if e.Kind() == ast.CallKind && !e.AsCall().IsMemberFunction() {
 			whole = k.call(e) && whole
+			k.comparison(e)
 		}
 	}))
 	checked, issues := env.Check(parsed)
@@ -257,7 +258,7 @@ func (k *compiler) problem(e *cel.Error) {
 		case slices.Contains(laterFunctions, name):
 			message, hint = name+"() is not supported yet", "remove it until a version of modeshift supports it"
 		case called:
-			message, hint = fmt.Sprintf("there is no function %s()", clip(name)), choose(name, names, "")
+			message, hint = fmt.Sprintf("there is no function %s()", clip(name)), k.d.r.choose(name, names, "")
 		case functionNamed(name) != nil:
 			message, hint = fmt.Sprintf("%s is a function", name), "write "+functionNamed(name).usage
 		default:
@@ -322,7 +323,7 @@ func (k *compiler) call(e ast.Expr) bool {
 			return false
 		}
 		if slo == nil {
-			return bad(0, choose(args[0], keys(k.d.sloNames), "declare `slos:`"), "there is no SLO %q", clip(args[0]))
+			return bad(0, k.d.r.choose(args[0], keys(k.d.sloNames), "declare `slos:`"), "there is no SLO %q", clip(args[0]))
 		}
 		if f.name == "burning" {
 			return k.burning(c, slo, args[1], bad)
@@ -341,7 +342,7 @@ func (k *compiler) call(e ast.Expr) bool {
 		}
 	case "sli":
 		if s.SLI(args[0]) == nil {
-			hint := choose(args[0], keys(k.d.sliNames), "declare `slis:`")
+			hint := k.d.r.choose(args[0], keys(k.d.sliNames), "declare `slis:`")
 			if s.SLO(args[0]) != nil {
 				hint = fmt.Sprintf("%s is an SLO: write error_ratio(%q, \"5m\")", args[0], args[0])
 			}
@@ -355,7 +356,7 @@ func (k *compiler) call(e ast.Expr) bool {
 		c.input = input{signal: Signal{Kind: SignalAlert, Name: args[0]}, value: truth}
 	case "schedule":
 		if s.Schedule(args[0]) == nil {
-			return bad(0, choose(args[0], keys(k.d.scheduleNames), "declare `schedules:`"), "there is no schedule %q", clip(args[0]))
+			return bad(0, k.d.r.choose(args[0], keys(k.d.scheduleNames), "declare `schedules:`"), "there is no schedule %q", clip(args[0]))
 		}
 		c.input = input{signal: Signal{Kind: SignalSchedule, Name: args[0]}, value: truth}
 	case "mode":
@@ -363,7 +364,7 @@ func (k *compiler) call(e ast.Expr) bool {
 			return bad(0, "", "%q cannot be the name of a service", clip(args[0]))
 		}
 		c.input = input{signal: Signal{Kind: SignalMode, Name: args[0]}, value: word}
-		k.c.references = append(k.c.references, reference{engine.Scope(args[0]), k.node, offs[0]})
+		k.c.references = append(k.c.references, reference{scope: engine.Scope(args[0]), node: k.node, at: offs[0]})
 	case "dwell":
 		c.input = input{signal: Signal{Kind: SignalDwell}, value: span}
 	}
@@ -371,10 +372,34 @@ func (k *compiler) call(e ast.Expr) bool {
 	return true
 }
 
+// comparison notes the name of another scope's mode in mode("shop") == "sale": with a typing error it would never be true,
+// and nobody would hear of it.
+func (k *compiler) comparison(e ast.Expr) {
+	c := e.AsCall()
+	if name := c.FunctionName(); name != operators.Equals && name != operators.NotEquals {
+		return
+	}
+	for i, a := range c.Args() {
+		b := c.Args()[1-i]
+		if a.Kind() != ast.CallKind || a.AsCall().FunctionName() != "mode" || len(a.AsCall().Args()) != 1 || b.Kind() != ast.LiteralKind {
+			continue
+		}
+		scope := a.AsCall().Args()[0]
+		if scope.Kind() != ast.LiteralKind {
+			continue
+		}
+		name, ok := scope.AsLiteral().(types.String)
+		mode, isText := b.AsLiteral().(types.String)
+		if ok && isText {
+			k.c.references = append(k.c.references, reference{scope: engine.Scope(name), mode: string(mode), node: k.node, at: k.place(b) + 1})
+		}
+	}
+}
+
 func (k *compiler) burning(c *call, slo *SLO, severity string, bad func(int, string, string, ...any) bool) bool {
 	sev := engine.Severity(severity)
 	if sev != engine.SeverityPage && sev != engine.SeverityTicket {
-		return bad(1, choose(severity, []string{"page", "ticket"}, ""), "there is no severity %q", clip(severity))
+		return bad(1, k.d.r.choose(severity, []string{"page", "ticket"}, ""), "there is no severity %q", clip(severity))
 	}
 	tier := slo.Tier(sev)
 	if tier == nil {

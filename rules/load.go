@@ -176,6 +176,9 @@ func (l *loader) document(r *reader, n *node) *draft {
 	}
 	r.mapping(n, "a rule file", fields...)
 	d.conditions()
+	if r.faults == 0 && n.get("slos") == nil && n.get("modes") == nil {
+		r.warnf(d.scope.or(n), "declare `slos:`, or `modes:` and `transitions:`", "the file declares nothing: the service has no SLOs and no modes")
+	}
 	return d
 }
 
@@ -284,8 +287,9 @@ func (l *loader) inForce(d *draft) {
 // reference is the mention of another scope in a condition.
 type reference struct {
 	scope engine.Scope
-	node  *node // the condition's text
-	at    int   // in it
+	mode  string // the mode it is compared with; empty for the mention itself
+	node  *node  // the condition's text
+	at    int    // in it
 }
 
 // references refuses what refers to a scope that does not load, until nothing new is refused.
@@ -304,17 +308,20 @@ func (l *loader) references() {
 		for _, d := range l.drafts {
 			for _, ref := range d.service.references {
 				other := known[ref.scope]
-				if told[ref] || other == d || other != nil && !other.bad && other.modes != nil {
+				whole := other != nil && (other == d || !other.bad) && other.modes != nil
+				if told[ref] || whole != (ref.mode != "") || ref.mode != "" && other.modeNames[ref.mode] != nil {
 					continue
 				}
 				told[ref], again = true, true
 				line, column := d.r.src.within(ref.node, ref.at)
 				d.bad = true
 				switch {
+				case ref.mode != "":
+					d.r.at(line, column, d.r.choose(ref.mode, keys(other.modeNames), ""), "service %q has no mode %q", ref.scope, clip(ref.mode))
 				case other == nil && len(l.unread) > 0:
 					d.r.at(line, column, "mend the files that cannot be read first", "no file that can be read declares a service %q", ref.scope)
 				case other == nil:
-					d.r.at(line, column, choose(string(ref.scope), names, ""), "no file declares a service %q", ref.scope)
+					d.r.at(line, column, d.r.choose(string(ref.scope), names, ""), "no file declares a service %q", ref.scope)
 				case other.bad:
 					d.r.at(line, column, "mend that file first: what refers to a service loads together with it", "service %q does not load (%s)", ref.scope, other.service.File)
 				default:

@@ -166,7 +166,7 @@ func (d *draft) transition(n *node) {
 			switch t.rule.Severity = engine.Severity(v); {
 			case !ok:
 			case !slices.Contains([]engine.Severity{engine.SeverityInfo, engine.SeverityTicket, engine.SeverityPage}, t.rule.Severity):
-				r.errorf(n, choose(v, []string{"info", "ticket", "page"}, ""), "severity cannot be %q", clip(v))
+				r.errorf(n, r.choose(v, []string{"info", "ticket", "page"}, ""), "severity cannot be %q", clip(v))
 			}
 		}))
 	if n.kind == yaml.MappingNode {
@@ -193,6 +193,7 @@ func (d *draft) conditions() {
 			if m, ok := d.modeOf(n); ok {
 				if slices.Contains(t.rule.From, m) {
 					d.r.errorf(n, "", "mode %q is in `from` twice", m)
+					continue
 				}
 				t.rule.From = append(t.rule.From, m)
 			}
@@ -243,7 +244,7 @@ func (d *draft) modeOf(n *node) (engine.Mode, bool) {
 		return "", false
 	}
 	if d.modeNames[name] == nil {
-		d.r.errorf(n, choose(name, keys(d.modeNames), "declare `modes:`, from the least to the most restrictive"), "there is no mode %q", clip(name))
+		d.r.errorf(n, d.r.choose(name, keys(d.modeNames), "declare `modes:`, from the least to the most restrictive"), "there is no mode %q", clip(name))
 		return "", false
 	}
 	return engine.Mode(name), true

@@ -40,7 +40,15 @@ func (r *reader) whole(message, hint string) {
 	r.add(Diagnostic{Level: LevelError, File: r.src.name, Message: message, Hint: hint})
 }
 
+// full reports whether further faults are only counted. Places, excerpts and suggestions cost time, and a file made to have
+// a hundred thousand faults would otherwise take minutes.
+func (r *reader) full() bool { return len(r.diags) > maxDiagnostics }
+
 func (r *reader) at(line, column int, hint, format string, args ...any) {
+	if r.full() {
+		r.faults++
+		return
+	}
 	r.add(r.src.diagnostic(LevelError, line, column, fmt.Sprintf(format, args...), hint))
 }
 
@@ -49,11 +57,18 @@ func (r *reader) errorf(n *node, hint, format string, args ...any) {
 }
 
 func (r *reader) warnf(n *node, hint, format string, args ...any) {
+	if r.full() {
+		return
+	}
 	r.add(r.src.diagnostic(LevelWarning, n.line, n.column, fmt.Sprintf(format, args...), hint))
 }
 
 // within reports a fault at byte off of a scalar's value.
 func (r *reader) within(n *node, off int, hint, format string, args ...any) {
+	if r.full() {
+		r.faults++
+		return
+	}
 	line, column := r.src.within(n, off)
 	r.at(line, column, hint, format, args...)
 }
@@ -87,27 +102,26 @@ func (r *reader) mapping(n *node, what string, fields ...field) bool {
 	for i := range fields {
 		known[i] = fields[i].key
 	}
-	for i, k := range n.keys {
+	for _, k := range n.keys {
 		if slices.Contains(known, k.value) {
 			continue
 		}
 		switch {
 		case r.lenient && slices.Contains([]string{"modes", "transitions", "schedules", "slis"}, k.value):
 			r.errorf(k, "write `version: modeshift/v1`", "%q belongs to a modeshift/v1 file, and this one says prometheus/v1", k.value)
-		case slices.Contains(later, k.value), what == "a mode" && k.value == "slos":
+		case !r.lenient && slices.Contains(later, k.value), what == "a mode" && k.value == "slos":
 			r.errorf(k, "remove it until a version of modeshift supports it", "%q of %s is not supported yet", k.value, what)
 		case k.value == "plugin" || k.value == "plugins" || k.value == "slo_plugins":
 			r.errorf(k, "write the query the plugin makes under `sli: events:` or `sli: raw:`", "Sloth plugins are not supported: %q", k.value)
 		case r.lenient:
-			r.warnf(k, didYouMean(k.value, known), "unknown key %q of %s is ignored", clip(k.value), what)
+			r.warnf(k, r.didYouMean(k.value, known), "unknown key %q of %s is ignored", clip(k.value), what)
 		default:
-			hint := didYouMean(k.value, known)
+			hint := r.didYouMean(k.value, known)
 			if hint == "" {
 				hint = what + " has: " + strings.Join(known, ", ")
 			}
 			r.errorf(k, hint, "unknown key %q of %s", clip(k.value), what)
 		}
-		_ = i
 	}
 	for _, f := range fields {
 		v := n.get(f.key)

@@ -334,7 +334,7 @@ func TestAModeInForceDoesNotVanish(t *testing.T) {
 	if s := set.Service("a"); s.Digest != last.Service("a").Digest || s.Problem == "" {
 		t.Errorf("%+v", s)
 	}
-	if _, diags := reload(t, last, opts, "version: modeshift/v1\nservice: a\n"); len(diags) != 1 {
+	if _, diags := reload(t, last, opts, "version: modeshift/v1\nservice: a\n"); len(diags.Errors()) != 1 {
 		t.Errorf("\n%v", diags)
 	}
 }
@@ -354,11 +354,15 @@ func TestReferencesToOthersAreChecked(t *testing.T) {
 	for _, c := range []struct{ name, other, want string }{
 		{"unknown", "", `no file declares a service "b"`},
 		{"without modes", "version: modeshift/v1\nservice: b\n", `service "b" has no modes`},
+		{"without that mode", service("b", `alert("x")`), `service "b" has no mode "nomral"`},
 		{"broken", strings.Replace(service("b", "alert(\"x\")"), "to:", "two:", 1), `service "b" does not load (b.yaml)`},
 		{"unreadable", broken, `no file that can be read declares a service "b"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			texts := []string{service("a", `mode("b") == "normal"`)}
+			if c.name == "without that mode" {
+				texts = []string{service("a", `alert("x") || mode("b") != "nomral"`)}
+			}
 			if c.other != "" {
 				texts = append(texts, c.other)
 			}
@@ -401,6 +405,40 @@ func TestFaultsWithoutEndAreCutShort(t *testing.T) {
 	_, diags = load(t, Options{}, "version: modeshift/v1\n#"+strings.Repeat("x", maxFileBytes))
 	if len(diags) != 1 || !strings.Contains(diags[0].Message, "bytes") {
 		t.Errorf("%d diagnostics", len(diags))
+	}
+}
+
+// However hostile a file is, Load ends soon: the bound is generous, the point is that nothing here grows like a square.
+func TestHostileFilesEndSoon(t *testing.T) {
+	head := "version: modeshift/v1\nservice: a\n"
+	fill := func(s string) string { return strings.Repeat(s, (maxFileBytes-1000)/len(s)) }
+	for name, text := range map[string]string{
+		"brackets":        head + "labels: " + fill("["),
+		"braces":          head + "labels: " + fill("{a: "),
+		"dashes":          head + "labels:\n" + fill("- "),
+		"one line":        head + "labels: {" + fill("a: 1, ") + "}",
+		"many labels":     head + "labels: {" + fill("é: 1, é: 2, ") + "}",
+		"many modes":      head + "modes:\n" + fill("- name: x\n"),
+		"many from":       head + "modes: [{name: x}, {name: y}]\ntransitions:\n- name: t\n  from: [" + fill("xx, ") + "]\n",
+		"many conditions": head + "transitions:\n" + fill("- when: sli('a') > 1\n"),
+		"deep condition":  head + "transitions:\n- when: " + strings.Repeat("(", 4000) + "\n",
+		"negations":       head + "transitions:\n- when: '" + strings.Repeat("!", 4000) + "alert(\"x\")'\n",
+		"deep query":      head + "slis:\n- {name: a, query: '" + strings.Repeat("(", 60_000) + "'}\n",
+		"anchors":         head + "labels:\n" + fill("- &a x\n- *a\n"),
+		"tabs":            head + fill("\t"),
+		"quote":           head + "owner: \"" + fill("x\n  "),
+		"merges":          head + "labels: {" + fill("<<: {a: b}, ") + "}",
+	} {
+		began := time.Now()
+		_, diags := load(t, Options{}, text)
+		if len(diags.Errors()) == 0 {
+			t.Errorf("%s loads", name)
+		}
+		if d := time.Since(began); d > 20*time.Second {
+			t.Errorf("%s takes %v", name, d)
+		} else if d > time.Second {
+			t.Logf("%s takes %v", name, d)
+		}
 	}
 }
 

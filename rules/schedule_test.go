@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 	"time"
+	_ "time/tzdata" // the zones do not depend on the machine
 
 	"pgregory.net/rapid"
 )

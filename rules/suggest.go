@@ -7,7 +7,10 @@ import (
 )
 
 // didYouMean is a hint with the known word that is nearest to s; empty when none is near.
-func didYouMean(s string, known []string) string {
+func (r *reader) didYouMean(s string, known []string) string {
+	if r.full() {
+		return ""
+	}
 	if w, ok := nearest(s, known); ok {
 		return fmt.Sprintf("did you mean %q?", w)
 	}
@@ -15,11 +18,11 @@ func didYouMean(s string, known []string) string {
 }
 
 // choose is a hint: the nearest known word, or else all there are.
-func choose(s string, known []string, none string) string {
-	if len(known) == 0 {
+func (r *reader) choose(s string, known []string, none string) string {
+	if len(known) == 0 || r.full() {
 		return none
 	}
-	if h := didYouMean(s, known); h != "" {
+	if h := r.didYouMean(s, known); h != "" {
 		return h
 	}
 	const most = 12
