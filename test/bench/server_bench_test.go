@@ -1,0 +1,148 @@
+// Package bench measures whole processes; what a single package can measure stays beside its code. `make bench` runs all.
+package bench
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/modeshift/modeshift/test/promtest"
+)
+
+const service = `version: modeshift/v1
+service: service-%[1]d
+owner: team
+slos:
+  - name: availability
+    objective: 99.9
+    sli:
+      events:
+        error_query: sum(rate(http_requests_total{job="service-%[1]d",code=~"5.."}[{{.window}}]))
+        total_query: sum(rate(http_requests_total{job="service-%[1]d"}[{{.window}}]))
+    alerting: {name: Availability, page_alert: {}, ticket_alert: {}}
+modes:
+  - name: normal
+  - name: degraded
+    flags: {recommendations: false}
+    max_duration: 4h
+transitions:
+  - name: shed
+    from: [normal]
+    to: degraded
+    when: burning("availability", "page")
+    severity: page
+  - name: recover
+    from: [degraded]
+    to: normal
+    when: '!burning("availability", "page") && burn_rate("availability", "5m") < 1.0'
+    for: 10m
+`
+
+// BenchmarkServerMemory measures the resident memory of a server with 1,000 scopes after its first evaluations.
+func BenchmarkServerMemory(b *testing.B) {
+	const scopes = 1000
+	dir := b.TempDir()
+	binary := filepath.Join(dir, "modeshift")
+	if out, err := exec.Command("go", "build", "-o", binary, "../../cmd/modeshift").CombinedOutput(); err != nil {
+		b.Fatalf("build: %v\n%s", err, out)
+	}
+	rules := filepath.Join(dir, "rules")
+	if err := os.Mkdir(rules, 0o755); err != nil {
+		b.Fatal(err)
+	}
+	for i := range scopes {
+		if err := os.WriteFile(filepath.Join(rules, fmt.Sprintf("%d.yaml", i)), fmt.Appendf(nil, service, i), 0o644); err != nil {
+			b.Fatal(err)
+		}
+	}
+	prometheus := promtest.Start(b, promtest.Options{})
+	for b.Loop() {
+		fmt.Printf("BENCH rss_mb %.0f MB\n", measure(b, binary, rules, prometheus.URL, b.TempDir()))
+	}
+}
+
+// measure runs a server until it has evaluated three times and returns its resident memory in MB.
+func measure(b *testing.B, binary, rules, prometheus, data string) float64 {
+	log, err := os.Create(filepath.Join(data, "log"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	cmd := exec.Command(binary, "run", "--rules", rules, "--prometheus", prometheus, "--listen", "127.0.0.1:0", "--data", data)
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	defer func() {
+		if err := cmd.Process.Signal(os.Interrupt); err != nil {
+			b.Error(err)
+		}
+		if err := cmd.Wait(); err != nil {
+			b.Error(err)
+		}
+	}()
+	lines := bufio.NewScanner(stderr)
+	url := ""
+	for url == "" && lines.Scan() {
+		fmt.Fprintln(log, lines.Text())
+		if _, rest, found := strings.Cut(lines.Text(), "listen="); found {
+			url = strings.Fields(rest)[0]
+		}
+	}
+	if url == "" {
+		b.Fatal("the server did not start; it said what is in ", log.Name())
+	}
+	go func() { _, _ = io.Copy(log, stderr) }() // until the process ends
+	deadline := time.Now().Add(2 * time.Minute)
+	for ticks(b, url) < 3 {
+		if time.Now().After(deadline) {
+			b.Fatal("no three evaluations in two minutes")
+		}
+		time.Sleep(100 * time.Millisecond) // polled; the deadline decides
+	}
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for line := range strings.Lines(string(status)) {
+		if rest, found := strings.CutPrefix(line, "VmRSS:"); found {
+			kb, err := strconv.ParseFloat(strings.Fields(rest)[0], 64)
+			if err != nil {
+				b.Fatal(err)
+			}
+			return kb / 1024
+		}
+	}
+	b.Fatal("no VmRSS")
+	return 0
+}
+
+// ticks reads how often the server has evaluated.
+func ticks(b *testing.B, url string) int {
+	resp, err := http.Get(url + "/metrics")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer resp.Body.Close()
+	lines := bufio.NewScanner(resp.Body)
+	for lines.Scan() {
+		if rest, found := strings.CutPrefix(lines.Text(), "modeshift_ticks_total "); found {
+			n, err := strconv.ParseFloat(rest, 64)
+			if err != nil {
+				b.Fatal(err)
+			}
+			return int(n)
+		}
+	}
+	return 0
+}
