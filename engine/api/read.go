@@ -70,6 +70,10 @@ func (a *API) listScopes(ctx context.Context, _ *struct{}) (*body[Scopes], error
 
 func (a *API) view(scope string) (engine.View, error) {
 	v, ok := a.opts.Loop.View(engine.Scope(scope))
+	if engine.Scope(scope) == engine.Fleet {
+		v.State.Scope = engine.Fleet // it is there before its first event
+		return v, nil
+	}
 	if !ok {
 		return v, problem(http.StatusNotFound, CodeUnknownScope, fmt.Sprintf("no scope %q; GET %s/scopes lists those there are", scope, Prefix))
 	}
