@@ -365,3 +365,57 @@ func obey(t *rapid.T, p engine.Policy, was, now engine.State, what engine.Happen
 		}
 	}
 }
+
+func TestAnEventOfAnUnknownKindChangesOnlyThePosition(t *testing.T) {
+	var s engine.State
+	p := engine.Policy{Scope: "checkout", Digest: "rules", Interval: 15 * time.Second, BlindAfter: time.Minute, Modes: []engine.ModeRule{{Name: "normal"}}}
+	for _, e := range engine.Decide(p, s, engine.Input{At: start, Term: 1, What: &engine.RulesLoaded{}}) {
+		s = engine.Apply(s, e)
+	}
+	stored := fmt.Sprintf(`{"stream":"checkout","version":%d,"at":"2026-03-02T09:00:15Z","kind":"MoonRisen","cause":{"input":"tide"},"reason":{"code":"night"},"fact":{"phase":"full","of":[1,2]}}`,
+		s.Version+1)
+	e, err := engine.Decode([]byte(stored))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e.Kind() != "MoonRisen" {
+		t.Errorf("its kind is %s", e.Kind())
+	}
+	if b, err := e.Encode(); err != nil || string(b) != stored {
+		t.Errorf("a newer program's event does not survive an older one, %v:\n%s\n%s", err, stored, b)
+	}
+	if owed := engine.Effects(e); owed != nil {
+		t.Errorf("it owes %v", owed)
+	}
+	want := s
+	want.Version, want.At = e.Version, e.At
+	if got := engine.Apply(s, e); !reflect.DeepEqual(got, want) {
+		t.Errorf("it changed the state from %s to %s", mustJSON(s), mustJSON(got))
+	}
+}
+
+// FuzzDecode checks that whatever decodes has one canonical form, and that nothing makes the decoder panic.
+func FuzzDecode(f *testing.F) {
+	f.Add([]byte(`{"stream":"checkout","version":3,"at":"2026-03-02T09:00:15Z","kind":"ChangeStarted","cause":{"input":"observed"},"reason":{"code":"condition"},"fact":{"change":"checkout-3","from":"normal","to":"degraded"}}`))
+	f.Add([]byte(`{"stream":"checkout","version":3,"at":"2026-03-02T09:00:15.5+02:00","kind":"DirectivePublished","evidence":[{"signal":"p99","value":1e300,"why":"<stale>"}],"fact":{"directive":{"term":1,"flags":{"b":[1,{"a":null}]}}}}`))
+	f.Add([]byte(`{"kind":"ConditionTurned","fact":{"clock":{"truth":"perhaps","sum":-1}}}`))
+	f.Add([]byte(`{"kind":"Unheard","fact":{"a":"é<>&"}}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		e, err := engine.Decode(b)
+		if err != nil {
+			return
+		}
+		first, err := e.Encode()
+		if err != nil {
+			return // an instant JSON cannot say, such as one of the year 10000
+		}
+		again, err := engine.Decode(first)
+		if err != nil {
+			t.Fatalf("the canonical form does not decode: %v\n%s", err, first)
+		}
+		second, err := again.Encode()
+		if err != nil || !bytes.Equal(first, second) {
+			t.Fatalf("there are two canonical forms, %v:\n%s\n%s", err, first, second)
+		}
+	})
+}

@@ -33,6 +33,21 @@ func TestExpectationsAreWellFormed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for word := range commands {
+		if !strings.Contains(string(readme), "`"+word) {
+			t.Errorf("testdata/README.md does not explain the command %s", word)
+		}
+	}
+	for word, g := range policyWords {
+		if !strings.Contains(string(readme), "`"+word) && !strings.Contains(string(readme), "`  "+word) {
+			t.Errorf("testdata/README.md does not explain the policy's word %s", word)
+		}
+		for key := range g.keys {
+			if !strings.Contains(string(readme), key+"=") {
+				t.Errorf("testdata/README.md does not explain %s= of %s", key, word)
+			}
+		}
+	}
 	later := map[string]bool{}
 	_, table, _ := strings.Cut(string(readme), "## Events that are not built yet")
 	table, _, _ = strings.Cut(table, "\n## ")

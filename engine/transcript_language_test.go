@@ -207,7 +207,6 @@ var policyWords = map[string]grammar{
 	"flap":        {keys: map[string]check{"changes": aNumber, "within": aDuration}, later: []string{""}},
 	"min_applied": {args: []check{aPercent}, later: []string{""}},
 	"divergence":  {keys: map[string]check{"grace": aDuration, "page": aPercent}, later: []string{""}},
-	"people":      {args: []check{anything}, later: []string{""}},
 }
 
 // later names the words of a policy that are not built yet, in the order written.
