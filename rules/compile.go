@@ -75,7 +75,8 @@ var environment = sync.OnceValue(func() *cel.Env {
 		cel.EnableMacroCallTracking(),
 		cel.ParserRecursionLimit(100),
 		cel.ParserExpressionSizeLimit(maxConditionBytes),
-		cel.ASTValidators(cel.ValidateDurationLiterals(), cel.ValidateTimestampLiterals(), cel.ValidateRegexLiterals()),
+		cel.ASTValidators(cel.ValidateDurationLiterals(), cel.ValidateTimestampLiterals(), cel.ValidateRegexLiterals(),
+			cel.ValidateHomogeneousAggregateLiterals()),
 	}
 	for _, f := range functions {
 		args := make([]*cel.Type, len(f.params))
@@ -290,6 +291,11 @@ func (k *compiler) problem(e *cel.Error) {
 // call checks a call of one of our functions and notes what it stands for. It is false when what it names is broken itself,
 // which has been said where that is.
 func (k *compiler) call(e ast.Expr) bool {
+	if e.AsCall().FunctionName() == "dyn" {
+		// It would turn type checking off, and with it the arithmetic that notices infinity.
+		k.d.r.within(k.node, k.place(e), "remove it: everything in a condition has a type", "dyn() is not available in conditions")
+		return false
+	}
 	f := functionNamed(e.AsCall().FunctionName())
 	if f == nil || len(e.AsCall().Args()) != len(f.params) {
 		return true // CEL's type checker will say so

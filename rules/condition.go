@@ -49,6 +49,7 @@ func alertCondition(s *SLO, t *Tier) *Condition {
 	return &Condition{
 		Name:      "slo/" + s.Name + "/" + string(t.Severity),
 		Text:      "burning(" + strconv.Quote(s.Name) + ", " + strconv.Quote(string(t.Severity)) + ")",
+		Position:  s.Position,
 		root:      root,
 		signals:   root.signals(nil),
 		canonical: "burning",

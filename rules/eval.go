@@ -280,7 +280,8 @@ func (x burnExpr) collect(e *evaluation, wantTrue, wantFalse bool) {
 	}
 	for _, p := range x.pairs {
 		o := p.eval(e)
-		if o.truth != engine.Unknown || !(wantTrue && o.canTrue || wantFalse && whole.canFalse && o.canFalse) {
+		matters := wantTrue && o.canTrue || wantFalse && whole.canFalse && o.canFalse
+		if o.truth != engine.Unknown || !matters {
 			continue
 		}
 		if _, asked := e.get(p.short); !asked {

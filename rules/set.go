@@ -100,6 +100,7 @@ type SLO struct {
 	Events      bool // measured as errors and total; false: as a ratio
 	Labels      map[string]string
 	Tiers       []Tier // page before ticket; a disabled one is not there
+	Position    string // file:line:column
 
 	errors, total template // for a ratio, total is empty
 	unit          unit     // of the total query

@@ -28,6 +28,9 @@ var pairs = []struct {
 	{engine.SeverityTicket, 10, 72 * time.Hour, 6 * time.Hour},
 }
 
+// maxPeriod leaves room for a year of 366 days, and keeps share × period within an int64.
+const maxPeriod = 400 * 24 * time.Hour
+
 // pair is a window as read, its factor still exact.
 type pair struct {
 	severity    engine.Severity
@@ -110,7 +113,7 @@ type tierDraft struct {
 // slo reads one SLO. The keys that Sloth does not know are ignored in a Sloth file, as Sloth does, and warned about.
 func (d *draft) slo(n *node) {
 	r := d.r
-	s := sloDraft{node: n, SLO: SLO{Period: d.opts.SLOPeriod, MaxAge: d.opts.MaxAge, NoTraffic: NoTrafficUnknown}}
+	s := sloDraft{node: n, SLO: SLO{Period: d.opts.SLOPeriod, MaxAge: d.opts.MaxAge, NoTraffic: NoTrafficUnknown, Position: r.position(n)}}
 	fields := []field{
 		need("name", func(n *node) {
 			if name, ok := r.name(n, "the name of an SLO"); ok && r.unique(d.sloNames, n, "SLO", name) {
@@ -127,7 +130,15 @@ func (d *draft) slo(n *node) {
 		may("alerting", func(n *node) { d.alerting(n, &s.alerting) }),
 	}
 	extended := []field{
-		may("period", r.setDuration(&s.Period, "the period")),
+		may("period", func(n *node) {
+			switch v, ok := r.duration(n, "the period"); {
+			case !ok:
+			case v > maxPeriod:
+				r.errorf(n, "", "the period may be at most %s", model.Duration(maxPeriod))
+			default:
+				s.Period = v
+			}
+		}),
 		may("max_age", r.setDuration(&s.MaxAge, "max_age")),
 		may("windows", func(n *node) {
 			s.windows = n
@@ -327,7 +338,7 @@ func (d *draft) finishSLO(s *sloDraft) {
 	if a.node == nil || a.node.kind != yaml.MappingNode {
 		return
 	}
-	if a.name == "" && !(a.page.disabled && a.ticket.disabled) && a.node.get("name") == nil {
+	if silent := a.page.disabled && a.ticket.disabled; a.name == "" && !silent && a.node.get("name") == nil {
 		r.errorf(a.node, "give it, or disable both: `page_alert: {disable: true}`, `ticket_alert: {disable: true}`", "alerting needs a \"name\"")
 	}
 	for _, t := range []struct {

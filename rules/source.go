@@ -236,12 +236,9 @@ func (w *unfolder) block(value string) bool {
 		return true
 	}
 	deepest := 0
-	for p := first; p < len(w.text); p++ {
-		if w.text[p] == '\n' {
-			deepest = 0
-		} else if w.text[p] == ' ' {
-			deepest++
-		} else {
+	for line := range strings.Lines(w.text[first:]) {
+		deepest = len(line) - len(strings.TrimLeft(line, " "))
+		if strings.TrimSpace(line) != "" {
 			break
 		}
 	}
