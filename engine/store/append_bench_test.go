@@ -17,8 +17,8 @@ import (
 var sayAppendRatio sync.Once
 
 // BenchmarkAppend compares a durable append of one event with a bare commit of one row of the same bytes to a database
-// with the same settings: same disk, same run, turn by turn in short spells, so that both meet the same noise. The ratio is
-// that of their throughputs.
+// with the same settings: same disk, same run, turn by turn, so that both meet the same noise. The ratio is that of their
+// throughputs.
 func BenchmarkAppend(b *testing.B) {
 	dir := b.TempDir()
 	s := open(b, filepath.Join(dir, "log.db"))
@@ -58,7 +58,9 @@ func BenchmarkAppend(b *testing.B) {
 	}
 	spell(ours, 200)
 	spell(bare, 200)
-	const spells, each = 60, 50
+	// A spell is long enough to bear its share of checkpoints. The median pair leaves out those that something else on the
+	// machine fell upon.
+	const spells, each = 15, 400
 	var oursTook, bareTook time.Duration
 	var ratios []float64
 	for i := range spells {
@@ -72,10 +74,10 @@ func BenchmarkAppend(b *testing.B) {
 		ratios = append(ratios, p.Seconds()/o.Seconds())
 	}
 	slices.Sort(ratios)
-	ratio := bareTook.Seconds() / oursTook.Seconds()
+	ratio := ratios[len(ratios)/2]
 	b.ReportMetric(oursTook.Seconds()*1e6/(spells*each), "append-us")
 	b.ReportMetric(bareTook.Seconds()*1e6/(spells*each), "bare-us")
-	b.ReportMetric(ratios[len(ratios)/2], "median-ratio")
+	b.ReportMetric(bareTook.Seconds()/oursTook.Seconds(), "total-ratio")
 	must(b, insert.Close())
 	must(b, db.Close())
 	must(b, s.Close())

@@ -31,7 +31,7 @@
 // One process owns a log; a second one gets ErrInUse. Leases therefore live in memory and die with the process, and a job
 // that a killed process held is due again at once. Readers (OpenReadOnly) may look on at any time.
 //
-// One goroutine writes. What callers want written while a commit is under way shares the next one, and its fsync.
+// One caller at a time writes. What others want written while a commit is under way shares the next one, and its fsync.
 //
 // When the disk is full or fails, Append and Mark return an error that wraps ErrUnwritable and nothing has changed. Reading
 // goes on, and so does Lease: jobs already owed are still carried out. Their outcomes are remembered, so that this process

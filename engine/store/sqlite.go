@@ -35,7 +35,9 @@ type SQLite struct {
 
 	writes  chan *write
 	closing chan struct{} // closed by Close
-	ended   chan struct{} // closed when the writer has returned
+	ended   chan struct{} // closed when nothing is written any more
+	turn    chan struct{} // holds a token while somebody writes; guards writer and held
+	held    *write        // has to wait for the next round
 	close   func() error
 
 	writer writer
@@ -51,10 +53,9 @@ func Open(ctx context.Context, path string, opts Options) (*SQLite, error) {
 	if err := s.open(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open log %s: %w", path, err), s.release())
 	}
-	go s.run()
 	s.close = sync.OnceValue(func() error {
 		close(s.closing)
-		<-s.ended
+		s.finish()
 		return s.release()
 	})
 	return s, nil
@@ -81,6 +82,7 @@ func newSQLite(path string, opts Options) *SQLite {
 		writes:  make(chan *write, maxBatch),
 		closing: make(chan struct{}),
 		ended:   make(chan struct{}),
+		turn:    make(chan struct{}, 1),
 		queue:   newQueue(),
 	}
 }

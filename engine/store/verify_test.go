@@ -313,7 +313,7 @@ func TestALogCutBehindItsLastCheckpointVerifiesAndItsHeadsTell(t *testing.T) {
 func TestASnapshotThatIsNotWhatTheEventsGiveIsReportedAndIsNoFault(t *testing.T) {
 	for name, query := range map[string]string{
 		"edited":                   `UPDATE snapshots SET state = CAST(replace(CAST(state AS TEXT), 'normal', 'failover') AS BLOB)`,
-		"of another chain":         `UPDATE snapshots SET hash = zeroblob(32)`,
+		"of another chain":         `UPDATE snapshots SET hash = zeroblob(32), state = CAST(replace(CAST(state AS TEXT), 'normal', 'failover') AS BLOB)`,
 		"ahead of its stream":      `UPDATE snapshots SET version = 99`,
 		"of a stream not in there": `UPDATE snapshots SET stream = 'x'`,
 	} {

@@ -19,7 +19,7 @@ type write struct {
 	// stage writes it. It may run twice, in two transactions. A refusal it returns concerns this write alone and must
 	// come before anything was written.
 	stage func(*txn) error
-	// after runs in the writer's goroutine when the outcome is known, before the caller hears of it; may be nil.
+	// after runs in the turn, when the outcome is known, before the caller hears of it; may be nil.
 	after func(error)
 	// job is whose outcome this is; empty for other writes. A batch holds one write a job at most, so that each sees
 	// what the one before it left.
@@ -43,12 +43,15 @@ func (r refusal) Unwrap() error { return r.error }
 
 // submit has w written and waits for the outcome. When ctx ends before the writer took it up, it is not written; from then
 // on submit waits, so that a caller who gives up never leaves in doubt what happened.
+//
+// There is no goroutine that writes: whoever waits and finds that nobody writes takes the turn, and stores what waits by
+// then, of others too. So a lone writer is never kept by a switch of goroutines, and many share a commit.
 func (s *SQLite) submit(ctx context.Context, w *write) error {
 	if s.conn == nil {
 		return ErrReadOnly
 	}
 	w.done = make(chan error, 1)
-	if err := ctx.Err(); err != nil {
+	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	select {
@@ -63,60 +66,66 @@ func (s *SQLite) submit(ctx context.Context, w *write) error {
 	case <-s.closing:
 		return ErrClosed
 	}
-	select {
-	case err := <-w.done:
-		return err
-	case <-ctx.Done():
-		if w.phase.CompareAndSwap(queued, abandoned) {
-			return context.Cause(ctx)
+	for {
+		select {
+		case err := <-w.done:
+			return err
+		default:
 		}
-		return <-w.done
-	case <-s.ended:
-		if w.phase.CompareAndSwap(queued, abandoned) {
-			return ErrClosed
+		select {
+		case err := <-w.done:
+			return err
+		case s.turn <- struct{}{}:
+			s.round()
+			<-s.turn
+		case <-ctx.Done():
+			if w.phase.CompareAndSwap(queued, abandoned) {
+				return context.Cause(ctx)
+			}
+			return <-w.done
+		case <-s.ended:
+			if w.phase.CompareAndSwap(queued, abandoned) {
+				return ErrClosed
+			}
+			return <-w.done
 		}
-		return <-w.done
 	}
 }
 
-// run is the writer: it takes what waits, up to maxBatch, and stores it in one transaction.
-func (s *SQLite) run() {
-	defer close(s.ended)
-	var held *write // had to wait for the batch before it
-	for {
-		first := held
-		if held = nil; first == nil {
-			select {
-			case first = <-s.writes:
-			case <-s.closing:
-				// What was submitted before is still written; what comes later finds ended closed.
-				select {
-				case first = <-s.writes:
-				default:
-					s.commit(nil)
-					return
-				}
-			}
-		}
-		batch, jobs := make([]*write, 0, 8), map[string]bool{}
-		for w := first; w != nil; {
-			switch {
-			case w.job != "" && jobs[w.job]:
-				held = w
-			case w.phase.CompareAndSwap(queued, taken):
-				batch = append(batch, w)
-				jobs[w.job] = true
-			}
-			w = nil
-			if held == nil && len(batch) < maxBatch {
-				select {
-				case w = <-s.writes:
-				default:
-				}
-			}
-		}
-		s.commit(batch)
+// finish stores what still waits, and then nothing more: it keeps the turn.
+func (s *SQLite) finish() {
+	s.turn <- struct{}{}
+	for s.round() {
 	}
+	close(s.ended)
+}
+
+// round stores what waits, up to maxBatch, in one transaction, and reports whether there was anything. The caller has the
+// turn.
+func (s *SQLite) round() bool {
+	batch, jobs := make([]*write, 0, 8), map[string]bool{}
+	w := s.held
+	s.held = nil
+	for len(batch) < maxBatch && s.held == nil {
+		if w == nil {
+			select {
+			case w = <-s.writes:
+			default:
+				s.commit(batch)
+				return len(batch) > 0
+			}
+		}
+		switch {
+		case w.job != "" && jobs[w.job]:
+			s.held = w
+		case w.phase.CompareAndSwap(queued, taken):
+			batch = append(batch, w)
+			jobs[w.job] = true
+		}
+		w = nil
+	}
+	s.commit(batch)
+	return true
 }
 
 // commit stores batch, behind the outcomes that could not be written before. If that fails each write is tried by itself:
@@ -198,7 +207,7 @@ type head struct {
 	at      time.Time
 }
 
-// writer is what the writing goroutine keeps: its statements, and what it knows of the log because nobody else writes.
+// writer belongs to whoever has the turn: the statements, and what it knows of the log because nobody else writes.
 type writer struct {
 	begin, commit, rollback         *sql.Stmt
 	ends, readHead, event, job      *sql.Stmt
