@@ -1,0 +1,101 @@
+# make help says what there is. CI is `make test` and `make check`: see .ci/run.
+
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+GO     ?= go
+CACHE  ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/modeshift
+MODULE := github.com/modeshift/modeshift
+
+# The linter takes minutes to build, so it stays in a folder outside the repository, one file a version.
+LINT_VERSION := v2.15.0
+LINT         := $(CACHE)/bin/golangci-lint-$(LINT_VERSION)
+
+# Packages with golden files, which their tests rewrite when told -update.
+GOLDEN := ./engine ./engine/api ./rules
+
+# Packages with goroutines of their own, or whose callers have. -race makes the whole story of the demo, and the loop of
+# kill -9, several times slower without showing more: they run once, under `make test`.
+RACE := ./engine/... ./rules/... ./actions/... ./examples/prometheus ./examples/shop ./test/receiver
+
+.PHONY: help
+help: ## say what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+.PHONY: build
+build: ## build bin/modeshift
+	$(GO) build -trimpath -o bin/modeshift ./cmd/modeshift
+
+.PHONY: demo
+demo: build ## watch modeshift save a small shop; nothing to install
+	@./bin/modeshift demo
+
+# Tests fetch what they need: npm's packages by npm, Prometheus by Debian's apt. Where that cannot be had they are skipped,
+# and with CI=true they fail.
+.PHONY: test
+test: ## run all tests
+	$(GO) test -json -timeout 20m $(TESTFLAGS) ./... | $(GO) run ./test/report
+
+.PHONY: check
+check: vet fmt-check lint tidy-check core-check generated-check race ## everything else CI wants to know
+	@echo "all checks passed"
+
+.PHONY: vet
+vet:
+	$(GO) vet ./...
+
+.PHONY: fmt
+fmt: $(LINT) ## format all Go files
+	$(LINT) fmt
+
+.PHONY: fmt-check
+fmt-check: $(LINT)
+	@echo "files are formatted"
+	@diff=$$($(LINT) fmt --diff); [[ -z $$diff ]] || { echo "$$diff"; echo "make fmt mends this"; exit 1; }
+
+.PHONY: lint
+lint: $(LINT)
+	$(LINT) run
+
+$(LINT):
+	mkdir -p $(@D)
+	GOBIN=$(@D)/new-$(LINT_VERSION) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
+	mv $(@D)/new-$(LINT_VERSION)/golangci-lint $@
+	rmdir $(@D)/new-$(LINT_VERSION)
+
+.PHONY: tidy-check
+tidy-check:
+	$(GO) mod verify
+	$(GO) mod tidy -diff
+
+# What decides must not be able to reach a database, a network or a clock library.
+.PHONY: core-check
+core-check:
+	@echo "the core needs the standard library only"
+	@deps=$$($(GO) list -deps -f '{{if not .Standard}}{{.ImportPath}}{{end}}' ./engine); \
+	[[ $$deps == $(MODULE)/engine ]] || { echo "engine depends on more than the standard library:"; echo "$$deps"; exit 1; }
+
+.PHONY: generate
+generate: ## rewrite generated and golden files
+	$(GO) generate ./...
+	$(GO) test -count=1 $(GOLDEN) -update
+
+# Compared with the tree as it was, not with the last commit, so that it can be asked in the middle of work.
+STATE = { git status --porcelain; git diff; } | git hash-object --stdin
+
+.PHONY: generated-check
+generated-check:
+	@echo "generated files are current"
+	@before=$$($(STATE)); $(MAKE) --no-print-directory generate; \
+	[[ $$before == $$($(STATE)) ]] || { git --no-pager diff --stat; echo "make generate changed files: look at them and commit them"; exit 1; }
+
+.PHONY: race
+race:
+	$(GO) test -race -short -timeout 20m $(RACE)
+
+.PHONY: bench
+bench: ## measure; the last lines are BENCH name value unit
+	@out=$$(mktemp); trap 'rm -f "$$out"' EXIT; \
+	$(GO) test -run '^$$' -bench . -timeout 30m -p 1 ./engine/... ./rules/... ./test/... | tee "$$out"; \
+	echo; grep -hoE 'BENCH [a-z0-9_]+ [0-9.e+-]+ [A-Za-z]+' "$$out" | awk '!seen[$$0]++'
