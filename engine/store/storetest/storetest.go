@@ -48,7 +48,7 @@ type Open func(ctx context.Context, opts store.Options) (Store, error)
 // Trait is what a store does differently, and may.
 type Trait string
 
-// Volatile: what the log holds ends with Close.
+// Volatile says that what the log holds ends with Close.
 const Volatile Trait = "volatile"
 
 // Run runs the suite. Each test calls fresh for an empty log of its own.
