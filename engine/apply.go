@@ -32,6 +32,7 @@ func Apply(s State, e Event) State {
 		s.Clocks = turn(s.Clocks, f.Clock)
 	case ChangeStarted:
 		s.Change = &Change{ID: f.Change, Transition: f.Transition, From: f.From, To: f.To}
+		s.Incidents = turnIncident(s.Incidents, f)
 	case DirectivePublished:
 		s.Directive = f.Directive
 		if f.Directive.Mode != s.Target {
@@ -57,7 +58,7 @@ func Apply(s State, e Event) State {
 	case IncidentResolved:
 		s.Incidents = without(s.Incidents, func(i Incident) bool { return i.ID == f.Incident })
 	case SightLost:
-		s.Blind = with(s.Blind, Blind{Subject: f.Subject, Since: f.Since})
+		s.Blind = with(s.Blind, Blind(f))
 	case SightRegained:
 		s.Blind = without(s.Blind, func(b Blind) bool { return b.Subject == f.Subject })
 	}
@@ -98,4 +99,16 @@ func turn(clocks []Clock, c Clock) []Clock {
 		return clocks
 	}
 	return slices.Insert(slices.Clip(clocks), i, c)
+}
+
+// turnIncident makes the incident that told of a withheld transition the incident of the transition itself, once it starts:
+// people were paged for it already.
+func turnIncident(list []Incident, f ChangeStarted) []Incident {
+	i := slices.IndexFunc(list, func(i Incident) bool { return i.ID == f.Incident && i.Kind == IncidentWithheld })
+	if i < 0 {
+		return list
+	}
+	list = slices.Clone(list)
+	list[i].Kind, list[i].Mode = IncidentTransition, f.To
+	return list
 }

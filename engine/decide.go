@@ -97,7 +97,7 @@ func (d *decision) adopt() {
 		}
 	}
 	for _, w := range d.s.Withheld {
-		if !slices.ContainsFunc(d.p.Transitions, func(t Transition) bool { return t.Name == w.Transition }) {
+		if d.p.transition(w.Transition) == nil {
 			d.endWithholding(w, CodeRules, "the transition is not declared any more")
 		}
 	}

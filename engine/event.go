@@ -60,7 +60,6 @@ const (
 	CodeTooLongPin   Code = "pin too long"    // a pin may last at most MaxPin
 	CodeNothingToDo  Code = "nothing to do"   // no pin to end, no freeze to release
 	CodeRetired      Code = "retired"         // no rule file declares the scope any more
-	CodeOutOfPlace   Code = "out of place"    // the input makes no sense for this stream
 )
 
 // Reason is why, for programs and for people.

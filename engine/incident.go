@@ -24,14 +24,15 @@ func (d *decision) resolve(i Incident, code Code, text string, evidence []Readin
 	d.emit(IncidentResolved{Incident: i.ID, Severity: i.Severity, Subject: i.Subject}, code, text, evidence)
 }
 
-// joined finds the open incident of a tier that t's condition mentions: people are told there, once.
+// joined finds the open incident in which people hear of t, once: that of a tier its condition mentions, or the one that
+// told them that it is withheld.
 func (d *decision) joined(t *Transition) (Incident, bool) {
 	for _, k := range t.Alerts {
 		if i, open := d.s.Incident(IncidentSLO, d.p.Alerts[k].subject()); open {
 			return i, true
 		}
 	}
-	return Incident{}, false
+	return d.s.Incident(IncidentWithheld, t.Name)
 }
 
 // alerts opens and resolves the incidents of the SLOs' tiers. While a louder tier of an SLO is open, the quieter ones are
@@ -79,8 +80,8 @@ func mentions(t *Transition, alert int) bool {
 	return false
 }
 
-// watch keeps account of the conditions that cannot be seen. Want of sight that everybody suffers is the source's incident;
-// while it lasts, the scope's own account stands still.
+// watch keeps account of the conditions that cannot be seen. Want of sight that everybody suffers is the source's incident:
+// the scope's own account begins anew when the source answers others again.
 func (d *decision) watch(o *Observed) {
 	for i := range o.Conditions {
 		seen := &o.Conditions[i]
@@ -96,9 +97,13 @@ func (d *decision) watch(o *Observed) {
 			d.regain(name, "")
 		}
 	}
+	_, told := d.s.Incident(IncidentBlind, string(d.p.Scope))
 	for _, b := range d.s.Blind {
-		if i := d.condition(b.Subject); !o.Conditions[i].Asked && !d.p.Relevant(d.s, i) {
+		switch i := d.condition(b.Subject); {
+		case !o.Conditions[i].Asked && !d.p.Relevant(d.s, i):
 			d.regain(b.Subject, "it does not matter in this mode")
+		case o.SourceBlind && !told:
+			d.regain(b.Subject, "now everybody is blind: it is the source's incident")
 		}
 	}
 	if !o.SourceBlind {

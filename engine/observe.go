@@ -90,12 +90,11 @@ func (d *decision) choose(o *Observed) int {
 
 // withhold records what keeps ready transitions from starting, and what does not any more.
 func (d *decision) withhold(o *Observed, chosen int) {
-	for _, w := range d.s.Withheld {
-		i := slices.IndexFunc(d.p.Transitions, func(t Transition) bool { return t.Name == w.Transition })
-		t := &d.p.Transitions[i]
+	for _, w := range d.s.Withheld { // adopt saw to it that each is still declared
+		t := d.p.transition(w.Transition)
 		switch {
-		case i == chosen:
-			d.endWithholding(w, CodeStarted, "")
+		case chosen >= 0 && t == &d.p.Transitions[chosen]:
+			d.emit(WithholdingEnded{Transition: w.Transition}, CodeStarted, "", nil) // start sees to its incident
 		case !t.leaves(d.s.Target) || o.Conditions[t.When].Truth == False,
 			o.Conditions[t.When].Truth == True && !d.ready(o, t):
 			d.endWithholding(w, CodeNotReady, "its condition does not hold any more")
@@ -123,9 +122,6 @@ func (d *decision) tell(o *Observed, t *Transition, why Reason) IncidentID {
 	}
 	note := fmt.Sprintf("%s: %s → %s (%s) is withheld: %s", d.p.Scope, d.s.Target, t.To, t.Name, why.Text)
 	inc, open := d.joined(t)
-	if !open {
-		inc, open = d.s.Incident(IncidentWithheld, t.Name)
-	}
 	switch {
 	case open:
 		d.emit(IncidentUpdated{Incident: inc.ID, Severity: inc.Severity, Note: note}, why.Code, why.Text, nil)
@@ -185,9 +181,30 @@ func (d *decision) start(to Mode, t *Transition, why Reason, evidence []Reading)
 	}):
 		d.emit(IncidentUpdated{Incident: inc.ID, Severity: inc.Severity, Note: move + " (" + t.Name + ")"}, why.Code, why.Text, nil)
 	}
+	d.leave(from, to)
+}
+
+// leave ends what belongs to a mode that is not the target any more.
+func (d *decision) leave(from, to Mode) {
+	left := fmt.Sprintf("%s was left for %s", from, to)
+	for _, w := range d.s.Withheld {
+		if t := d.p.transition(w.Transition); !t.leaves(to) {
+			d.endWithholding(w, CodeLeft, left)
+		}
+	}
 	for _, i := range d.s.Incidents {
-		if i.Kind == IncidentTransition && i.Mode == from || i.Kind == IncidentTooLong && i.Subject == string(from) {
-			d.resolve(i, CodeLeft, fmt.Sprintf("%s was left for %s", from, to), nil)
+		over := false
+		switch i.Kind {
+		case IncidentTransition:
+			over = i.Mode == from
+		case IncidentTooLong:
+			over = i.Subject == string(from)
+		case IncidentWithheld: // of a transition that started after all, and of which people need not hear
+			_, still := d.s.withheld(i.Subject)
+			over = !still
+		}
+		if over {
+			d.resolve(i, CodeLeft, left, nil)
 		}
 	}
 }

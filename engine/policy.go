@@ -76,6 +76,16 @@ func (p *Policy) Mode(m Mode) (ModeRule, bool) {
 	return ModeRule{}, false
 }
 
+// transition returns the declaration of a transition; nil when there is none.
+func (p *Policy) transition(name string) *Transition {
+	for i := range p.Transitions {
+		if p.Transitions[i].Name == name {
+			return &p.Transitions[i]
+		}
+	}
+	return nil
+}
+
 // rank is the place of m among the modes that have one, or -1.
 func (p *Policy) rank(m Mode) int {
 	for i := range p.Modes {

@@ -193,6 +193,7 @@ type recorder struct {
 	status int
 }
 
+// WriteHeader remembers the status.
 func (r *recorder) WriteHeader(status int) {
 	r.status = status
 	r.ResponseWriter.WriteHeader(status)

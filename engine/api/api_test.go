@@ -122,7 +122,7 @@ func TestARequestTheCoreRefusesSaysWhyAndHowToMendIt(t *testing.T) {
 		code   string
 		says   string
 	}{
-		"no such mode":     {set(api.SetRequest{Mode: "degarded", Reason: "x"}), 422, api.CodeRefused, "it has normal, degraded, read-only"},
+		"no such mode":     {set(api.SetRequest{Mode: "degradd", Reason: "x"}), 422, api.CodeRefused, "it has normal, degraded, read-only"},
 		"a blank reason":   {set(api.SetRequest{Mode: "normal", Reason: " "}), 422, api.CodeRefused, "say why"},
 		"too long a pin":   {set(api.SetRequest{Mode: "normal", Reason: "x", For: api.Duration(25 * time.Hour)}), 422, api.CodeRefused, "at most 24h"},
 		"no transition":    {set(api.SetRequest{Mode: "normal", Reason: "x"}), 409, api.CodeRefused, "--directive-only"},

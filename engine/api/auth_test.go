@@ -21,6 +21,8 @@ func TestEachRoleMayDoWhatItsNameSaysAndNothingElse(t *testing.T) {
 	const body = `{"mode":"degraded","reason":"x","directive_only":true}`
 	const reason = `{"reason":"x"}`
 	names := []string{"", "unknown", "admin", "operator-checkout", "operator-all", "viewer-checkout", "viewer-all", "instance-checkout"}
+	w := newWorld(t)
+	s := serve(t, w, nil)
 	for _, row := range []struct {
 		method, path, body string
 		want               []int // in the order of names
@@ -44,11 +46,10 @@ func TestEachRoleMayDoWhatItsNameSaysAndNothingElse(t *testing.T) {
 		{"GET", "/openapi.json", "", []int{200, 200, 200, 200, 200, 200, 200, 200}},
 	} {
 		for i, name := range names {
-			w := newWorld(t, "checkout", "payments")
+			w.begin(t, "checkout", "payments")
 			w.freezes(t, engine.Fleet, 1)
 			w.decide(t, "checkout", engine.Actor{}, &engine.SetRequested{Mode: "degraded", Reason: "x", DirectiveOnly: true})
 			w.freezes(t, "checkout", 1)
-			s := serve(t, w, nil)
 			header := as(name)
 			if name == "" {
 				header.Del("Authorization")
@@ -64,7 +65,6 @@ func TestEachRoleMayDoWhatItsNameSaysAndNothingElse(t *testing.T) {
 			if got := resp.Header.Get("WWW-Authenticate"); (got != "") != (resp.StatusCode == 401) {
 				t.Errorf("%s %s as %q: %d with WWW-Authenticate %q", row.method, row.path, name, resp.StatusCode, got)
 			}
-			s.Close()
 		}
 	}
 }

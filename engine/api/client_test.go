@@ -60,7 +60,7 @@ func TestAnAnswerThatIsNotModeshiftsIsToldAsSuch(t *testing.T) {
 		says  string
 	}{
 		"a page":        {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) }, "not modeshift's"},
-		"a proxy's 502": {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "Bad Gateway", 502) }, "502 Bad Gateway"},
+		"a proxy's 502": {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "Bad Gateway", http.StatusBadGateway) }, "502 Bad Gateway"},
 		"a problem of no sort": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/problem+json")
 			w.WriteHeader(418)
@@ -82,7 +82,9 @@ func TestTheTokenIsNotCarriedToAnotherServer(t *testing.T) {
 	carried := make(chan string, 1)
 	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { carried <- r.Header.Get("Authorization") }))
 	defer other.Close()
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL+r.URL.Path, 307) }))
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, other.URL+r.URL.Path, http.StatusTemporaryRedirect)
+	}))
 	defer s.Close()
 	if _, err := newClient(t, s.URL).Scopes(t.Context()); err == nil || apiError(t, err).Status() != 307 {
 		t.Errorf("a redirect: %v", err)

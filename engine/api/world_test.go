@@ -66,16 +66,25 @@ func policy(scope engine.Scope) engine.Policy {
 
 func newWorld(t testing.TB, scopes ...engine.Scope) *world {
 	t.Helper()
-	w := &world{
-		now: noon, policies: map[engine.Scope]engine.Policy{}, states: map[engine.Scope]engine.State{},
-		observed: map[engine.Scope]*engine.Observed{}, problems: map[engine.Scope]string{}, changed: make(chan struct{}),
-	}
+	w := &world{policies: map[engine.Scope]engine.Policy{}, problems: map[engine.Scope]string{}, changed: make(chan struct{})}
+	w.begin(t, scopes...)
+	return w
+}
+
+// begin takes the world back to its beginning.
+func (w *world) begin(t testing.TB, scopes ...engine.Scope) {
+	t.Helper()
+	w.mu.Lock()
+	w.now, w.log = noon, nil
+	w.states, w.observed = map[engine.Scope]engine.State{}, map[engine.Scope]*engine.Observed{}
 	w.policies[engine.Fleet] = engine.Policy{Digest: "fleet", Scope: engine.Fleet, Interval: 15 * time.Second, BlindAfter: 5 * time.Minute}
 	for _, s := range scopes {
 		w.policies[s] = policy(s)
+	}
+	w.mu.Unlock()
+	for _, s := range scopes {
 		w.decide(t, s, engine.Actor{}, &engine.RulesLoaded{})
 	}
-	return w
 }
 
 // decide lets the core judge an input and commits the events.
