@@ -230,7 +230,7 @@ func (d *draft) value(n *node) {
 			}
 		}),
 		need("query", func(n *node) {
-			if q, _ = r.query(n, "the query", false); q != nil {
+			if q = r.query(n, "the query", false); q != nil {
 				s.Query = strings.TrimSpace(q.node.value)
 			}
 		}),

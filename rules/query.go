@@ -42,39 +42,40 @@ const probeWindow = 2*time.Hour + 16*time.Minute + 31*time.Second
 
 var promQL = parser.NewParser(parser.Options{})
 
-// query reads a PromQL expression that gives one number or a vector; with window, one that leaves the window open.
-func (r *reader) query(n *node, what string, window bool) (*query, bool) {
+// query reads a PromQL expression that gives one number or a vector; with window, one that leaves the window open. It is nil
+// when that is faulty.
+func (r *reader) query(n *node, what string, window bool) *query {
 	text, ok := r.text(n, what)
 	if !ok {
-		return nil, false
+		return nil
 	}
 	if len(text) > maxQueryBytes {
 		r.errorf(n, "record it as a series, and query that", "%s has %d bytes, and may have at most %d", what, len(text), maxQueryBytes)
-		return nil, false
+		return nil
 	}
 	q := &query{node: n, template: template{text}, starts: []int{0}}
 	if window {
 		if ok := r.window(q, what); !ok {
-			return nil, false
+			return nil
 		}
 	}
 	expr, err := promQL.ParseExpr(q.template.render(probeWindow))
 	if err != nil {
 		r.promQLErrors(q, what, err)
-		return nil, false
+		return nil
 	}
 	switch expr.Type() {
 	case parser.ValueTypeVector, parser.ValueTypeScalar:
 	case parser.ValueTypeMatrix:
 		r.within(n, q.source(int(expr.PositionRange().Start)), "make one value of it: rate(…), increase(…), avg_over_time(…)",
 			"%s gives a range vector, and a single value is needed", what)
-		return nil, false
+		return nil
 	default:
 		r.errorf(n, "", "%s gives a %s, and a number is needed", what, expr.Type())
-		return nil, false
+		return nil
 	}
 	q.expr = expr
-	return q, true
+	return q
 }
 
 var templateError = regexp.MustCompile(`^template: query:(\d+): (.*)$`)

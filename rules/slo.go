@@ -210,14 +210,14 @@ func (d *draft) sli(n *node, s *sloDraft) {
 	case events != nil:
 		s.Events = true
 		r.mapping(events, "events",
-			need("error_query", func(n *node) { s.errors, _ = r.query(n, "error_query", true) }),
-			need("total_query", func(n *node) { s.total, _ = r.query(n, "total_query", true) }))
+			need("error_query", func(n *node) { s.errors = r.query(n, "error_query", true) }),
+			need("total_query", func(n *node) { s.total = r.query(n, "total_query", true) }))
 		if s.errors != nil && s.total != nil && s.errors.canonical() == s.total.canonical() {
 			r.errorf(s.total.node, "error_query counts the bad events, total_query all of them", "total_query is the same as error_query")
 		}
 	case raw != nil:
 		r.mapping(raw, "raw",
-			need("error_ratio_query", func(n *node) { s.errors, _ = r.query(n, "error_ratio_query", true) }))
+			need("error_ratio_query", func(n *node) { s.errors = r.query(n, "error_ratio_query", true) }))
 	case n.get("plugin") == nil:
 		r.errorf(n, "write `events: {error_query: …, total_query: …}` or `raw: {error_ratio_query: …}`", "an SLI needs `events` or `raw`")
 	}
