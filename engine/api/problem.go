@@ -60,7 +60,7 @@ func asProblem(err error) *Problem {
 func refusal(why engine.Reason) *Problem {
 	status := http.StatusConflict
 	switch why.Code {
-	case engine.CodeNoReason, engine.CodeNoMode, engine.CodeTooLongPin, engine.CodeOutOfPlace:
+	case engine.CodeNoReason, engine.CodeNoMode, engine.CodeTooLongPin:
 		status = http.StatusUnprocessableEntity
 	}
 	return problem(status, CodeRefused, why.Text,

@@ -108,10 +108,6 @@ type stream struct {
 
 // follow sends events until the reader is gone or too slow, or the server stops.
 func (a *API) follow(ctx context.Context, s *stream) error {
-	// The server's timeouts are meant for requests that end.
-	if err := s.conn.SetReadDeadline(time.Time{}); err != nil {
-		return err
-	}
 	h := s.w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
@@ -160,7 +156,8 @@ func (s *stream) take(frames []frame) (text []byte) {
 	return text
 }
 
-// send writes and flushes within the time a reader may block.
+// send writes and flushes within the time a reader may block. That deadline takes the place of the server's own, which is
+// meant for answers that end; the one for reading net/http lifts itself once a request has been read.
 func (s *stream) send(text []byte) error {
 	if len(text) == 0 {
 		return nil

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -133,7 +134,9 @@ func (s *service) serve(t *testing.T, address string) (url string, stop func()) 
 		if err := server.Close(); err != nil {
 			t.Errorf("close the server: %v", err)
 		}
-		<-done
+		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+			t.Errorf("serve: %v", err)
+		}
 	})
 	t.Cleanup(stop)
 	return "http://" + listener.Addr().String(), stop
