@@ -260,7 +260,7 @@ func TestEachFunctionReadsItsSignal(t *testing.T) {
 
 // tree is a random condition that can be evaluated in the obvious way.
 type tree struct {
-	op          string // and, or, not, if, or empty for a leaf
+	op          string // and, or, not, if, eq, or empty for a leaf
 	text        string // of a leaf
 	parts       []*tree
 	short, long []Signal // of a burning leaf
@@ -277,6 +277,8 @@ func (x *tree) String() string {
 		return fmt.Sprintf("(%v || %v)", x.parts[0], x.parts[1])
 	case "not":
 		return fmt.Sprintf("!(%v)", x.parts[0])
+	case "eq":
+		return fmt.Sprintf("(%v == %v)", x.parts[0], x.parts[1])
 	case "if":
 		return fmt.Sprintf("(%v ? %v : %v)", x.parts[0], x.parts[1], x.parts[2])
 	}
@@ -305,6 +307,12 @@ func (x *tree) naive(w world) engine.Truth {
 		return or(x.parts[0].naive(w), x.parts[1].naive(w))
 	case "not":
 		return not(x.parts[0].naive(w))
+	case "eq":
+		a, b := x.parts[0].naive(w), x.parts[1].naive(w)
+		if a == engine.Unknown || b == engine.Unknown {
+			return engine.Unknown
+		}
+		return engine.TruthOf(a == b)
 	case "if":
 		switch x.parts[0].naive(w) {
 		case engine.True:
@@ -353,6 +361,12 @@ var leaves = []*tree{
 	{text: `burning("b", "ticket")`, limits: []float64{0.03, 0.01},
 		short: []Signal{sloWindow("b", 2*time.Hour), sloWindow("b", 6*time.Hour)},
 		long:  []Signal{sloWindow("b", 24*time.Hour), sloWindow("b", 72*time.Hour)}},
+	{op: "eq", parts: []*tree{
+		{text: `burning("b", "page")`, limits: []float64{0.144, 0.06},
+			short: []Signal{sloWindow("b", 5*time.Minute), sloWindow("b", 30*time.Minute)},
+			long:  []Signal{sloWindow("b", time.Hour), sloWindow("b", 6*time.Hour)}},
+		{text: `alert("p")`, signals: []Signal{alertP}, holds: func(v []float64) bool { return v[0] != 0 }},
+	}},
 	{text: `true`, holds: func([]float64) bool { return true }},
 	{text: `false`, holds: func([]float64) bool { return false }},
 }

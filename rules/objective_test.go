@@ -33,3 +33,13 @@ func TestALimitIsExact(t *testing.T) {
 		}
 	})
 }
+
+func TestALimitWithTooManyDigitsIsRounded(t *testing.T) {
+	r, ok := new(big.Rat).SetString("0.123456789012345678901234567890")
+	if !ok {
+		t.Fatal("not a number")
+	}
+	if l := limitOf(r); !l.exceeded(0.1234567890123457, 1) || l.exceeded(0.1234567890123456, 1) {
+		t.Errorf("%+v", l)
+	}
+}

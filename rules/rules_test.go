@@ -184,6 +184,18 @@ func TestADigestIsOfTheMeaning(t *testing.T) {
 	}
 }
 
+func TestATicketIsDecidedEverySixtiethOfItsShortWindow(t *testing.T) {
+	for interval, want := range map[time.Duration]time.Duration{
+		15 * time.Second: 2 * time.Minute, 50 * time.Second: 100 * time.Second, time.Minute: 2 * time.Minute, 119 * time.Second: 0,
+		2 * time.Minute: 0, 121 * time.Second: 0, time.Hour: 0,
+	} {
+		p := mustLoad(t, Options{Interval: interval}, serviceText).Services[0].Policy
+		if p.Conditions[0].Every != 0 || p.Conditions[1].Every != want {
+			t.Errorf("at an interval of %v: %v and %v, want 0 and %v", interval, p.Conditions[0].Every, p.Conditions[1].Every, want)
+		}
+	}
+}
+
 func TestFactorsFollowThePeriod(t *testing.T) {
 	for period, want := range map[string]string{
 		"30d": "[14.4 6] [3 1]", "28d": "[13.44 5.6] [2.8 0.9333333333333333]", "90d": "[43.2 18] [9 3]", "7d": "[3.36 1.4] [0.7 0.23333333333333334]",
@@ -229,6 +241,7 @@ func TestTheTotalQueryTellsHowManyEventsItStandsFor(t *testing.T) {
 		`histogram_count(sum(rate(x[{{.window}}])))`:                600,
 		`sum(rate(x[{{.window}}])) + sum(increase(y[{{.window}}]))`: 0,
 		`avg(rate(x[{{.window}}]))`:                                 0,
+		`sum(rate(x[{{$.window}}])) or (0 * vector(1))`:             0,
 		`sum(rate(x[{{.window}}])) / 2`:                             0,
 		`sum(delta(x[{{.window}}]))`:                                0,
 	} {
@@ -371,6 +384,12 @@ func TestReferencesToOthersAreChecked(t *testing.T) {
 				t.Errorf("\n%v", diags)
 			}
 		})
+	}
+	// What is refused reaches back through a chain.
+	set, diags := load(t, Options{}, service("a", `mode("b") == "normal"`), service("b", `mode("c") == "normal"`),
+		strings.Replace(service("c", `alert("x")`), "to:", "two:", 1), service("d", `alert("x")`))
+	if len(set.Services) != 1 || set.Service("d") == nil {
+		t.Errorf("\n%v", diags)
 	}
 	// Two that refer to each other load together.
 	mustLoad(t, Options{}, service("a", `mode("b") == "normal"`), service("b", `mode("a") == "normal"`))

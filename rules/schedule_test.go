@@ -117,6 +117,20 @@ func TestAWindowIncludesItsBeginningAndNotItsEnd(t *testing.T) {
 	}
 }
 
+// Goose Bay went back at one minute past midnight, to 23:01 of the day before: the window that opened at midnight of the 7th
+// is open while the clock shows the 6th again.
+func TestAWindowStaysOpenWhenTheClockGoesBackToYesterday(t *testing.T) {
+	s := scheduleOf(t, "0 0 7 11 *", "2h", "America/Goose_Bay")
+	open := time.Date(2010, 11, 7, 3, 0, 0, 0, time.UTC)
+	for after, want := range map[time.Duration]bool{
+		-time.Second: false, 0: true, 30 * time.Minute: true, time.Hour: true, 119 * time.Minute: true, 2 * time.Hour: false,
+	} {
+		if got := s.Active(open.Add(after)); got != want {
+			t.Errorf("%v after midnight (%v there): %v", after, open.Add(after).In(s.Timezone), got)
+		}
+	}
+}
+
 func TestADayOfTheMonthAndADayOfTheWeekAreAlternatives(t *testing.T) {
 	s := scheduleOf(t, "0 0 13 * FRI", "1m", "UTC")
 	var got []int

@@ -238,7 +238,7 @@ func (w *unfolder) block(value string) bool {
 	deepest := 0
 	for line := range strings.Lines(w.text[first:]) {
 		deepest = len(line) - len(strings.TrimLeft(line, " "))
-		if strings.TrimSpace(line) != "" {
+		if deepest < len(strings.TrimRight(line, "\n")) {
 			break
 		}
 	}
