@@ -19,6 +19,10 @@ GOLDEN := ./engine ./engine/api ./rules
 # kill -9, several times slower without showing more: they run once, under `make test`.
 RACE := ./engine/... ./rules/... ./actions/... ./examples/prometheus ./examples/shop ./test/receiver
 
+# Packages with benchmarks. A benchmark prints its result as BENCH name value unit; the last one of a name counts, since a
+# benchmark is run several times to find out how often it has to be.
+BENCH := ./engine/... ./rules/... ./test/...
+
 .PHONY: help
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -97,5 +101,6 @@ race:
 .PHONY: bench
 bench: ## measure; the last lines are BENCH name value unit
 	@out=$$(mktemp); trap 'rm -f "$$out"' EXIT; \
-	$(GO) test -run '^$$' -bench . -timeout 30m -p 1 ./engine/... ./rules/... ./test/... | tee "$$out"; \
-	echo; grep -hoE 'BENCH [a-z0-9_]+ [0-9.e+-]+ [A-Za-z]+' "$$out" | awk '!seen[$$0]++'
+	$(GO) test -run '^$$' -bench . -timeout 30m -p 1 $(BENCH) | tee "$$out"; \
+	echo; grep -hoE 'BENCH [a-z0-9_]+ [0-9.e+-]+ [A-Za-z]+' "$$out" | \
+	awk '!($$2 in last) {order[++n] = $$2} {last[$$2] = $$0} END {for (i = 1; i <= n; i++) print last[order[i]]}'
