@@ -109,6 +109,12 @@ type (
 		To         Mode       `json:"to"`
 		Severity   Severity   `json:"severity,omitempty"`
 		Incident   IncidentID `json:"incident,omitempty"` // the one it joined
+		Proposal   ChangeID   `json:"proposal,omitempty"` // the one people approved
+		Forced     bool       `json:"forced,omitempty"`   // somebody went around its gate
+		Plan       Plan       `json:"plan,omitzero"`
+		Undo       ChangeID   `json:"undo,omitempty"`      // the change whose steps it takes back first
+		Overtakes  ChangeID   `json:"overtakes,omitempty"` // the change under way that it does not wait for
+		Retry      RetryRules `json:"retry,omitzero"`
 	}
 	// DirectivePublished is what instances are told from here on.
 	DirectivePublished struct {
@@ -253,6 +259,10 @@ var kinds = func() map[string]reflect.Type {
 		ChangeDone{}, TransitionWithheld{}, WithholdingEnded{}, ModePinned{}, ModeUnpinned{}, AutomationFrozen{},
 		AutomationReleased{}, RequestRefused{}, IncidentOpened{}, IncidentUpdated{}, IncidentResolved{}, SightLost{},
 		SightRegained{}, CheckpointMade{}, LogRecovered{},
+		ChangeProposed{}, ProposalRenewed{}, ApprovalGranted{}, ApprovalRefused{}, GateEscalated{}, DeadlineMoved{},
+		ProposalDenied{}, ProposalExpired{}, ProposalWithdrawn{}, GlassBroken{}, StepStarted{}, StepDone{}, StepFailed{},
+		StepUnknown{}, VerificationStarted{}, VerificationHeld{}, ChangeHeld{}, ChangeFailed{}, UndoStarted{}, ChangeUndone{},
+		ChangeStuck{}, ChangeSettled{}, ChangeOvertaken{},
 	} {
 		m[reflect.TypeOf(f).Name()] = reflect.TypeOf(f)
 	}

@@ -54,7 +54,61 @@ type SetRequested struct {
 	For           time.Duration // of the pin; 0: DefaultPin
 	Via           string        // the transition to go by, where several lead there
 	DirectiveOnly bool          // move without a declared transition
+	Force         bool          // around the gate: break-glass
+	Roles         []string      // of whoever asks
 }
+
+// ReviewGiven is one person's answer to a proposal.
+type ReviewGiven struct {
+	Proposal ChangeID // empty: the only one that waits
+	Digest   Digest   // of what was looked at
+	Yes      bool
+	Blind    bool // a yes to starting although the condition cannot be seen
+	Roles    []string
+	Reason   string
+}
+
+// StepReported is the outcome of an attempt.
+type StepReported struct {
+	Change  ChangeID // of the step; empty: whichever runs
+	Step    string
+	Undo    bool
+	Attempt int // 0: whichever runs
+	Outcome Outcome
+	Detail  string
+}
+
+// Outcome says what came of an attempt.
+type Outcome string
+
+// The outcomes of an attempt.
+const (
+	OutcomeDone    Outcome = "done"
+	OutcomeFailed  Outcome = "failed"  // it has not happened
+	OutcomeUnknown Outcome = "unknown" // nobody knows whether it has
+)
+
+// CancelRequested takes back a change under way, or a proposal.
+type CancelRequested struct {
+	Change ChangeID
+	Reason string
+}
+
+// UndoRequested takes back the last change that is done.
+type UndoRequested struct {
+	Change ChangeID
+	Reason string
+}
+
+// SettleRequested says what a person found of a stuck change.
+type SettleRequested struct {
+	Change ChangeID
+	As     SettledAs
+	Reason string
+}
+
+// TimePassed says nothing but the time.
+type TimePassed struct{}
 
 // UnpinRequested gives the scope back to automation.
 type UnpinRequested struct{ Reason string }
@@ -87,6 +141,12 @@ func (*FreezeRequested) name() string   { return "freeze requested" }
 func (*UnfreezeRequested) name() string { return "unfreeze requested" }
 func (*HeadsObserved) name() string     { return "heads observed" }
 func (*LogFaulted) name() string        { return "log faulted" }
+func (*ReviewGiven) name() string       { return "review given" }
+func (*StepReported) name() string      { return "step reported" }
+func (*CancelRequested) name() string   { return "cancel requested" }
+func (*UndoRequested) name() string     { return "undo requested" }
+func (*SettleRequested) name() string   { return "settle requested" }
+func (*TimePassed) name() string        { return "time passed" }
 
 // How long a person's choice of mode holds automation off.
 const (

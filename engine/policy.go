@@ -52,6 +52,75 @@ type Transition struct {
 	Alerts   []int  // indexes into Policy.Alerts: the tiers its condition mentions, whose incident it joins
 	Digest   Digest // of its text
 	Position string // file:line:column
+
+	Gate       *Gate // who has to say yes first; nil: nobody
+	Playbook   Playbook
+	Until      ConditionRef  // once true, the change is taken back while its mode still holds
+	RetryAfter time.Duration // after a proposal or change came to nothing; 0: DefaultRetryAfter
+	UndoEntry  bool          // leaving takes back what the change that entered did
+}
+
+// ConditionRef is an index into Policy.Conditions plus one; 0 refers to none.
+type ConditionRef int
+
+// Index is the index into Policy.Conditions, and whether there is one.
+func (r ConditionRef) Index() (int, bool) { return int(r) - 1, r > 0 }
+
+// DefaultRetryAfter is how long a transition rests after it came to nothing while its condition stays true.
+const DefaultRetryAfter = time.Hour
+
+// Gate says who has to say yes, how many, by when, and what then. It never says "go ahead" by itself.
+type Gate struct {
+	Groups    []Group       `json:"groups"` // all of them have to be satisfied
+	Within    time.Duration `json:"within"` // > 0
+	Otherwise Otherwise     `json:"otherwise,omitempty"`
+	To        []Group       `json:"to,omitempty"` // for OtherwiseEscalate
+}
+
+// Group is a number of people with a role.
+type Group struct {
+	Role  string `json:"role"`
+	Count int    `json:"count"` // ≥ 1
+}
+
+// Otherwise is what happens when a gate's time is over.
+type Otherwise string
+
+// What a gate does when its time is over.
+const (
+	OtherwiseDeny     Otherwise = "deny"     // the default
+	OtherwisePage     Otherwise = "page"     // somebody is woken, and there is as much time again
+	OtherwiseEscalate Otherwise = "escalate" // further people are asked in place of those who did not answer
+)
+
+// Playbook is the ordered steps of a change, as declared.
+type Playbook struct {
+	Steps       []Step       `json:"steps,omitempty"`
+	PublishLast bool         `json:"publish_last,omitempty"` // the directive follows the steps
+	OnFailure   OnFailure    `json:"on_failure,omitempty"`
+	Verify      ConditionRef `json:"-"` // has to be true at the end
+}
+
+// OnFailure says what becomes of a change that fails.
+type OnFailure string
+
+// What becomes of a change that fails. Left out: an ungated move to a more restrictive mode is held, all else undone.
+const (
+	OnFailureHold OnFailure = "hold"
+	OnFailureUndo OnFailure = "undo"
+)
+
+// Step is one action of a playbook with its undo.
+type Step struct {
+	Name         string `json:"step"`
+	Kind         string `json:"kind,omitempty"` // of action: webhook, exec, …
+	Destructive  bool   `json:"destructive,omitempty"`
+	Undo         bool   `json:"undo,omitempty"`         // it has one
+	Irreversible bool   `json:"irreversible,omitempty"` // it is destructive and has none
+	Keyed        bool   `json:"keyed,omitempty"`        // its target knows a key, or can say that it did this already
+	Attempts     int    `json:"attempts,omitempty"`     // how often it is tried; 0: once
+	Spec         string `json:"spec,omitempty"`         // what is done, in the kind's own form (JSON)
+	UndoSpec     string `json:"undo_spec,omitempty"`
 }
 
 // Alert is one tier of an SLO.
@@ -124,9 +193,10 @@ func (p *Policy) Relevant(s State, i int) bool {
 		}
 	}
 	for k := range p.Transitions {
-		if t := &p.Transitions[k]; t.When == i && t.leaves(s.Target) {
+		if t := &p.Transitions[k]; t.When == i && (t.leaves(s.Target) || s.resting(t.Name)) {
 			return true
 		}
 	}
-	return false
+	name := p.Conditions[i].Name
+	return s.Change != nil && s.Change.Verify == name || len(s.Past) > 0 && s.Past[len(s.Past)-1].Until == name
 }

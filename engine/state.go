@@ -22,7 +22,10 @@ type State struct {
 	Directive Directive     `json:"directive,omitzero"`
 	Change    *Change       `json:"change,omitempty"` // under way
 
-	Clocks    []Clock    `json:"clocks,omitempty"`    // of conditions with a `for`, by name
+	Proposals []Proposal `json:"proposals,omitempty"` // that wait, oldest first
+	Resting   []Rest     `json:"resting,omitempty"`   // transitions that came to nothing, by transition
+	Past      []Past     `json:"past,omitempty"`      // changes that are done; the last one entered the present mode
+	Clocks    []Clock    `json:"clocks,omitempty"`    // of conditions whose duration matters, by name
 	Withheld  []Withheld `json:"withheld,omitempty"`  // by transition
 	Incidents []Incident `json:"incidents,omitempty"` // open ones, oldest first
 	Pin       *Pin       `json:"pin,omitempty"`
@@ -36,14 +39,6 @@ type Directive struct {
 	Revision Version `json:"revision"` // of the scope, rising by one with each directive
 	Mode     Mode    `json:"mode"`
 	Flags    Flags   `json:"flags,omitempty"`
-}
-
-// Change is a transition being carried out.
-type Change struct {
-	ID         ChangeID `json:"id"`
-	Transition string   `json:"transition,omitempty"`
-	From       Mode     `json:"from"`
-	To         Mode     `json:"to"`
 }
 
 // Clock sums how long a condition has been true: the spans between consecutive true evaluations that are no more than two
@@ -84,6 +79,9 @@ const (
 	IncidentWithheld   IncidentKind = "withheld"   // protection a person keeps automation from giving
 	IncidentTooLong    IncidentKind = "too long"   // a mode lasts longer than its max_duration
 	IncidentBlind      IncidentKind = "blind"      // a scope or a source cannot be seen
+	IncidentChange     IncidentKind = "change"     // a change is held, failed or stuck
+	IncidentGate       IncidentKind = "gate"       // nobody answers
+	IncidentGlass      IncidentKind = "break-glass"
 )
 
 // Incident is something people were told of and that is not over.
@@ -142,6 +140,29 @@ func (s State) clock(condition string) (Clock, bool) {
 		}
 	}
 	return Clock{}, false
+}
+
+func (s State) resting(transition string) bool {
+	_, rests := s.rest(transition)
+	return rests
+}
+
+func (s State) rest(transition string) (Rest, bool) {
+	for i := range s.Resting {
+		if s.Resting[i].Transition == transition {
+			return s.Resting[i], true
+		}
+	}
+	return Rest{}, false
+}
+
+func (s State) proposal(transition string) (Proposal, bool) {
+	for i := range s.Proposals {
+		if s.Proposals[i].Transition == transition {
+			return s.Proposals[i], true
+		}
+	}
+	return Proposal{}, false
 }
 
 func (s State) withheld(transition string) (Withheld, bool) {

@@ -1,0 +1,155 @@
+package engine
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"time"
+)
+
+// Plan is what a change will do: plain data, stored before its first step and carried out whatever the files say by then.
+type Plan struct {
+	Steps       []Step    `json:"steps,omitempty"`
+	PublishLast bool      `json:"publish_last,omitempty"`
+	OnFailure   OnFailure `json:"on_failure,omitempty"`
+	Verify      string    `json:"verify,omitempty"` // the name of a condition
+	Until       string    `json:"until,omitempty"`  // the name of a condition
+	Into        ModeRule  `json:"into"`
+	Back        ModeRule  `json:"back"` // with its flags: an undo works even when the files have lost that mode
+}
+
+// Change is a transition being carried out, or being taken back.
+type Change struct {
+	ID         ChangeID   `json:"id"`
+	Transition string     `json:"transition,omitempty"`
+	From       Mode       `json:"from"`
+	To         Mode       `json:"to"`
+	Plan       Plan       `json:"plan,omitzero"`
+	Gated      bool       `json:"gated,omitempty"`
+	Next       int        `json:"next,omitempty"`      // index of the step that comes next
+	Published  bool       `json:"published,omitempty"` // the target is To
+	Running    *Running   `json:"running,omitempty"`   // the step whose outcome is awaited
+	Did        []Done     `json:"did,omitempty"`       // what an undo takes back, the last first
+	Entry      []Done     `json:"entry,omitempty"`     // of the change that entered: taken back before the own steps, the last first
+	Attempts   int        `json:"attempts,omitempty"`  // of the step that failed last
+	Verify     string     `json:"verify,omitempty"`    // the condition that has to be true now
+	Unverified time.Time  `json:"unverified,omitzero"` // since when that is unknown
+	Held       time.Time  `json:"held,omitzero"`       // a failed step is tried again from then on
+	Undoing    bool       `json:"undoing,omitempty"`
+	Stuck      bool       `json:"stuck,omitempty"` // nobody knows what the world is like: a person has to say
+	Failed     bool       `json:"failed,omitempty"`
+	Retry      RetryRules `json:"retry,omitzero"`
+}
+
+// RetryRules are what a transition rests by when it came to nothing.
+type RetryRules struct {
+	Digest Digest        `json:"digest,omitempty"` // of what would have been done
+	After  time.Duration `json:"after,omitempty"`
+}
+
+// Running is a step whose outcome is awaited.
+type Running struct {
+	Change  ChangeID `json:"change"`
+	Step    Step     `json:"step"`
+	Undo    bool     `json:"undo,omitempty"`
+	Attempt int      `json:"attempt"`
+}
+
+// Done is a step that was carried out and can be taken back.
+type Done struct {
+	Change ChangeID `json:"change"`
+	Step   Step     `json:"step"`
+}
+
+// Past is a change that is done. The last one entered the present mode.
+type Past struct {
+	ID         ChangeID   `json:"id"`
+	Transition string     `json:"transition,omitempty"`
+	From       Mode       `json:"from"`
+	To         Mode       `json:"to"`
+	Back       ModeRule   `json:"back"`
+	Did        []Done     `json:"did,omitempty"`
+	Until      string     `json:"until,omitempty"`
+	Retry      RetryRules `json:"retry,omitzero"`
+}
+
+// keepPast bounds how many changes `undo` can go back one by one.
+const keepPast = 10
+
+// Proposal is a transition that waits at a gate.
+type Proposal struct {
+	ID         ChangeID      `json:"id"`
+	Transition string        `json:"transition"`
+	From       Mode          `json:"from"`
+	To         Mode          `json:"to"`
+	Digest     Digest        `json:"digest"`
+	Gate       Gate          `json:"gate"`
+	Until      time.Time     `json:"until"`
+	Votes      []Vote        `json:"votes,omitempty"`
+	Escalated  bool          `json:"escalated,omitempty"` // further people are asked, or somebody was woken
+	Requester  *Actor        `json:"requester,omitempty"` // nil: automation proposes
+	Reason     string        `json:"reason,omitempty"`    // the requester's
+	Pin        time.Duration `json:"pin,omitempty"`       // begins with the change
+	Freely     bool          `json:"freely,omitempty"`    // whether its condition holds does not matter
+	Blind      bool          `json:"blind,omitempty"`     // a yes was given for starting blind
+}
+
+// Vote is one person's yes.
+type Vote struct {
+	Person string `json:"person"`
+	Role   string `json:"role"`
+}
+
+// Rest is a transition that came to nothing and is not tried again at once.
+type Rest struct {
+	Transition string        `json:"transition"`
+	Condition  string        `json:"condition"`
+	ID         ChangeID      `json:"id"`
+	Digest     Digest        `json:"digest"`
+	Since      time.Time     `json:"since"`
+	After      time.Duration `json:"after"`
+	Undone     bool          `json:"undone,omitempty"` // it was a change, not a proposal
+	End        string        `json:"end"`              // how it ended: "was denied by bob", "expired"
+}
+
+// missing is what a proposal still lacks.
+func (p *Proposal) missing() []Group {
+	lack := lacking(p.Gate.Groups, p.Votes)
+	if p.Escalated && len(p.Gate.To) > 0 && len(lack) > 0 {
+		if further := lacking(p.Gate.To, p.Votes); len(further) == 0 {
+			return nil
+		}
+	}
+	return lack
+}
+
+func lacking(groups []Group, votes []Vote) []Group {
+	var lack []Group
+	for _, g := range groups {
+		n := 0
+		for _, v := range votes {
+			if v.Role == g.Role {
+				n++
+			}
+		}
+		if n < g.Count {
+			lack = append(lack, Group{g.Role, g.Count - n})
+		}
+	}
+	return lack
+}
+
+// digestOf is what a proposal is bound to: the transition's text, the stay it leaves, and the plan. Readings are not part of
+// it: they move.
+func digestOf(t *Transition, s State, plan Plan) Digest {
+	b, err := marshal(struct {
+		Text    Digest
+		From    Mode
+		Entered Version
+		Plan    Plan
+	}{t.Digest, s.Target, s.EnteredBy, plan})
+	if err != nil {
+		panic("engine: digest of a plan: " + err.Error()) // plain data
+	}
+	sum := sha256.Sum256(b)
+	return Digest(hex.EncodeToString(sum[:]))
+}
