@@ -9,7 +9,7 @@ import "time"
 // it, and so does a span longer than blindAfter. In between the sum is kept: an evaluation that came back unknown neither
 // helps nor harms. prev is the instant this scope was evaluated at before.
 func (c Clock) tick(truth Truth, instant, prev time.Time, p *Policy) (Clock, bool) {
-	never := c.Since.IsZero()
+	never := c.Since.IsZero() || c.Truth == False // nothing is counted yet
 	last := c.LastTrue // the last true evaluation before this one
 	sum := c.Sum
 	if c.Truth == True {
@@ -19,7 +19,7 @@ func (c Clock) tick(truth Truth, instant, prev time.Time, p *Policy) (Clock, boo
 	next := Clock{Condition: c.Condition, Digest: c.Digest, Truth: truth, Since: instant}
 	switch truth {
 	case False:
-		return next, !never
+		return next, !never || c.Since.IsZero()
 	case Unknown:
 		next.Sum, next.LastTrue = sum, last
 		return next, c.Truth == True

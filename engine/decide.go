@@ -17,6 +17,14 @@ func Decide(p Policy, s State, in Input) []Event {
 		return d.events
 	}
 	d.adopt()
+	switch w := in.What.(type) {
+	case *Observed:
+		d.gap(w.Instant, w.Prev)
+	case *SourcesObserved:
+		d.gap(w.Instant, w.Prev)
+	case *TimePassed:
+		d.gap(in.At, w.Prev)
+	}
 	d.expire()
 	switch w := in.What.(type) {
 	case *Observed:
@@ -37,7 +45,18 @@ func Decide(p Policy, s State, in Input) []Event {
 		}
 	case *LogFaulted:
 		d.emit(LogRecovered{From: w.From, To: in.At, Detail: w.Detail}, CodeLogFault, "the log could not be written", nil)
+	case *ReviewGiven:
+		d.review(w)
+	case *StepReported:
+		d.report(w)
+	case *CancelRequested:
+		d.cancel(w)
+	case *UndoRequested:
+		d.undo(w)
+	case *SettleRequested:
+		d.settle(w)
 	}
+	d.leave()
 	return d.events
 }
 
@@ -47,6 +66,7 @@ type decision struct {
 	s      State
 	in     Input
 	events []Event
+	left   Mode // the target before this decision, when it moved
 }
 
 // emit appends an event and folds it into the state the rest of the decision sees.
@@ -62,8 +82,12 @@ func (d *decision) emit(f Fact, code Code, text string, evidence []Reading) {
 	case *SourcesObserved:
 		e.Cause.Instant, e.Cause.Prev = w.Instant, w.Prev
 	}
+	before := d.s.Target
 	d.s = Apply(d.s, e)
 	d.events = append(d.events, e)
+	if d.left == "" && before != d.s.Target {
+		d.left = before
+	}
 }
 
 // next is the identity of the event that comes next.
@@ -88,7 +112,7 @@ func (d *decision) adopt() {
 		// Whoever loads rules refuses those that drop the mode in force: there is no right answer to it here.
 		panic(fmt.Sprintf("engine: %s is in mode %q, which the rules %s do not declare", d.p.Scope, d.s.Target, d.p.Digest.Short()))
 	}
-	if m, ok := d.p.Mode(d.s.Target); ok && (d.s.Directive.Mode != m.Name || !sameFlags(d.s.Directive.Flags, m.Flags)) {
+	if m, ok := d.p.Mode(d.s.Target); ok && d.s.Change == nil && (d.s.Directive.Mode != m.Name || !sameFlags(d.s.Directive.Flags, m.Flags)) {
 		d.publish("", m)
 	}
 	for _, i := range d.s.Incidents {
@@ -106,6 +130,7 @@ func (d *decision) adopt() {
 			d.regain(b.Subject, "the condition is not declared any more")
 		}
 	}
+	d.renew(CodeRules)
 }
 
 // staleClocks names the conditions with a clock whose meaning the new rules change: what was counted for another question
@@ -129,11 +154,19 @@ func (d *decision) expire() {
 	if f := d.s.Freeze; f != nil && !f.Until.IsZero() && !d.in.At.Before(f.Until) {
 		d.emit(AutomationReleased{}, CodeExpired, "the freeze's time is over", nil)
 	}
+	for _, p := range d.s.Proposals {
+		if !d.in.At.Before(p.Until) {
+			d.timeOver(p)
+		}
+	}
 }
 
 func (d *decision) retire() {
 	if d.s.Version == 0 || d.s.Retired {
 		return
+	}
+	for _, p := range d.s.Proposals {
+		d.withdraw(p, CodeRetired, "no rule file declares the scope any more")
 	}
 	for _, i := range d.s.Incidents {
 		d.resolve(i, CodeRetired, "no rule file declares the scope any more", nil)
@@ -161,6 +194,10 @@ func sameFlags(a, b Flags) bool {
 // gap records the time nobody evaluated before instant, if there is any.
 func (d *decision) gap(instant, prev time.Time) {
 	if !prev.IsZero() && instant.Sub(prev) > 2*d.p.Interval {
-		d.emit(TimeLost{From: prev, To: instant}, CodeGap, fmt.Sprintf("nobody evaluated for %v", instant.Sub(prev)), nil)
+		lost := instant.Sub(prev)
+		d.emit(TimeLost{From: prev, To: instant}, CodeGap, fmt.Sprintf("nobody evaluated for %v", lost), nil)
+		for _, p := range d.s.Proposals {
+			d.emit(DeadlineMoved{Proposal: p.ID, Until: p.Until.Add(lost)}, CodeGap, fmt.Sprintf("nobody could answer for %v", lost), nil)
+		}
 	}
 }

@@ -107,8 +107,9 @@ type SettleRequested struct {
 	Reason string
 }
 
-// TimePassed says nothing but the time.
-type TimePassed struct{}
+// TimePassed says nothing but the time. With Prev, the instant of the evaluation before, it also tells how much of it nobody
+// could answer in: after a restart or a jump of the clock it comes before anything else.
+type TimePassed struct{ Prev time.Time }
 
 // UnpinRequested gives the scope back to automation.
 type UnpinRequested struct{ Reason string }

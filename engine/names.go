@@ -42,6 +42,9 @@ const (
 	SeverityPage   Severity = "page"
 )
 
+// SeverityAsk is that of a notice which asks people for their yes. No rule has it.
+const SeverityAsk Severity = "ask"
+
 // later returns the later of two instants.
 func later(a, b time.Time) time.Time {
 	if a.After(b) {

@@ -35,6 +35,7 @@ type Change struct {
 	Unverified time.Time  `json:"unverified,omitzero"` // since when that is unknown
 	Held       time.Time  `json:"held,omitzero"`       // a failed step is tried again from then on
 	Undoing    bool       `json:"undoing,omitempty"`
+	Why        Code       `json:"why,omitempty"` // it is undone for
 	Stuck      bool       `json:"stuck,omitempty"` // nobody knows what the world is like: a person has to say
 	Failed     bool       `json:"failed,omitempty"`
 	Retry      RetryRules `json:"retry,omitzero"`
@@ -42,8 +43,9 @@ type Change struct {
 
 // RetryRules are what a transition rests by when it came to nothing.
 type RetryRules struct {
-	Digest Digest        `json:"digest,omitempty"` // of what would have been done
-	After  time.Duration `json:"after,omitempty"`
+	Condition string        `json:"condition,omitempty"` // whose being false ends the rest
+	Digest    Digest        `json:"digest,omitempty"`    // of the transition's text: another one does not rest
+	After     time.Duration `json:"after,omitempty"`
 }
 
 // Running is a step whose outcome is awaited.
@@ -89,8 +91,8 @@ type Proposal struct {
 	Requester  *Actor        `json:"requester,omitempty"` // nil: automation proposes
 	Reason     string        `json:"reason,omitempty"`    // the requester's
 	Pin        time.Duration `json:"pin,omitempty"`       // begins with the change
-	Freely     bool          `json:"freely,omitempty"`    // whether its condition holds does not matter
 	Blind      bool          `json:"blind,omitempty"`     // a yes was given for starting blind
+	Retry      RetryRules    `json:"retry,omitzero"`
 }
 
 // Vote is one person's yes.
@@ -101,14 +103,13 @@ type Vote struct {
 
 // Rest is a transition that came to nothing and is not tried again at once.
 type Rest struct {
-	Transition string        `json:"transition"`
-	Condition  string        `json:"condition"`
-	ID         ChangeID      `json:"id"`
-	Digest     Digest        `json:"digest"`
-	Since      time.Time     `json:"since"`
-	After      time.Duration `json:"after"`
-	Undone     bool          `json:"undone,omitempty"` // it was a change, not a proposal
-	End        string        `json:"end"`              // how it ended: "was denied by bob", "expired"
+	Transition string     `json:"transition"`
+	ID         ChangeID   `json:"id"`
+	Since      time.Time  `json:"since"`
+	Retry      RetryRules `json:"retry"`
+	Digest     Digest     `json:"digest,omitempty"` // of the proposal that ended; empty: a change was undone
+	End        string     `json:"end"`              // how: "was denied by bob", "expired"
+	Over       bool       `json:"over,omitempty"`   // its condition was false since: it rests no more, and is remembered
 }
 
 // missing is what a proposal still lacks.
