@@ -3,6 +3,7 @@ package ha
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -32,7 +33,19 @@ var binary string
 
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
 
+// parallel is how many tests run beside each other, unless -parallel says so: they wait much more than they compute.
+const parallel = "6"
+
 func testMain(m *testing.M) int {
+	flag.Parse()
+	said := false
+	flag.Visit(func(f *flag.Flag) { said = said || f.Name == "test.parallel" })
+	if !said {
+		if err := flag.Set("test.parallel", parallel); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
 	dir, err := os.MkdirTemp("", "modeshift-ha-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
