@@ -20,6 +20,7 @@ import (
 
 	"github.com/modeshift/modeshift/engine"
 	"github.com/modeshift/modeshift/engine/api"
+	"github.com/modeshift/modeshift/engine/secret"
 	"github.com/modeshift/modeshift/engine/server"
 	"github.com/modeshift/modeshift/engine/store"
 	"github.com/modeshift/modeshift/test/receiver"
@@ -179,11 +180,11 @@ func (s *site) client(t *testing.T) *api.Client {
 }
 
 func (s *site) dial() (*api.Client, error) {
-	token, err := os.ReadFile(filepath.Join(s.data, server.AdminTokenFile))
+	token, err := secret.Read(filepath.Join(s.data, server.AdminTokenFile))
 	if err != nil {
 		return nil, err
 	}
-	return api.NewClient(s.url, api.NewSecret(string(token)), nil)
+	return api.NewClient(s.url, token, nil)
 }
 
 // scope reads a scope, which has to be there.
