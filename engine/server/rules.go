@@ -30,10 +30,10 @@ type ruleBook struct {
 	reloaded func(good bool)                                // told after each load
 	log      *slog.Logger
 
-	mu     sync.Mutex // one reload at a time; guards what follows
-	set    *rules.Set
-	files  []rules.File // as last read
-	err    error        // of the last reload; nil when all files are in force
+	mu    sync.Mutex // one reload at a time; guards what follows
+	set   *rules.Set
+	files []rules.File // as last read
+	err   error        // of the last reload; nil when all files are in force
 }
 
 // kept is the form of the file of last good rule files.
