@@ -89,7 +89,7 @@ func (d *decision) watch(o *Observed) {
 			continue
 		}
 		name := d.p.Conditions[i].Name
-		_, lost := d.s.blind(name)
+		lost := d.s.isBlind(name)
 		switch {
 		case seen.Truth == Unknown && seen.Blind && !lost && !o.SourceBlind:
 			d.emit(SightLost{Subject: name, Since: o.Instant}, CodeSight, d.p.Conditions[i].Text+" cannot be seen", seen.Readings)
@@ -158,7 +158,7 @@ func (d *decision) openBlind(subject, summary string, b Blind, evidence []Readin
 func (d *decision) observeSources(o *SourcesObserved) {
 	d.gap(o.Instant, o.Prev)
 	for _, src := range o.Sources {
-		_, lost := d.s.blind(src.Source)
+		lost := d.s.isBlind(src.Source)
 		switch {
 		case src.Asked && src.Blind && !lost:
 			d.emit(SightLost{Subject: src.Source, Since: o.Instant}, CodeSight, src.Detail, nil)

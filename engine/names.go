@@ -24,11 +24,11 @@ type Digest string
 // Short is enough of the digest to recognise it by.
 func (d Digest) Short() string { return string(d[:min(12, len(d))]) }
 
-// ChangeID and IncidentID are the identity of the event that began the change or incident: stream-version.
-type (
-	ChangeID   string
-	IncidentID string
-)
+// ChangeID is the identity of the event that began the change: stream-version.
+type ChangeID string
+
+// IncidentID is the identity of the event that opened the incident: stream-version.
+type IncidentID string
 
 func identity(s Scope, v Version) string { return string(s) + "-" + strconv.FormatUint(uint64(v), 10) }
 

@@ -30,8 +30,7 @@ func (d *decision) time(o *Observed) {
 			continue
 		}
 		cond := &d.p.Conditions[t.When]
-		c, _ := d.s.clock(cond.Name)
-		c.Condition = cond.Name
+		c := d.s.clock(cond.Name)
 		seen := &o.Conditions[t.When]
 		if next, news := c.tick(seen.Truth, o.Instant, o.Prev, &d.p); news {
 			next.Digest = cond.Digest
@@ -48,7 +47,7 @@ func (d *decision) ready(o *Observed, t *Transition) bool {
 	if t.For == 0 {
 		return true
 	}
-	c, _ := d.s.clock(d.p.Conditions[t.When].Name)
+	c := d.s.clock(d.p.Conditions[t.When].Name)
 	return c.Held(o.Instant) >= t.For
 }
 
@@ -146,7 +145,7 @@ func (d *decision) startAutomatic(o *Observed, i int) {
 	cond, seen := &d.p.Conditions[t.When], &o.Conditions[t.When]
 	text := cond.Text + " is true"
 	if t.For > 0 {
-		c, _ := d.s.clock(cond.Name)
+		c := d.s.clock(cond.Name)
 		text = fmt.Sprintf("%s was true for %v", cond.Text, c.Held(o.Instant))
 	}
 	why := Reason{CodeCondition, text}

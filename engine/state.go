@@ -133,13 +133,14 @@ func (s State) Incident(k IncidentKind, subject string) (Incident, bool) {
 	return Incident{}, false
 }
 
-func (s State) clock(condition string) (Clock, bool) {
+// clock finds the clock of a condition; one at which nothing was counted when there is none.
+func (s State) clock(condition string) Clock {
 	for i := range s.Clocks {
 		if s.Clocks[i].Condition == condition {
-			return s.Clocks[i], true
+			return s.Clocks[i]
 		}
 	}
-	return Clock{}, false
+	return Clock{Condition: condition}
 }
 
 func (s State) resting(transition string) bool {
@@ -174,13 +175,14 @@ func (s State) withheld(transition string) (Withheld, bool) {
 	return Withheld{}, false
 }
 
-func (s State) blind(subject string) (Blind, bool) {
+// isBlind reports whether a subject cannot be seen.
+func (s State) isBlind(subject string) bool {
 	for i := range s.Blind {
 		if s.Blind[i].Subject == subject {
-			return s.Blind[i], true
+			return true
 		}
 	}
-	return Blind{}, false
+	return false
 }
 
 // without returns a copy of list less those for which gone holds; list itself when there is none.

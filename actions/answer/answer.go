@@ -3,6 +3,7 @@
 package answer
 
 import (
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -14,7 +15,7 @@ import (
 	"time"
 
 	"github.com/modeshift/modeshift/actions/notice"
-	"github.com/modeshift/modeshift/actions/secret"
+	"github.com/modeshift/modeshift/engine/secret"
 )
 
 // RetryAfter is how long the answer asks to wait, counted from now; 0 when it does not say, or says it wrongly, or the time
@@ -62,29 +63,26 @@ func Sent(req *http.Request) []secret.Secret {
 			continue
 		}
 		for _, v := range values {
-			out = append(out, secret.Secret(v))
+			out = append(out, secret.New(v))
 			scheme, rest, ok := strings.Cut(v, " ")
 			if !ok {
 				continue
 			}
-			out = append(out, secret.Secret(rest))
+			out = append(out, secret.New(rest))
 			if !strings.EqualFold(scheme, "Basic") {
 				continue
 			}
 			if plain, err := base64.StdEncoding.DecodeString(rest); err == nil {
 				_, password, _ := strings.Cut(string(plain), ":")
-				out = append(out, secret.Secret(plain), secret.Secret(password))
+				out = append(out, secret.New(string(plain)), secret.New(password))
 			}
 		}
 	}
 	// The longest first, so that the whole of a header goes before a part of it is looked for.
 	// Fewer than four bytes keep nothing secret, and taking them out would make the text unreadable.
-	out = slices.DeleteFunc(out, func(s secret.Secret) bool { return len(s) < 4 })
+	out = slices.DeleteFunc(out, func(s secret.Secret) bool { return len(s.Reveal()) < 4 })
 	slices.SortFunc(out, func(a, b secret.Secret) int {
-		if len(a) != len(b) {
-			return len(b) - len(a)
-		}
-		return strings.Compare(a.Reveal(), b.Reveal())
+		return cmp.Or(len(b.Reveal())-len(a.Reveal()), strings.Compare(a.Reveal(), b.Reveal()))
 	})
 	return out
 }

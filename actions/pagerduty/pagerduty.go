@@ -34,8 +34,8 @@ import (
 
 	"github.com/modeshift/modeshift/actions"
 	"github.com/modeshift/modeshift/actions/answer"
-	"github.com/modeshift/modeshift/actions/secret"
 	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/engine/secret"
 )
 
 // DefaultEndpoint is where PagerDuty takes events.
@@ -104,7 +104,7 @@ func New(opts Options) (*Notifier, error) {
 		return nil, fmt.Errorf("pagerduty: %w", err)
 	}
 	n.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	n.opts.RoutingKey, n.opts.HTTP = "", config.HTTPClientConfig{}
+	n.opts.RoutingKey, n.opts.HTTP = secret.Secret{}, config.HTTPClientConfig{}
 	return n, nil
 }
 

@@ -17,8 +17,8 @@ import (
 
 	"github.com/modeshift/modeshift/actions"
 	"github.com/modeshift/modeshift/actions/pagerduty"
-	"github.com/modeshift/modeshift/actions/secret"
 	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/engine/secret"
 	"github.com/modeshift/modeshift/test/receiver"
 )
 
@@ -42,8 +42,8 @@ func start(t *testing.T, opts receiver.Options) *receiver.Receiver {
 
 func notifier(t *testing.T, opts pagerduty.Options) *pagerduty.Notifier {
 	t.Helper()
-	if opts.RoutingKey == "" && opts.RoutingKeyFile == "" {
-		opts.RoutingKey = routingKey
+	if opts.RoutingKey.IsZero() && opts.RoutingKeyFile == "" {
+		opts.RoutingKey = secret.New(routingKey)
 	}
 	n, err := pagerduty.New(opts)
 	if err != nil {
@@ -69,7 +69,7 @@ func job(action engine.NoticeAction) engine.Job {
 }
 
 func TestAPageCarriesWhatAPersonAsksFirst(t *testing.T) {
-	r := start(t, receiver.Options{RoutingKeys: []secret.Secret{routingKey}})
+	r := start(t, receiver.Options{RoutingKeys: []secret.Secret{secret.New(routingKey)}})
 	n := notifier(t, pagerduty.Options{Endpoint: r.URL() + "/", ExternalURL: "https://modeshift.example",
 		StatusURL:  func(s engine.Scope) string { return "https://modeshift.example/scopes/" + string(s) },
 		Checkpoint: func(engine.Event) string { return "fleet/9 feed" }})
@@ -251,7 +251,7 @@ func TestRetryAfterAsADateIsHonoured(t *testing.T) {
 }
 
 func TestARefusalCanBeReadByPrograms(t *testing.T) {
-	r := start(t, receiver.Options{RoutingKeys: []secret.Secret{secret.Secret(strings.Repeat("o", 32))}})
+	r := start(t, receiver.Options{RoutingKeys: []secret.Secret{secret.New(strings.Repeat("o", 32))}})
 	err := notifier(t, pagerduty.Options{Endpoint: r.URL()}).Notify(t.Context(), job(engine.NoticeTrigger))
 	var refusal *pagerduty.Refusal
 	if !errors.As(err, &refusal) || refusal.StatusCode != 400 || len(refusal.Errors) != 1 || refusal.Status != "invalid event" {
@@ -316,7 +316,7 @@ func TestTheRoutingKeyShowsNowhere(t *testing.T) {
 			shown = append(shown, err.Error(), fmt.Sprintf("%+v %#v", err, errors.Unwrap(err)))
 		}
 	}
-	_, err := pagerduty.New(pagerduty.Options{RoutingKey: routingKey + " x"})
+	_, err := pagerduty.New(pagerduty.Options{RoutingKey: secret.New(routingKey + " x")})
 	shown = append(shown, fmt.Sprint(err), fmt.Sprintf("%+v", n), fmt.Sprintf("%#v", *n))
 	for _, s := range shown {
 		if strings.Contains(s, routingKey[:10]) {
@@ -326,7 +326,7 @@ func TestTheRoutingKeyShowsNowhere(t *testing.T) {
 }
 
 func TestTheRoutingKeyFileIsReadAtEachAttempt(t *testing.T) {
-	r := start(t, receiver.Options{RoutingKeys: []secret.Secret{routingKey}})
+	r := start(t, receiver.Options{RoutingKeys: []secret.Secret{secret.New(routingKey)}})
 	path := filepath.Join(t.TempDir(), "key")
 	n := notifier(t, pagerduty.Options{Endpoint: r.URL(), RoutingKeyFile: path})
 	if err := n.Notify(t.Context(), job(engine.NoticeTrigger)); err == nil || actions.Final(err) {
@@ -343,15 +343,15 @@ func TestTheRoutingKeyFileIsReadAtEachAttempt(t *testing.T) {
 func TestOptionsThatCannotWorkAreRefused(t *testing.T) {
 	for name, opts := range map[string]pagerduty.Options{
 		"no key":             {},
-		"two keys":           {RoutingKey: routingKey, RoutingKeyFile: "/x"},
-		"an endpoint of ftp": {RoutingKey: routingKey, Endpoint: "ftp://x.example"},
-		"no host":            {RoutingKey: routingKey, Endpoint: "https://"},
+		"two keys":           {RoutingKey: secret.New(routingKey), RoutingKeyFile: "/x"},
+		"an endpoint of ftp": {RoutingKey: secret.New(routingKey), Endpoint: "ftp://x.example"},
+		"no host":            {RoutingKey: secret.New(routingKey), Endpoint: "https://"},
 	} {
 		if _, err := pagerduty.New(opts); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}
-	if _, err := pagerduty.New(pagerduty.Options{RoutingKey: routingKey}); err != nil {
+	if _, err := pagerduty.New(pagerduty.Options{RoutingKey: secret.New(routingKey)}); err != nil {
 		t.Error(err)
 	}
 }

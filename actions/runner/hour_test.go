@@ -22,6 +22,7 @@ import (
 	"github.com/modeshift/modeshift/actions/runner"
 	"github.com/modeshift/modeshift/actions/webhook"
 	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/engine/secret"
 	"github.com/modeshift/modeshift/test/receiver"
 )
 
@@ -47,7 +48,7 @@ func newWorld(t *testing.T, opts receiver.Options) world {
 			t.Error(err)
 		}
 	})
-	pd, err := pagerduty.New(pagerduty.Options{Endpoint: "http://pager.example", RoutingKey: routingKey, Client: client, ExternalURL: "https://modeshift.example"})
+	pd, err := pagerduty.New(pagerduty.Options{Endpoint: "http://pager.example", RoutingKey: secret.New(routingKey), Client: client, ExternalURL: "https://modeshift.example"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +94,7 @@ func TestAnHourOfFaultsLosesNoNoticeAndKeepsTheirOrderAndRate(t *testing.T) {
 func hour(t *testing.T, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, 7))
 	jitter := rand.New(rand.NewPCG(seed, 8))
-	w := newWorld(t, receiver.Options{Signing: "signing"})
+	w := newWorld(t, receiver.Options{Signing: secret.New("signing")})
 	w.Script(receiver.Pages, weather(rng, 20000)...)
 	// A garbage 202 takes a ticket: its receiver has nothing else to say. It would be lost to a test that asks whether the
 	// ticket was opened, so the ticket endpoint has no such weather.
@@ -233,7 +234,7 @@ var errSettled = errors.New("remembered, not written")
 
 func TestARetryThroughTheRunnerRepeatsTheRequestByteForByte(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, receiver.Options{Signing: "signing"})
+		w := newWorld(t, receiver.Options{Signing: secret.New("signing")})
 		for _, target := range []receiver.Target{receiver.Pages, receiver.Tickets} {
 			w.Script(target, receiver.Fault{Kind: receiver.Status, Status: 500}, receiver.Fault{Kind: receiver.Lost})
 		}
@@ -281,16 +282,16 @@ func TestNoSecretShowsInLogsMetricsErrorsOrProblems(t *testing.T) {
 	log := new(buffer)
 	reg := prometheus.NewRegistry()
 	// Over real sockets: the token is put in by prometheus/common's own transport.
-	w, err := receiver.Start("127.0.0.1:0", receiver.Options{Token: token, Signing: signing})
+	w, err := receiver.Start("127.0.0.1:0", receiver.Options{Token: secret.New(token), Signing: secret.New(signing)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	pd, err := pagerduty.New(pagerduty.Options{Endpoint: w.URL(), RoutingKey: routingKey})
+	pd, err := pagerduty.New(pagerduty.Options{Endpoint: w.URL(), RoutingKey: secret.New(routingKey)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	url := w.TicketURL() + "?secret=c4nary-in-the-url"
-	wh, err := webhook.New(webhook.Options{URL: url, SigningSecret: signing,
+	wh, err := webhook.New(webhook.Options{URL: url, SigningSecret: secret.New(signing),
 		HTTP: config.HTTPClientConfig{Authorization: &config.Authorization{Type: "Bearer", Credentials: token}}})
 	if err != nil {
 		t.Fatal(err)

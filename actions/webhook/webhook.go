@@ -36,8 +36,8 @@ import (
 
 	"github.com/modeshift/modeshift/actions"
 	"github.com/modeshift/modeshift/actions/answer"
-	"github.com/modeshift/modeshift/actions/secret"
 	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/engine/secret"
 )
 
 // SignatureHeader carries the signature.
@@ -84,7 +84,7 @@ func New(opts Options) (*Notifier, error) {
 		return nil, errors.New("webhook: the URL is not an http or https URL with a host, such as https://tickets.example/hook")
 	}
 	n := &Notifier{opts: opts, host: u.Host}
-	if n.url, err = secret.From(secret.Secret(opts.URL), ""); err != nil {
+	if n.url, err = secret.From(secret.New(opts.URL), ""); err != nil {
 		return nil, fmt.Errorf("webhook: %w", err)
 	}
 	if n.signing, err = secret.From(opts.SigningSecret, opts.SigningSecretFile); err != nil {
@@ -97,7 +97,7 @@ func New(opts Options) (*Notifier, error) {
 		return nil, fmt.Errorf("webhook: %w", err)
 	}
 	n.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	n.opts.URL, n.opts.SigningSecret, n.opts.HTTP = "", "", config.HTTPClientConfig{}
+	n.opts.URL, n.opts.SigningSecret, n.opts.HTTP = "", secret.Secret{}, config.HTTPClientConfig{}
 	return n, nil
 }
 
@@ -144,7 +144,7 @@ func (n *Notifier) Notify(ctx context.Context, job engine.Job) error {
 			return &actions.Error{Err: fmt.Errorf("signing secret: %w", err)}
 		}
 	}
-	if key != "" {
+	if !key.IsZero() {
 		req.Header.Set(SignatureHeader, sign(key, time.Now(), body))
 	}
 

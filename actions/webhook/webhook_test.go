@@ -19,6 +19,7 @@ import (
 	"github.com/modeshift/modeshift/actions"
 	"github.com/modeshift/modeshift/actions/webhook"
 	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/engine/secret"
 	"github.com/modeshift/modeshift/test/receiver"
 )
 
@@ -91,7 +92,7 @@ func TestOpenUpdateAndResolveAreOneTicket(t *testing.T) {
 }
 
 func TestARequestIsAuthorisedAndSignedWithWhatTheFilesHoldNow(t *testing.T) {
-	r := start(t, receiver.Options{Token: canary + "-token", Signing: canary + "-signing"})
+	r := start(t, receiver.Options{Token: secret.New(canary + "-token"), Signing: secret.New(canary + "-signing")})
 	dir := t.TempDir()
 	token, signing := filepath.Join(dir, "token"), filepath.Join(dir, "signing")
 	put := func(path, text string) {
@@ -186,7 +187,7 @@ func TestARefusalKeepsOneKiBOfItsBody(t *testing.T) {
 
 func TestARetryRepeatsTheBodyByteForByte(t *testing.T) {
 	r := start(t, receiver.Options{})
-	n := notifier(t, webhook.Options{URL: r.TicketURL(), SigningSecret: canary})
+	n := notifier(t, webhook.Options{URL: r.TicketURL(), SigningSecret: secret.New(canary)})
 	r.Script(receiver.Tickets, receiver.Fault{Kind: receiver.Status, Status: 500})
 	if err := n.Notify(t.Context(), job(17, engine.NoticeTrigger)); err == nil {
 		t.Fatal("a 500 was taken for a success")
@@ -225,8 +226,8 @@ func TestNoSecretShowsInWhatIsSaid(t *testing.T) {
 	basic := config.HTTPClientConfig{BasicAuth: &config.BasicAuth{Username: "u", Password: canary + "-password"}}
 	bearer := config.HTTPClientConfig{Authorization: &config.Authorization{Type: "Bearer", Credentials: canary + "-token"}}
 	for _, opts := range []webhook.Options{
-		{URL: echo.URL, HTTP: basic, SigningSecret: canary},
-		{URL: echo.URL, HTTP: bearer, SigningSecret: canary},
+		{URL: echo.URL, HTTP: basic, SigningSecret: secret.New(canary)},
+		{URL: echo.URL, HTTP: bearer, SigningSecret: secret.New(canary)},
 		{URL: gone.URL + "/" + canary + "?token=" + canary, HTTP: bearer},
 	} {
 		n := notifier(t, opts)

@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/modeshift/modeshift/engine/api"
+	"github.com/modeshift/modeshift/engine/secret"
 	"github.com/modeshift/modeshift/engine/server"
 )
 
@@ -23,11 +23,8 @@ func (c *cli) dial() (*api.Client, error) {
 	if !asked {
 		path = filepath.Join(server.DefaultConfig().Data, server.AdminTokenFile)
 	}
-	var token api.Secret
-	switch text, err := os.ReadFile(path); {
-	case err == nil:
-		token = api.NewSecret(string(text))
-	case asked:
+	token, err := secret.Read(path)
+	if err != nil && asked {
 		return nil, exit(exitUsage, "--token-file: %w", err)
 	}
 	client, err := api.NewClient(c.Server, token, nil)

@@ -40,7 +40,7 @@ func (d *demoCmd) Run(s *streams, c *cli) error {
 	}
 	logger := slog.New(slog.NewTextHandler(s.err, &slog.HandlerOptions{Level: level}))
 	err := demo.Run(ctx, demo.Options{
-		Once: d.Once, JSON: c.Output == "json", Out: s.out, Timeout: d.Timeout,
+		Once: d.Once, JSON: c.Output == "json", Out: s.out, Timeout: d.Timeout, Command: os.Args[0],
 		Start: func(ctx context.Context, config string) (demo.Modeshift, error) {
 			return startServer(ctx, config, logger)
 		},

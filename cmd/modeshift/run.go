@@ -28,11 +28,16 @@ func (runCmd) Help() string {
   modeshift run --rules rules/ --prometheus http://127.0.0.1:9090
   modeshift run -c modeshift.yaml
 
-SIGHUP, POST /-/reload and a change of the files reload the rules. SIGINT and SIGTERM stop the server.`
+SIGHUP, POST /-/reload and a change of the files reload the rules. SIGINT and SIGTERM stop the server; a second one
+ends it at once.`
 }
 
 // Run implements the verb.
 func (r *runCmd) Run(s *streams) error {
+	// Before anything else: by default a SIGHUP ends a program, and a long log or a slow disk makes a start take a while.
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
 	cfg, err := r.config()
 	if err != nil {
 		return &exitError{exitUsage, err}
@@ -47,13 +52,11 @@ func (r *runCmd) Run(s *streams) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal does what it does by default, should stopping hang
 	srv, err := server.New(ctx, server.Options{Config: cfg, Logger: slog.New(handler), Version: version()})
 	if err != nil {
 		return err
 	}
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
 	go func() {
 		for {
 			select {

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -142,14 +141,4 @@ func ago(t time.Time) string {
 		return ""
 	}
 	return round(time.Since(t).Round(time.Second)) + " ago"
-}
-
-// join lists words in order.
-func join[T ~string](list []T) string {
-	words := make([]string, len(list))
-	for i, w := range list {
-		words[i] = string(w)
-	}
-	slices.Sort(words)
-	return strings.Join(words, ", ")
 }

@@ -101,6 +101,7 @@ func humaConfig() huma.Config {
 	config.DocsPath = ""    // its page would load scripts from elsewhere
 	config.SchemasPath = ""
 	config.CreateHooks = nil // no $schema member in answers
+	config.Transformers = append(config.Transformers, typed)
 	config.RejectUnknownQueryParameters = true
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		"bearer": {Type: "http", Scheme: "bearer", Description: "a token whose SHA-256 stands in the server's token file"},

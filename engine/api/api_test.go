@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"slices"
@@ -128,7 +129,7 @@ func TestARequestTheCoreRefusesSaysWhyAndHowToMendIt(t *testing.T) {
 		"no transition":    {set(api.SetRequest{Mode: "normal", Reason: "x"}), 409, api.CodeRefused, "--directive-only"},
 		"several ways":     {set(api.SetRequest{Mode: "degraded", Reason: "x"}), 409, api.CodeRefused, "--via shed-too"},
 		"nothing frozen":   {unpinned(), 409, api.CodeRefused, "not frozen"},
-		"no reason at all": {set(api.SetRequest{Mode: "normal"}), 422, "", "reason"},
+		"no reason at all": {set(api.SetRequest{Mode: "normal"}), 422, api.CodeInvalid, "reason"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := apiError(t, c.err)
@@ -254,6 +255,8 @@ func TestWhatIsNoOperationIsAProblemToo(t *testing.T) {
 	w := newWorld(t, "checkout")
 	s := serve(t, w, nil)
 	set := "/api/v1/scopes/checkout/set"
+	yaml := as("admin")
+	yaml.Set("Content-Type", "application/yaml")
 	cross := as("admin")
 	cross.Set("Sec-Fetch-Site", "cross-site")
 	cross.Set("Origin", "https://evil.example.com")
@@ -261,26 +264,32 @@ func TestWhatIsNoOperationIsAProblemToo(t *testing.T) {
 		method, path, body string
 		header             http.Header
 		status             int
+		code               string
 	}{
-		"no such path":                  {"GET", "/api/v1/nothing", "", as("admin"), 404},
-		"another method":                {"GET", set, "", as("admin"), 405},
-		"another method, the other way": {"DELETE", "/api/v1/scopes", "", as("admin"), 405},
-		"a page of another origin":      {"POST", set, `{"mode":"degraded","reason":"x"}`, cross, 403},
-		"an unknown member":             {"POST", set, `{"mode":"degraded","reason":"x","fro":"1h"}`, as("admin"), 422},
-		"a duration that is none":       {"POST", set, `{"mode":"degraded","reason":"x","for":"1 hour"}`, as("admin"), 422},
-		"a duration that is a number":   {"POST", set, `{"mode":"degraded","reason":"x","for":3600}`, as("admin"), 422},
-		"an empty duration":             {"POST", set, `{"mode":"degraded","reason":"x","for":""}`, as("admin"), 422},
-		"a duration too large":          {"POST", set, `{"mode":"degraded","reason":"x","for":"99999999y"}`, as("admin"), 422},
-		"broken JSON":                   {"POST", set, `{"mode":`, as("admin"), 400},
-		"no body":                       {"POST", set, ``, as("admin"), 400},
-		"a body too large":              {"POST", set, `{"mode":"degraded","reason":"` + strings.Repeat("x", 70_000) + `"}`, as("admin"), 413},
-		"an unknown parameter":          {"GET", "/api/v1/scopes/checkout/history?after=3", "", as("admin"), 422},
-		"a limit too large":             {"GET", "/api/v1/scopes/checkout/history?limit=1001", "", as("admin"), 422},
+		"no such path":                  {"GET", "/api/v1/nothing", "", as("admin"), 404, api.CodeNotFound},
+		"another method":                {"GET", set, "", as("admin"), 405, api.CodeMethod},
+		"another method, the other way": {"DELETE", "/api/v1/scopes", "", as("admin"), 405, api.CodeMethod},
+		"a page of another origin":      {"POST", set, `{"mode":"degraded","reason":"x"}`, cross, 403, api.CodeCrossOrigin},
+		"an unknown member":             {"POST", set, `{"mode":"degraded","reason":"x","fro":"1h"}`, as("admin"), 422, api.CodeInvalid},
+		"a duration that is none":       {"POST", set, `{"mode":"degraded","reason":"x","for":"1 hour"}`, as("admin"), 422, api.CodeInvalid},
+		"a duration that is a number":   {"POST", set, `{"mode":"degraded","reason":"x","for":3600}`, as("admin"), 422, api.CodeInvalid},
+		"an empty duration":             {"POST", set, `{"mode":"degraded","reason":"x","for":""}`, as("admin"), 422, api.CodeInvalid},
+		"a duration too large":          {"POST", set, `{"mode":"degraded","reason":"x","for":"99999999y"}`, as("admin"), 422, api.CodeInvalid},
+		"broken JSON":                   {"POST", set, `{"mode":`, as("admin"), 400, api.CodeInvalid},
+		"no body":                       {"POST", set, ``, as("admin"), 400, api.CodeInvalid},
+		"a body too large":              {"POST", set, `{"mode":"degraded","reason":"` + strings.Repeat("x", 70_000) + `"}`, as("admin"), 413, api.CodeInvalid},
+		"a body that is no JSON":        {"POST", set, `mode: degraded`, yaml, 415, api.CodeInvalid},
+		"an unknown parameter":          {"GET", "/api/v1/scopes/checkout/history?after=3", "", as("admin"), 422, api.CodeInvalid},
+		"a limit too large":             {"GET", "/api/v1/scopes/checkout/history?limit=1001", "", as("admin"), 422, api.CodeInvalid},
 	} {
 		t.Run(name, func(t *testing.T) {
 			resp, text := s.do(t, c.method, c.path, c.body, c.header)
 			if resp.StatusCode != c.status || resp.Header.Get("Content-Type") != "application/problem+json" {
 				t.Errorf("got %d %s %s, want a problem %d", resp.StatusCode, resp.Header.Get("Content-Type"), text, c.status)
+			}
+			var p api.Problem
+			if err := json.Unmarshal([]byte(text), &p); err != nil || p.Type != "urn:modeshift:problem:"+c.code || p.Status != c.status {
+				t.Errorf("%s, %v: not of type %s", text, err, c.code)
 			}
 			if c.status == 405 && resp.Header.Get("Allow") == "" {
 				t.Error("405 without Allow")

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/engine/secret"
 )
 
 // ErrNoServer says that no server answered: nothing listens there, or what came back was no HTTP. Whether a request was
@@ -51,13 +52,13 @@ func (e *Error) Code() string { return ProblemCode(&e.Problem) }
 // Client speaks to a server's API. It is safe for concurrent use.
 type Client struct {
 	server *url.URL
-	token  Secret
+	token  secret.Secret
 	http   *http.Client
 }
 
 // NewClient speaks to the server at an http or https URL. A zero token is not sent. Redirects are not followed: the token
 // is for this server alone. transport is nil for http.DefaultTransport.
-func NewClient(server string, token Secret, transport http.RoundTripper) (*Client, error) {
+func NewClient(server string, token secret.Secret, transport http.RoundTripper) (*Client, error) {
 	u, err := url.Parse(server)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
 		return nil, fmt.Errorf("%q is not the URL of a server: write http://HOST:PORT or https://HOST", server)

@@ -11,11 +11,12 @@ import (
 	"time"
 
 	"github.com/modeshift/modeshift/engine/api"
+	"github.com/modeshift/modeshift/engine/secret"
 )
 
 func newClient(t *testing.T, server string) *api.Client {
 	t.Helper()
-	c, err := api.NewClient(server, api.NewSecret("x"), nil)
+	c, err := api.NewClient(server, secret.New("x"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,13 +99,13 @@ func TestTheTokenIsNotCarriedToAnotherServer(t *testing.T) {
 
 func TestAnAddressThatIsNoServersIsRefusedAtOnce(t *testing.T) {
 	for _, server := range []string{"", "localhost:9095", "ftp://x", "http://", "http://user:pass@host", "http://a b", "://"} {
-		if _, err := api.NewClient(server, api.Secret{}, nil); err == nil {
+		if _, err := api.NewClient(server, secret.Secret{}, nil); err == nil {
 			t.Errorf("%q is taken for a server", server)
 		} else if strings.Contains(err.Error(), "pass@") {
 			t.Errorf("the password is repeated: %v", err)
 		}
 	}
-	if _, err := api.NewClient("https://modeshift.example.com/behind/a/prefix/", api.Secret{}, nil); err != nil {
+	if _, err := api.NewClient("https://modeshift.example.com/behind/a/prefix/", secret.Secret{}, nil); err != nil {
 		t.Error(err)
 	}
 }

@@ -27,5 +27,5 @@
 //
 // # Tokens
 //
-// A token is a random text of which the server knows the SHA-256 alone. Its value is a Secret, which no printer shows.
+// A token is a random text of which the server knows the SHA-256 alone. Its value is a secret.Secret, which no printer shows.
 package api

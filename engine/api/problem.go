@@ -27,6 +27,21 @@ func ProblemCode(p *Problem) string {
 	return code
 }
 
+// typed gives the problems that huma finds before a handler is called (a body it cannot read, a parameter it does not know)
+// the type that all problems have.
+func typed(_ huma.Context, _ string, body any) (any, error) {
+	p, is := body.(*Problem)
+	if !is || p.Type != "" {
+		return body, nil
+	}
+	code := CodeInvalid
+	if p.Status >= http.StatusInternalServerError {
+		code = CodeInternal
+	}
+	p.Type = problemType + code // p was made for this answer
+	return p, nil
+}
+
 // asProblem makes a problem of any error. Where the error has a code, that decides the status; the rest is the server's
 // fault.
 func asProblem(err error) *Problem {

@@ -2,8 +2,10 @@ package api
 
 import (
 	"bytes"
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -16,6 +18,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/engine/secret"
 )
 
 // Role is what a token may do.
@@ -300,3 +303,21 @@ func (p *tokenParser) texts(key string, n *yaml.Node) []string {
 	}
 	return list
 }
+
+// HashToken is what a token file holds of a token: the hex SHA-256 of its text.
+func HashToken(token secret.Secret) string {
+	sum := sha256.Sum256([]byte(token.Reveal()))
+	return hex.EncodeToString(sum[:])
+}
+
+// NewAdminToken draws a token of 256 random bits and returns it with its hash. The plain one goes to its owner, the hash to
+// the server.
+func NewAdminToken() (plain secret.Secret, hash string) {
+	var b [32]byte
+	_, _ = rand.Read(b[:]) // never fails; it ends the program where the system has no randomness
+	plain = secret.New("ms_" + base64.RawURLEncoding.EncodeToString(b[:]))
+	return plain, HashToken(plain)
+}
+
+// NewSecret makes a secret of what a file with a token holds: white space around it, as editors leave it, is no part of it.
+func NewSecret(text string) secret.Secret { return secret.New(strings.TrimSpace(text)) }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/modeshift/modeshift/engine"
 	"github.com/modeshift/modeshift/engine/api"
+	"github.com/modeshift/modeshift/engine/secret"
 )
 
 // patience is how long a test waits for something that has to happen.
@@ -220,7 +221,7 @@ func testTokens(t testing.TB) *api.Tokens {
 	var list []api.Token
 	for _, name := range slices.Sorted(maps.Keys(bearers)) {
 		token := bearers[name]
-		token.SHA256 = api.HashToken(api.NewSecret(secretOf(name)))
+		token.SHA256 = api.HashToken(secret.New(secretOf(name)))
 		list = append(list, token)
 	}
 	tokens, err := api.NewTokens(list...)
@@ -282,11 +283,11 @@ func serve(t testing.TB, w *world, change func(*api.Options)) *service {
 
 func (s *service) client(t testing.TB, bearer string) *api.Client {
 	t.Helper()
-	var secret api.Secret
+	var token secret.Secret
 	if bearer != "" {
-		secret = api.NewSecret(secretOf(bearer))
+		token = secret.New(secretOf(bearer))
 	}
-	c, err := api.NewClient(s.URL, secret, s.Client().Transport)
+	c, err := api.NewClient(s.URL, token, s.Client().Transport)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -214,6 +214,9 @@ func TestNothingHappensWhileTheLogCannotBeWrittenAndItIsRecordedLater(t *testing
 		if len(h.faults) != 1 || !errors.Is(h.faults[0], errDiskFull) {
 			t.Fatalf("faults told: %v, want one", h.faults)
 		}
+		if v, _ := h.View("checkout"); v.Observed.Conditions[0].Truth != engine.True || time.Since(v.Observed.Instant) > 16*time.Second {
+			t.Errorf("shown is %+v, want what is seen now", v.Observed)
+		}
 		if _, err := h.Submit(t.Context(), "checkout", engine.Actor{}, &engine.SetRequested{Mode: "degraded", Reason: "x"}); code(err) != "unavailable" {
 			t.Errorf("a request that cannot be stored was answered with %v", err)
 		}

@@ -83,13 +83,17 @@ func (l *Loop) judge(ctx context.Context, a answered) {
 			continue
 		}
 		o := &engine.Observed{Instant: a.tick.Instant, Prev: sc.prev, Frozen: frozen, Conditions: seen, SourceBlind: a.SourceBlind[q.Scope]}
+		sc.seen = o // what is seen is shown, also when nothing can be stored of it
 		if _, err := l.decide(ctx, q.Scope, engine.Actor{}, o); err != nil {
 			stored = false
-			l.opts.Logger.Error("an observation could not be judged", "scope", q.Scope, "error", err)
+			l.show(q.Scope)
+			// That the log cannot be written was said once, and a scope that is broken too.
+			if l.fault == nil && stack(err) == "" {
+				l.opts.Logger.Error("an observation could not be judged", "scope", q.Scope, "error", err)
+			}
 			continue
 		}
 		sc.prev = later(sc.prev, a.tick.Instant)
-		sc.seen = o
 		l.show(q.Scope)
 	}
 	if stored {

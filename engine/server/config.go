@@ -15,7 +15,7 @@ import (
 	"github.com/prometheus/common/model"
 	"go.yaml.in/yaml/v3"
 
-	"github.com/modeshift/modeshift/actions/secret"
+	"github.com/modeshift/modeshift/engine/secret"
 )
 
 // Config is modeshift.yaml. Paths in it are relative to the file's folder.
@@ -212,7 +212,7 @@ func (r *Receiver) validate(at string) error {
 	switch {
 	case (r.PagerDuty == nil) == (r.Webhook == nil):
 		return fmt.Errorf("%s: exactly one of pagerduty and webhook is needed", at)
-	case r.PagerDuty != nil && (r.PagerDuty.RoutingKey == "") == (r.PagerDuty.RoutingKeyFile == ""):
+	case r.PagerDuty != nil && r.PagerDuty.RoutingKey.IsZero() == (r.PagerDuty.RoutingKeyFile == ""):
 		return fmt.Errorf("%s.pagerduty: exactly one of routing_key and routing_key_file is needed", at)
 	case r.PagerDuty != nil && r.PagerDuty.URL != "":
 		return webURL(at+".pagerduty.url", r.PagerDuty.URL)

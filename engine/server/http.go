@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -16,6 +15,7 @@ import (
 	"github.com/modeshift/modeshift/actions/flags"
 	"github.com/modeshift/modeshift/engine"
 	"github.com/modeshift/modeshift/engine/api"
+	"github.com/modeshift/modeshift/engine/secret"
 )
 
 // handler puts together what is served.
@@ -50,7 +50,7 @@ func (s *Server) handler() (http.Handler, error) {
 
 // checks says what the server needs to be ready, each with how to mend it.
 func (s *Server) checks() []api.Check {
-	set, problem, _ := s.book.current()
+	set, problem := s.book.current()
 	rules := api.Check{Name: "rules", OK: set != nil && len(set.Services) > 0, Detail: "no service is declared: see the rule files"}
 	if rules.OK {
 		rules.Detail = ""
@@ -83,7 +83,7 @@ func later(a, b time.Time) time.Time {
 
 // rulesProblems lists what is wrong with files on disk that no scope in force comes from; of the others the scope tells.
 func (s *Server) rulesProblems() []api.RulesProblem {
-	set, problem, _ := s.book.current()
+	set, problem := s.book.current()
 	told := map[string]bool{}
 	for _, service := range set.Services {
 		told[service.File] = service.Problem != ""
@@ -112,18 +112,16 @@ func openTokens(cfg *Config) (*api.Tokens, error) {
 		return nil, fmt.Errorf("listen: %s can be reached from elsewhere: name a tokens_file, or listen on 127.0.0.1", cfg.Listen)
 	}
 	path := filepath.Join(cfg.Data, AdminTokenFile)
-	text, err := os.ReadFile(path)
+	token, err := secret.Read(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		plain, _ := api.NewAdminToken()
-		text = []byte(plain.Reveal() + "\n")
-		err = writeFile(path, text)
+		token, _ = api.NewAdminToken()
+		err = writeFile(path, []byte(token.Reveal()+"\n"))
+	}
+	if errors.Is(err, secret.ErrEmpty) {
+		return nil, fmt.Errorf("admin token: %w: remove it to have a new one made", err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("admin token: %w", err)
-	}
-	token := api.NewSecret(string(text))
-	if token.IsZero() {
-		return nil, fmt.Errorf("admin token: %s is empty: remove it to have a new one made", path)
 	}
 	return api.NewTokens(api.Token{SHA256: api.HashToken(token), Principal: "admin", Roles: []api.Role{api.RoleAdmin}})
 }

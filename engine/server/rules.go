@@ -30,11 +30,10 @@ type ruleBook struct {
 	reloaded func(good bool)                                // told after each load
 	log      *slog.Logger
 
-	mu     sync.Mutex // one reload at a time; guards what follows
-	set    *rules.Set
-	files  []rules.File // as last read
-	err    error        // of the last reload; nil when all files are in force
-	loaded time.Time    // of the last reload that was entirely good
+	mu    sync.Mutex // one reload at a time; guards what follows
+	set   *rules.Set
+	files []rules.File // as last read
+	err   error        // of the last reload; nil when all files are in force
 }
 
 // kept is the form of the file of last good rule files.
@@ -111,7 +110,6 @@ func (b *ruleBook) took(set *rules.Set, err error) {
 			b.log.Error("a rule file is not in force", "error", d.Summary(), "hint", d.Hint)
 		}
 	} else {
-		b.loaded = time.Now()
 		b.log.Info("rules loaded", "digest", set.Digest.Short(), "services", len(set.Services))
 	}
 	if err := b.keepGood(); err != nil {
@@ -190,10 +188,10 @@ func (b *ruleBook) lastGood(opts rules.Options) (*rules.Set, error) {
 }
 
 // current returns the set in force and what is wrong with the files on disk.
-func (b *ruleBook) current() (*rules.Set, error, time.Time) {
+func (b *ruleBook) current() (*rules.Set, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.set, b.err, b.loaded
+	return b.set, b.err
 }
 
 // changed reports whether the files on disk are others than those last read.
@@ -214,7 +212,11 @@ func (b *ruleBook) watch(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("watch the rule files: %w", err)
 	}
-	defer w.Close()
+	defer func() {
+		if err := w.Close(); err != nil {
+			b.log.Warn("stop watching the rule files", "error", err)
+		}
+	}()
 	for _, dir := range b.folders() {
 		if err := w.Add(dir); err != nil {
 			b.log.Warn("a folder of rules cannot be watched; it is looked at every half minute", "folder", dir, "error", err)

@@ -174,7 +174,7 @@ func (s *Server) startLoop(ctx context.Context) error {
 	if err := s.book.start(); err != nil {
 		return err
 	}
-	set, problem, _ := s.book.current()
+	set, problem := s.book.current()
 	if err := s.loop.Start(ctx, s.inForce(set, problem)); err != nil {
 		return err
 	}

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/modeshift/modeshift/actions/secret"
+	"github.com/modeshift/modeshift/engine/secret"
 	"github.com/modeshift/modeshift/examples/prometheus"
 	"github.com/modeshift/modeshift/examples/shop"
 	"github.com/modeshift/modeshift/test/receiver"
@@ -123,7 +123,7 @@ func build(ctx context.Context, o Options, t *teller) (*world, error) {
 		return w, err
 	}
 	w.finally(func(context.Context) error { return os.RemoveAll(w.dir) })
-	if w.pager, err = receiver.Start("127.0.0.1:0", receiver.Options{OnEvent: t.notice, RoutingKeys: []secret.Secret{routingKey}}); err != nil {
+	if w.pager, err = receiver.Start("127.0.0.1:0", receiver.Options{OnEvent: t.notice, RoutingKeys: []secret.Secret{secret.New(routingKey)}}); err != nil {
 		return w, err
 	}
 	w.finally(func(context.Context) error { return w.pager.Close() })

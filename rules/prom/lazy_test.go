@@ -318,6 +318,22 @@ func TestOnlyConditionsInQuestionAreObservedAndAskedFor(t *testing.T) {
 	}
 }
 
+// A mode that only a person leaves, and a service with ticket tiers alone between two of their turns, have nothing to ask
+// about. They were evaluated all the same: else a max_duration never pages there, and a cadence would count as lost time.
+func TestAScopeOfWhichNothingIsAskedIsAnsweredAllTheSame(t *testing.T) {
+	set := load(t, "a.yaml", tiers("a", "a_total"), "b.yaml", tiers("b", "b_total"))
+	a := New(set, []Source{{"main", constant(0)}}, Options{}).Evaluate(t.Context(), Tick{Instant: noon,
+		Questions: []engine.Question{{Scope: "a"}, {Scope: "b", Conditions: []int{0}}, {Scope: "nobody"}}})
+	if got, want := len(a.Observations["a"]), len(set.Service("a").Conditions); got != want || len(a.Observations) != 2 {
+		t.Fatalf("%d observations for %d conditions of a, %d scopes answered", got, want, len(a.Observations))
+	}
+	for i, o := range a.Observations["a"] {
+		if o.Asked {
+			t.Errorf("condition %d was asked: %+v", i, o)
+		}
+	}
+}
+
 const localConditions = `version: modeshift/v1
 service: shop
 schedules:

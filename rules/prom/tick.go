@@ -181,12 +181,15 @@ func (t *tick) answer() Answer {
 	for _, s := range out.Sources {
 		blindSource[s.Source] = s.Blind
 	}
+	// A scope of which nothing is asked at this tick was evaluated all the same: its time goes on, and is not taken for lost.
+	for i := range t.Questions {
+		if service := t.set.Service(t.Questions[i].Scope); service != nil {
+			out.Observations[t.Questions[i].Scope] = make([]engine.Observation, len(service.Conditions))
+		}
+	}
 	ownBlindness := map[engine.Scope]bool{}
 	for _, a := range t.asks {
 		scope := a.question.Scope
-		if out.Observations[scope] == nil {
-			out.Observations[scope] = make([]engine.Observation, len(a.service.Conditions))
-		}
 		o, blindIn := t.observation(a)
 		out.Observations[scope][a.index] = o
 		if !o.Blind {

@@ -94,7 +94,9 @@ func measure(b *testing.B, binary, rules, prometheus, data string) float64 {
 	lines := bufio.NewScanner(stderr)
 	url := ""
 	for url == "" && lines.Scan() {
-		fmt.Fprintln(log, lines.Text())
+		if _, err := fmt.Fprintln(log, lines.Text()); err != nil {
+			b.Fatal(err)
+		}
 		if _, rest, found := strings.Cut(lines.Text(), "listen="); found {
 			url = strings.Fields(rest)[0]
 		}
@@ -133,7 +135,11 @@ func ticks(b *testing.B, url string) int {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer resp.Body.Close()
+	defer func() {
+		if err := resp.Body.Close(); err != nil {
+			b.Error(err)
+		}
+	}()
 	lines := bufio.NewScanner(resp.Body)
 	for lines.Scan() {
 		if rest, found := strings.CutPrefix(lines.Text(), "modeshift_ticks_total "); found {

@@ -203,7 +203,7 @@ func TestKilledAtAnyInstantItLosesNothingAndTellsNobodyTwice(t *testing.T) {
 		pause := func(most time.Duration) { time.Sleep(time.Duration(random.Int64N(int64(most)))) } // the random instant
 		switch when {
 		case "starting":
-			pause(400 * time.Millisecond)
+			pause(120 * time.Millisecond)
 		case "ticking":
 			s.ready(t)
 			pause(600 * time.Millisecond)

@@ -3,6 +3,7 @@ package ha
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/modeshift/modeshift/engine"
 	"github.com/modeshift/modeshift/engine/api"
+	"github.com/modeshift/modeshift/engine/secret"
 	"github.com/modeshift/modeshift/engine/server"
 	"github.com/modeshift/modeshift/engine/store"
 	"github.com/modeshift/modeshift/test/receiver"
@@ -32,7 +34,19 @@ var binary string
 
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
 
+// parallel is how many tests run beside each other, unless -parallel says so: they wait much more than they compute.
+const parallel = "6"
+
 func testMain(m *testing.M) int {
+	flag.Parse()
+	said := false
+	flag.Visit(func(f *flag.Flag) { said = said || f.Name == "test.parallel" })
+	if !said {
+		if err := flag.Set("test.parallel", parallel); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
 	dir, err := os.MkdirTemp("", "modeshift-ha-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -166,11 +180,11 @@ func (s *site) client(t *testing.T) *api.Client {
 }
 
 func (s *site) dial() (*api.Client, error) {
-	token, err := os.ReadFile(filepath.Join(s.data, server.AdminTokenFile))
+	token, err := secret.Read(filepath.Join(s.data, server.AdminTokenFile))
 	if err != nil {
 		return nil, err
 	}
-	return api.NewClient(s.url, api.NewSecret(string(token)), nil)
+	return api.NewClient(s.url, token, nil)
 }
 
 // scope reads a scope, which has to be there.

@@ -10,7 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/modeshift/modeshift/actions/secret"
+	"github.com/modeshift/modeshift/engine/secret"
 )
 
 // pageEvent is an event of PagerDuty's Events API v2. Members that must be text are read as anything, so that a wrong type is
@@ -85,7 +85,7 @@ func (r *Receiver) page(_ *http.Request, body []byte) reply {
 	var c checker
 	if key := c.text("routing_key", e.RoutingKey, true, 0); key != "" && len(key) != 32 {
 		c.fault("'routing_key' has %d characters instead of 32", len(key))
-	} else if key != "" && len(r.opts.RoutingKeys) > 0 && !slices.Contains(r.opts.RoutingKeys, secret.Secret(key)) {
+	} else if key != "" && len(r.opts.RoutingKeys) > 0 && !slices.Contains(r.opts.RoutingKeys, secret.New(key)) {
 		c.fault("'routing_key' is not known")
 	}
 	action := c.text("event_action", e.Action, true, 0)

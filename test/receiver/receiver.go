@@ -20,7 +20,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/modeshift/modeshift/actions/secret"
+	"github.com/modeshift/modeshift/engine/secret"
 )
 
 // Target tells the two endpoints apart.

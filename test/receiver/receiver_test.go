@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/modeshift/modeshift/engine/secret"
 	"github.com/modeshift/modeshift/test/receiver"
 )
 
@@ -210,7 +211,7 @@ func TestMoreThanTheRateOfPagesIsAnswered429WithRetryAfter(t *testing.T) {
 }
 
 func TestATicketIsTakenOnceUnderItsID(t *testing.T) {
-	r := start(t, receiver.Options{Token: "t0ken"})
+	r := start(t, receiver.Options{Token: secret.New("t0ken")})
 	send := func(token, id string, doc map[string]any) int {
 		t.Helper()
 		req, err := http.NewRequest(http.MethodPost, r.TicketURL(), bytes.NewReader(write(t, doc)))

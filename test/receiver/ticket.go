@@ -29,11 +29,11 @@ type ticketDocument struct {
 
 // ticket takes one ticket notice.
 func (r *Receiver) ticket(req *http.Request, body []byte) reply {
-	if want := "Bearer " + r.opts.Token.Reveal(); r.opts.Token != "" &&
+	if want := "Bearer " + r.opts.Token.Reveal(); !r.opts.Token.IsZero() &&
 		subtle.ConstantTimeCompare([]byte(req.Header.Get("Authorization")), []byte(want)) != 1 {
 		return reply{status: http.StatusUnauthorized, why: "wrong token", body: map[string]string{"message": "unauthorized"}}
 	}
-	if r.opts.Signing != "" {
+	if !r.opts.Signing.IsZero() {
 		if why := r.checkSignature(req.Header.Get("Modeshift-Signature"), body); why != "" {
 			return reply{status: http.StatusForbidden, why: why, body: map[string]string{"message": why}}
 		}

@@ -1,0 +1,174 @@
+//go:build unix
+
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestHelperRun is the program itself, for the tests below to send signals to.
+func TestHelperRun(t *testing.T) {
+	args, found := os.LookupEnv("MODESHIFT_TEST_RUN")
+	if !found {
+		t.Skip("it is called by other tests")
+	}
+	os.Exit(run(strings.Split(args, "\n"), &streams{os.Stdin, os.Stdout, os.Stderr}))
+}
+
+// child is the program in a process of its own.
+type child struct {
+	*exec.Cmd
+	lines chan string // of its standard error
+	ended chan error
+}
+
+func begin(t *testing.T, args ...string) *child {
+	t.Helper()
+	c := &child{Cmd: exec.Command(os.Args[0], "-test.run=^TestHelperRun$"), lines: make(chan string, 1000), ended: make(chan error, 1)}
+	c.Env = append(os.Environ(), "MODESHIFT_TEST_RUN="+strings.Join(args, "\n"))
+	stderr, err := c.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for s := bufio.NewScanner(stderr); s.Scan(); {
+			c.lines <- s.Text()
+		}
+		close(c.lines)
+		c.ended <- c.Wait()
+	}()
+	t.Cleanup(func() { _ = c.Process.Kill() }) // it has ended by itself, if all went well
+	return c
+}
+
+// address waits for the program to say where it listens.
+func (c *child) address(t *testing.T) string {
+	t.Helper()
+	where := regexp.MustCompile(`msg="modeshift is running" listen=http://(\S+)`)
+	var said []string
+	timeout := time.After(20 * time.Second)
+	for {
+		select {
+		case line, open := <-c.lines:
+			if m := where.FindStringSubmatch(line); m != nil {
+				return m[1]
+			}
+			if said = append(said, line); open {
+				continue
+			}
+		case <-timeout:
+		}
+		t.Fatalf("the server does not run; it said:\n%s", strings.Join(said, "\n"))
+	}
+}
+
+// configure writes a configuration and a rule file, and returns the configuration's text.
+func configure(t *testing.T, dir string) string {
+	t.Helper()
+	rule := "version: modeshift/v1\nservice: shop\nmodes: [{name: normal}, {name: degraded}]\n"
+	if err := os.WriteFile(filepath.Join(dir, "shop.yaml"), []byte(rule), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("rules: [%s]\ndata: %s\nlisten: 127.0.0.1:0\nprometheus: [{name: main, url: http://127.0.0.1:1}]\n",
+		filepath.Join(dir, "shop.yaml"), filepath.Join(dir, "data"))
+}
+
+// Whatever deploys rule files tells the server so by SIGHUP, and may do it at any time.
+func TestAHangupDuringTheStartDoesNotEndTheServer(t *testing.T) {
+	dir := t.TempDir()
+	text := configure(t, dir)
+	pipe := filepath.Join(dir, "modeshift.yaml")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := begin(t, "run", "-c", pipe)
+	w, err := os.OpenFile(pipe, os.O_WRONLY, 0) // waits for the server to begin reading: it is in the middle of its start
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(w, text); err != nil {
+		t.Error(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Error(err)
+	}
+	c.address(t)
+	if err := c.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-c.ended:
+		if err != nil {
+			t.Errorf("a server that is stopped exits with %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("it does not stop")
+	}
+}
+
+func TestASecondSignalEndsAServerThatIsStoppingAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "modeshift.yaml")
+	if err := os.WriteFile(path, []byte(configure(t, dir)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := begin(t, "run", "-c", path)
+	address := c.address(t)
+	// Somebody who connects and says nothing is waited for.
+	silent, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = silent.Close() }() // the server may have closed it
+	if err := c.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		probe, err := net.Dial("tcp", address)
+		if err != nil {
+			break // it has begun to stop
+		}
+		_ = probe.Close()
+		if time.Now().After(deadline) {
+			t.Fatal("it does not begin to stop")
+		}
+	}
+	again := time.NewTicker(50 * time.Millisecond) // the first signal may not have been dealt with wholly
+	defer again.Stop()
+	limit := time.After(3 * time.Second) // less than a silent client is given
+	for {
+		select {
+		case err := <-c.ended:
+			var exit *exec.ExitError
+			if !errors.As(err, &exit) {
+				t.Fatalf("it ended with %v", err)
+			}
+			if status, ok := exit.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGTERM {
+				t.Errorf("it ended with %v, not by the second signal", err)
+			}
+			return
+		case <-again.C:
+			_ = c.Process.Signal(syscall.SIGTERM) // it may have ended meanwhile
+		case <-limit:
+			t.Fatal("it goes on stopping after further signals")
+		}
+	}
+}
