@@ -25,21 +25,22 @@ func Apply(s State, e Event) State {
 		s.Rules = f.To
 		s.Clocks = without(s.Clocks, func(c Clock) bool { return slices.Contains(f.Clocks, c.Condition) })
 	case ScopeRetired:
-		s.Retired, s.Clocks, s.Withheld, s.Blind, s.Pin = true, nil, nil, nil, nil
+		s.Retired, s.Clocks, s.Withheld, s.Blind, s.Pin, s.Change, s.Resting = true, nil, nil, nil, nil, nil, nil
 	case TimeLost:
 		s = s.lose(f.From, f.To)
 	case ConditionTurned:
 		s.Clocks = turn(s.Clocks, f.Clock)
-	case ChangeStarted:
-		s.Change = &Change{ID: f.Change, Transition: f.Transition, From: f.From, To: f.To}
-		s.Incidents = turnIncident(s.Incidents, f)
+		if f.Clock.Truth == False {
+			s.Resting = wake(s.Resting, f.Clock.Condition)
+		}
 	case DirectivePublished:
 		s.Directive = f.Directive
 		if f.Directive.Mode != s.Target {
 			s = s.enter(f.Directive.Mode, e)
 		}
-	case ChangeDone:
-		s.Mode, s.Change = s.Target, nil
+		if s.Change != nil && f.Change == s.Change.ID {
+			s.Change = s.Change.published()
+		}
 	case TransitionWithheld:
 		w := Withheld{Transition: f.Transition, To: f.To, Reason: e.Reason, Since: e.At, Incident: f.Incident}
 		s.Withheld = with(without(s.Withheld, func(o Withheld) bool { return o.Transition == f.Transition }), w)
@@ -61,13 +62,23 @@ func Apply(s State, e Event) State {
 		s.Blind = with(s.Blind, Blind(f))
 	case SightRegained:
 		s.Blind = without(s.Blind, func(b Blind) bool { return b.Subject == f.Subject })
+	default:
+		s = applyProposal(s, e)
+		s = applyChange(s, e)
 	}
 	return s
 }
 
-// enter makes m the target from e on. Sums of `for` belong to the target they were counted in.
+// enter makes m the target from e on. Sums of `for` belong to the target they were counted in; what is known of the
+// conditions of proposals stays known.
 func (s State) enter(m Mode, e Event) State {
-	s.Target, s.Entered, s.Lost, s.EnteredBy, s.Clocks = m, e.At, 0, e.Version, nil
+	s.Target, s.Entered, s.Lost, s.EnteredBy = m, e.At, 0, e.Version
+	s.Clocks = without(s.Clocks, func(c Clock) bool {
+		return !slices.ContainsFunc(s.Proposals, func(p Proposal) bool { return p.Retry.Condition == c.Condition })
+	})
+	if len(s.Clocks) == 0 {
+		s.Clocks = nil
+	}
 	return s
 }
 
@@ -82,23 +93,37 @@ func (s State) lose(from, to time.Time) State {
 			s.Blind[i].Since = b.Since.Add(max(0, to.Sub(later(from, b.Since))))
 		}
 	}
+	for i, c := range s.Clocks {
+		if c.Truth != True {
+			continue
+		}
+		last := later(from, c.Since) // the last true evaluation
+		s.Clocks = slices.Clone(s.Clocks)
+		s.Clocks[i].Truth, s.Clocks[i].Sum, s.Clocks[i].Since, s.Clocks[i].LastTrue = Unknown, c.Sum+last.Sub(c.Since), to, last
+	}
 	return s
 }
 
-// turn puts c into clocks, which stay sorted by condition. A false condition has no sum and needs no clock.
+// turn puts c into clocks, which stay sorted by condition.
 func turn(clocks []Clock, c Clock) []Clock {
 	i, found := slices.BinarySearchFunc(clocks, c, func(a, b Clock) int { return strings.Compare(a.Condition, b.Condition) })
-	switch {
-	case c.Truth == False && found:
-		return slices.Delete(slices.Clone(clocks), i, i+1)
-	case c.Truth == False:
-		return clocks
-	case found:
+	if found {
 		clocks = slices.Clone(clocks)
 		clocks[i] = c
 		return clocks
 	}
 	return slices.Insert(slices.Clip(clocks), i, c)
+}
+
+// wake ends the rest of the transitions whose condition was false.
+func wake(resting []Rest, condition string) []Rest {
+	for i, r := range resting {
+		if r.Retry.Condition == condition && !r.Over {
+			resting = slices.Clone(resting)
+			resting[i].Over = true
+		}
+	}
+	return resting
 }
 
 // turnIncident makes the incident that told of a withheld transition the incident of the transition itself, once it starts:

@@ -10,7 +10,7 @@ import "time"
 // helps nor harms. prev is the instant this scope was evaluated at before.
 func (c Clock) tick(truth Truth, instant, prev time.Time, p *Policy) (Clock, bool) {
 	never := c.Since.IsZero() || c.Truth == False // nothing is counted yet
-	last := c.LastTrue // the last true evaluation before this one
+	last := c.LastTrue                            // the last true evaluation before this one
 	sum := c.Sum
 	if c.Truth == True {
 		last = later(prev, c.Since)
@@ -19,7 +19,7 @@ func (c Clock) tick(truth Truth, instant, prev time.Time, p *Policy) (Clock, boo
 	next := Clock{Condition: c.Condition, Digest: c.Digest, Truth: truth, Since: instant}
 	switch truth {
 	case False:
-		return next, !never || c.Since.IsZero()
+		return next, !never
 	case Unknown:
 		next.Sum, next.LastTrue = sum, last
 		return next, c.Truth == True

@@ -11,8 +11,21 @@ type Effect struct {
 	// target recognises it by this.
 	ID string `json:"id"`
 	// Key orders effects: those of one key are carried out strictly one after the other.
-	Key    string  `json:"key"`
-	Notice *Notice `json:"notice,omitempty"`
+	Key string `json:"key"`
+	// Exactly one of these is set.
+	Notice *Notice  `json:"notice,omitempty"`
+	Step   *StepJob `json:"step,omitempty"`
+}
+
+// StepJob is one attempt of a step, or of its undo.
+type StepJob struct {
+	// Key is what the target recognises the step by: the same for every attempt.
+	Key     string   `json:"key"`
+	Scope   Scope    `json:"scope"`
+	Change  ChangeID `json:"change"`
+	Step    Step     `json:"step"`
+	Undo    bool     `json:"undo,omitempty"`
+	Attempt int      `json:"attempt"`
 }
 
 // NoticeAction is what a notice does to its incident.
@@ -30,6 +43,7 @@ type Notice struct {
 	Action   NoticeAction `json:"action"`
 	Incident IncidentID   `json:"incident"` // deduplication key
 	Severity Severity     `json:"severity"`
+	Groups   []Group      `json:"groups,omitempty"` // for SeverityAsk: who is asked
 	Summary  string       `json:"summary"`
 	Details  Details      `json:"details"`
 	Event    Event        `json:"event"` // behind it: time, reason, evidence
@@ -38,7 +52,39 @@ type Notice struct {
 // Effects returns what the world is owed because e was stored, in the order in which it is owed; nil when nothing is.
 func Effects(e Event) []Effect {
 	var n Notice
+	id := fmt.Sprintf("%s/%d", e.Stream, e.Version)
+	ask := func(action NoticeAction, proposal ChangeID, groups []Group, summary string) {
+		n = Notice{Action: action, Incident: IncidentID(proposal), Severity: SeverityAsk, Groups: groups, Summary: summary, Details: Details{Scope: e.Stream}}
+	}
 	switch f := e.Fact.(type) {
+	case StepStarted:
+		key := fmt.Sprintf("%s/%s", f.Change, f.Step.Name)
+		if f.Undo {
+			key += "/undo"
+		}
+		job := StepJob{Key: key, Scope: e.Stream, Change: f.Change, Step: f.Step, Undo: f.Undo, Attempt: f.Attempt}
+		return []Effect{{ID: id, Key: "steps/" + string(e.Stream), Step: &job}}
+	case ChangeProposed:
+		p := &f.Proposal
+		ask(NoticeTrigger, p.ID, p.Gate.Groups, asking(e.Stream, p.From, p.To, p.Transition, f.Plan))
+	case ProposalRenewed:
+		ask(NoticeUpdate, f.Proposal, f.Gate.Groups, asking(e.Stream, f.From, f.To, f.Transition, f.Plan))
+	case GateEscalated:
+		if len(f.Groups) == 0 {
+			return nil
+		}
+		ask(NoticeTrigger, f.Proposal, f.Groups, f.Summary)
+	case ProposalDenied:
+		ask(NoticeResolve, f.Proposal, f.Asked, f.Summary)
+	case ProposalExpired:
+		ask(NoticeResolve, f.Proposal, f.Asked, f.Summary)
+	case ProposalWithdrawn:
+		ask(NoticeResolve, f.Proposal, f.Asked, f.Summary)
+	case ApprovalGranted:
+		if len(f.Missing) > 0 {
+			return nil
+		}
+		ask(NoticeResolve, f.Proposal, f.Asked, fmt.Sprintf("%s was approved", f.Proposal))
 	case IncidentOpened:
 		n = Notice{Action: NoticeTrigger, Incident: f.Incident.ID, Severity: f.Incident.Severity, Summary: f.Summary, Details: f.Details}
 	case IncidentUpdated:
@@ -49,11 +95,22 @@ func Effects(e Event) []Effect {
 	default:
 		return nil
 	}
-	if n.Severity != SeverityPage && n.Severity != SeverityTicket {
+	if n.Severity != SeverityPage && n.Severity != SeverityTicket && n.Severity != SeverityAsk {
 		return nil
 	}
 	n.Event = e
-	return []Effect{{ID: fmt.Sprintf("%s/%d", e.Stream, e.Version), Key: string(n.Incident), Notice: &n}}
+	return []Effect{{ID: id, Key: string(n.Incident), Notice: &n}}
+}
+
+// asking is what people are asked, with what cannot be taken back.
+func asking(scope Scope, from, to Mode, transition string, plan Plan) string {
+	text := fmt.Sprintf("%s: %s → %s (%s)", scope, from, to, transition)
+	for _, s := range plan.Steps {
+		if s.Irreversible {
+			text += "; " + s.Name + " cannot be undone"
+		}
+	}
+	return text
 }
 
 // Job is an effect as the store keeps it until it has been carried out.

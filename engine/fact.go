@@ -10,16 +10,18 @@ type (
 		Plan     Plan       `json:"plan,omitzero"` // what they say yes to
 		Severity Severity   `json:"severity,omitempty"`
 		Incident IncidentID `json:"incident,omitempty"` // the one it is told in
+		Clock    *Clock     `json:"clock,omitempty"`    // of its condition, which matters from here on
 	}
 	// ProposalRenewed says that what would be done has changed: votes before it do not count.
 	ProposalRenewed struct {
-		Proposal ChangeID `json:"proposal"`
-		Digest   Digest   `json:"digest"`
-		From     Mode     `json:"from,omitempty"` // when it is the mode it leaves that changed
-		To       Mode     `json:"to,omitempty"`
-		Gate     Gate     `json:"gate"`
-		Voided   int      `json:"voided,omitempty"` // votes
-		Plan     Plan     `json:"plan,omitzero"`
+		Proposal   ChangeID `json:"proposal"`
+		Transition string   `json:"transition"`
+		From       Mode     `json:"from"`
+		To         Mode     `json:"to"`
+		Digest     Digest   `json:"digest"`
+		Gate       Gate     `json:"gate"`
+		Voided     int      `json:"voided,omitempty"` // votes
+		Plan       Plan     `json:"plan,omitzero"`
 	}
 	// ApprovalGranted is one person's yes that counts.
 	ApprovalGranted struct {

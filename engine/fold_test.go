@@ -76,9 +76,6 @@ func drawPolicy(t *rapid.T, modes []engine.ModeRule) engine.Policy {
 func drawObserved(t *rapid.T, p engine.Policy, prev time.Time) *engine.Observed {
 	step := rapid.SampledFrom([]time.Duration{15, 15, 15, 15, 15, 30, 31, 45, 60, 300, 301, 900, 0, -15, -120}).Draw(t, "step") * time.Second
 	o := &engine.Observed{Instant: prev.Add(step), Prev: prev, SourceBlind: rapid.IntRange(0, 5).Draw(t, "source blind") == 0}
-	if rapid.IntRange(0, 9).Draw(t, "frozen") == 0 {
-		o.Frozen = "game day"
-	}
 	dark := rapid.IntRange(0, 5).Draw(t, "dark") == 0
 	for _, c := range p.Conditions {
 		word := rapid.SampledFrom([]string{"true", "true", "true", "false", "unknown", "no-traffic", ""}).Draw(t, c.Name)
@@ -92,6 +89,14 @@ func drawObserved(t *rapid.T, p engine.Policy, prev time.Time) *engine.Observed 
 		o.Conditions = append(o.Conditions, observation(c.Name, word, o.Instant))
 	}
 	return o
+}
+
+// drawFrozen draws whether the whole fleet is frozen.
+func drawFrozen(t *rapid.T) string {
+	if rapid.IntRange(0, 9).Draw(t, "frozen") == 0 {
+		return "game day"
+	}
+	return ""
 }
 
 func drawHappening(t *rapid.T, p engine.Policy, prev time.Time) engine.Happening {
@@ -201,7 +206,7 @@ func TestTheLawsOfTheCore(t *testing.T) {
 				at = h.live.At
 			}
 			was := h.live
-			events := h.decide(t, p, engine.Input{At: at, Term: uint64(rapid.IntRange(1, 3).Draw(t, "term")), By: engine.Actor{Principal: "alice"}, What: what})
+			events := h.decide(t, p, engine.Input{At: at, Term: uint64(rapid.IntRange(1, 3).Draw(t, "term")), Frozen: drawFrozen(t), By: engine.Actor{Principal: "alice"}, What: what})
 			obey(t, p, was, h.live, what, events)
 		}
 		h.unchanged(t)

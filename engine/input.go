@@ -8,8 +8,10 @@ type Input struct {
 	At time.Time
 	// Term is the term of whoever leads; directives carry it.
 	Term uint64
-	By   Actor
-	What Happening
+	// Frozen is why all automation is frozen (the fleet's freeze); empty: it is not.
+	Frozen string
+	By     Actor
+	What   Happening
 }
 
 // Actor is who or what an input came from.
@@ -25,7 +27,6 @@ type Happening interface{ name() string }
 type Observed struct {
 	Instant time.Time // the queries' instant; aligned to the interval
 	Prev    time.Time // the instant this scope was evaluated at before; zero: never
-	Frozen  string    // why all automation is frozen (the fleet's freeze); empty: it is not
 	// Conditions stand at the indexes of Policy.Conditions.
 	Conditions []Observation
 	// SourceBlind says that a source these conditions rest on is blind for everybody, so that the want of sight is the

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"fmt"
-	"slices"
 )
 
 // observe judges one evaluation of a scope's conditions.
@@ -10,29 +9,39 @@ func (d *decision) observe(o *Observed) {
 	if len(o.Conditions) != len(d.p.Conditions) {
 		panic(fmt.Sprintf("engine: %d observations for the %d conditions of %s", len(o.Conditions), len(d.p.Conditions), d.p.Scope))
 	}
-	d.gap(o.Instant, o.Prev)
 	d.watch(o)
 	d.time(o)
+	d.withdrawFalse(o)
+	d.goOn(o)
+	d.until(o)
 	chosen := d.choose(o)
 	d.alerts(o, chosen)
 	d.withhold(o, chosen)
+	d.proposeReady(o)
 	if chosen >= 0 {
-		d.startAutomatic(o, chosen)
+		t := &d.p.Transitions[chosen]
+		d.start(t.To, t, Reason{CodeCondition, d.held(o, t)}, o.Conditions[t.When].Readings, nil)
 	}
+	d.startApproved()
 	d.overstay()
 }
 
-// time runs the clocks of the conditions that have to hold for a while.
+// time runs the clocks of the conditions whose duration matters: they have to hold for a while, people are asked about them,
+// or a transition rests until they are false.
 func (d *decision) time(o *Observed) {
 	for i := range d.p.Transitions {
 		t := &d.p.Transitions[i]
-		if t.For == 0 || !t.leaves(d.s.Target) {
+		r, rests := d.s.rest(t.Name)
+		rests = rests && !r.Over
+		_, waits := d.s.proposal(t.Name)
+		if !rests && !waits && (t.For == 0 || !t.leaves(d.s.Target)) {
 			continue
 		}
 		cond := &d.p.Conditions[t.When]
 		c := d.s.clock(cond.Name)
 		seen := &o.Conditions[t.When]
-		if next, news := c.tick(seen.Truth, o.Instant, o.Prev, &d.p); news {
+		next, news := c.tick(seen.Truth, o.Instant, o.Prev, &d.p)
+		if news || rests && seen.Truth == False {
 			next.Digest = cond.Digest
 			d.emit(ConditionTurned{Clock: next}, CodeTruth, fmt.Sprintf("%s is %s", cond.Text, seen.Truth), seen.Readings)
 		}
@@ -53,13 +62,15 @@ func (d *decision) ready(o *Observed, t *Transition) bool {
 
 // obstacle says what keeps a ready transition from starting by itself; the zero Reason when nothing does.
 func (d *decision) obstacle(o *Observed, t *Transition) Reason {
-	switch {
-	case o.Frozen != "":
-		return Reason{CodeFrozen, "all automation is frozen: " + o.Frozen}
-	case d.s.Freeze != nil:
-		return Reason{CodeFrozen, "automation is frozen: " + d.s.Freeze.Reason}
-	case d.s.Pin != nil:
-		return Reason{CodePinned, fmt.Sprintf("%s pinned %s: %s", d.s.Pin.By, d.s.Pin.Mode, d.s.Pin.Reason)}
+	if why := d.keptOff(); why.Code != "" {
+		return why
+	}
+	if why := d.rests(t); why.Code != "" {
+		return why
+	}
+	// A proposal may be voted on while a change is under way; only its start has to wait.
+	if t.Gate == nil && d.s.Change != nil && !d.overtakes(t) {
+		return d.underWay()
 	}
 	// What is safer does not wait: min_duration holds only what would take protection away.
 	if m, _ := d.p.Mode(d.s.Target); m.MinDuration > 0 && d.s.Dwell(d.in.At) < m.MinDuration && !d.p.moreRestrictive(d.s.Target, t.To) {
@@ -68,16 +79,67 @@ func (d *decision) obstacle(o *Observed, t *Transition) Reason {
 	return Reason{}
 }
 
+// keptOff says what keeps automation as a whole from starting anything in this scope.
+func (d *decision) keptOff() Reason {
+	switch {
+	case d.in.Frozen != "":
+		return Reason{CodeFrozen, "all automation is frozen: " + d.in.Frozen}
+	case d.s.Freeze != nil:
+		return Reason{CodeFrozen, "automation is frozen: " + d.s.Freeze.Reason}
+	case d.s.Pin != nil:
+		return Reason{CodePinned, fmt.Sprintf("%s pinned %s: %s", d.s.Pin.By, d.s.Pin.Mode, d.s.Pin.Reason)}
+	}
+	return Reason{}
+}
+
+// hindrance says what keeps an approved transition from starting. What a person asked for is not automation's doing.
+func (d *decision) hindrance(t *Transition, byPerson bool) Reason {
+	if !byPerson {
+		if why := d.keptOff(); why.Code != "" {
+			return why
+		}
+	}
+	if d.s.Change != nil && !d.overtakes(t) {
+		return d.underWay()
+	}
+	return Reason{}
+}
+
+// rests says why a transition that came to nothing is not tried again yet. What people said to a proposal is in the log
+// already: then the reason has no text, and is not recorded once more.
+func (d *decision) rests(t *Transition) Reason {
+	r, ok := d.s.rest(t.Name)
+	if !ok || r.Over || d.in.At.Sub(r.Since) >= r.Retry.After {
+		return Reason{}
+	}
+	if r.Digest != "" {
+		if r.Digest == digestOf(t, d.s, d.plan(t, t.To)) {
+			return Reason{Code: CodeRetryAfter}
+		}
+		return Reason{}
+	}
+	if r.Retry.Digest != t.Digest {
+		return Reason{}
+	}
+	return Reason{CodeRetryAfter, fmt.Sprintf("%s was undone; again after %v, or when its condition was false", r.ID, r.Retry.After)}
+}
+
+// held says for how long the condition of t has been true.
+func (d *decision) held(o *Observed, t *Transition) string {
+	cond := &d.p.Conditions[t.When]
+	if t.For == 0 {
+		return cond.Text + " is true"
+	}
+	return fmt.Sprintf("%s was true for %v", cond.Text, d.s.clock(cond.Name).Held(o.Instant))
+}
+
 // choose returns the index of the transition that starts now, or -1: of those ready and free the most restrictive target
 // wins, then file order. A target beside the others has no rank and loses to any that has one.
 func (d *decision) choose(o *Observed) int {
 	best := -1
-	if d.s.Change != nil {
-		return best
-	}
 	for i := range d.p.Transitions {
 		t := &d.p.Transitions[i]
-		if !d.ready(o, t) || d.obstacle(o, t).Code != "" {
+		if t.Gate != nil || !d.ready(o, t) || d.obstacle(o, t).Code != "" {
 			continue
 		}
 		if best < 0 || d.p.rank(t.To) > d.p.rank(d.p.Transitions[best].To) {
@@ -91,6 +153,9 @@ func (d *decision) choose(o *Observed) int {
 func (d *decision) withhold(o *Observed, chosen int) {
 	for _, w := range d.s.Withheld { // adopt saw to it that each is still declared
 		t := d.p.transition(w.Transition)
+		if _, waits := d.s.proposal(t.Name); waits {
+			continue // startApproved sees to it
+		}
 		switch {
 		case chosen >= 0 && t == &d.p.Transitions[chosen]:
 			d.emit(WithholdingEnded{Transition: w.Transition}, CodeStarted, "", nil) // start sees to its incident
@@ -104,9 +169,12 @@ func (d *decision) withhold(o *Observed, chosen int) {
 		if i == chosen || !d.ready(o, t) {
 			continue
 		}
+		if _, waits := d.s.proposal(t.Name); waits {
+			continue
+		}
 		why := d.obstacle(o, t)
 		was, _ := d.s.withheld(t.Name)
-		if why.Code == "" || was.Reason == why {
+		if why.Code == "" || why.Text == "" || was.Reason == why {
 			continue
 		}
 		d.emit(TransitionWithheld{Transition: t.Name, To: t.To, Incident: d.tell(o, t, why)}, why.Code, why.Text, o.Conditions[t.When].Readings)
@@ -116,8 +184,9 @@ func (d *decision) withhold(o *Observed, chosen int) {
 // tell lets people know that a transition is withheld, in the incident it belongs to: its tier's, or, where protection is
 // withheld and nobody was told yet, one of its own. It returns that incident.
 func (d *decision) tell(o *Observed, t *Transition, why Reason) IncidentID {
-	if why.Code == CodeMinDuration {
-		return "" // the rules want it so: nobody has to do anything
+	switch why.Code {
+	case CodeMinDuration, CodeRetryAfter, CodeUnderWay:
+		return "" // it is meant to be so: nobody has to do anything
 	}
 	note := fmt.Sprintf("%s: %s → %s (%s) is withheld: %s", d.p.Scope, d.s.Target, t.To, t.Name, why.Text)
 	inc, open := d.joined(t)
@@ -139,52 +208,12 @@ func (d *decision) endWithholding(w Withheld, code Code, text string) {
 	}
 }
 
-// startAutomatic starts the transition that choose found.
-func (d *decision) startAutomatic(o *Observed, i int) {
-	t := &d.p.Transitions[i]
-	cond, seen := &d.p.Conditions[t.When], &o.Conditions[t.When]
-	text := cond.Text + " is true"
-	if t.For > 0 {
-		c := d.s.clock(cond.Name)
-		text = fmt.Sprintf("%s was true for %v", cond.Text, c.Held(o.Instant))
+// leave ends what belongs to a mode that this decision has left.
+func (d *decision) leave() {
+	from, to := d.left, d.s.Target
+	if from == "" || from == to {
+		return
 	}
-	why := Reason{CodeCondition, text}
-	d.start(t.To, t, why, seen.Readings)
-}
-
-// start moves the scope to a mode, by a transition or (t is nil) by a directive only. Without gates, playbooks and waves
-// the change is done once its directive is published.
-func (d *decision) start(to Mode, t *Transition, why Reason, evidence []Reading) {
-	from := d.s.Target
-	m, _ := d.p.Mode(to)
-	started := ChangeStarted{Change: ChangeID(d.next()), From: from, To: to}
-	var inc Incident
-	loud, told := false, false
-	if t != nil {
-		started.Transition, started.Position, started.Severity = t.Name, t.Position, t.Severity
-		loud = why.Code == CodeCondition && (t.Severity == SeverityPage || t.Severity == SeverityTicket)
-		if inc, told = d.joined(t); told && loud {
-			started.Incident = inc.ID
-		}
-	}
-	d.emit(started, why.Code, why.Text, evidence)
-	d.publish(started.Change, m)
-	d.emit(ChangeDone{Change: started.Change}, CodeStarted, "", nil)
-	move := fmt.Sprintf("%s: %s → %s", d.p.Scope, from, to)
-	switch {
-	case !loud:
-	case !told:
-		d.open(Incident{Kind: IncidentTransition, Subject: t.Name, Severity: t.Severity, Mode: to}, move+" ("+t.Name+")", t.Name, why, evidence)
-	case !slices.ContainsFunc(d.events, func(e Event) bool {
-		return e.Kind() == "IncidentOpened" && identity(e.Stream, e.Version) == string(inc.ID)
-	}):
-		d.emit(IncidentUpdated{Incident: inc.ID, Severity: inc.Severity, Note: move + " (" + t.Name + ")"}, why.Code, why.Text, nil)
-	}
-	d.leave(from, to)
-}
-
-// leave ends what belongs to a mode that is not the target any more.
-func (d *decision) leave(from, to Mode) {
 	left := fmt.Sprintf("%s was left for %s", from, to)
 	for _, w := range d.s.Withheld {
 		if t := d.p.transition(w.Transition); !t.leaves(to) {
@@ -194,18 +223,20 @@ func (d *decision) leave(from, to Mode) {
 	for _, i := range d.s.Incidents {
 		over := false
 		switch i.Kind {
-		case IncidentTransition:
+		case IncidentTransition, IncidentGlass:
 			over = i.Mode == from
 		case IncidentTooLong:
 			over = i.Subject == string(from)
 		case IncidentWithheld: // of a transition that started after all, and of which people need not hear
 			_, still := d.s.withheld(i.Subject)
-			over = !still
+			_, waits := d.s.proposal(i.Subject)
+			over = !still && !waits
 		}
 		if over {
 			d.resolve(i, CodeLeft, left, nil)
 		}
 	}
+	d.renew(CodeLeft)
 }
 
 // overstay tells people of a mode that lasts longer than it should.

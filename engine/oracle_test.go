@@ -71,7 +71,7 @@ func (o *oracle) mode(m engine.Mode) int {
 }
 
 // observe returns the name of the transition that starts, or "", and whether the present mode lasts too long afterwards.
-func (o *oracle) observe(at time.Time, in *engine.Observed) (string, bool) {
+func (o *oracle) observe(at time.Time, frozen string, in *engine.Observed) (string, bool) {
 	if in.Instant.Sub(in.Prev) > 2*o.p.Interval {
 		o.lost = append(o.lost, lostSpan{in.Prev, in.Instant})
 	}
@@ -87,7 +87,7 @@ func (o *oracle) observe(at time.Time, in *engine.Observed) (string, bool) {
 		safer := !here.Beside && !there.Beside && o.mode(t.To) > o.mode(o.target)
 		switch {
 		case !slices.Contains(t.From, o.target), e.truths[t.When] != engine.True, t.For > 0 && o.held(t.When) < t.For,
-			in.Frozen != "", !safer && o.dwell(at) < here.MinDuration:
+			frozen != "", !safer && o.dwell(at) < here.MinDuration:
 			continue
 		}
 		rank := func(m engine.ModeRule) int {
@@ -133,9 +133,10 @@ func TestTransitionsStartWhenTheNaiveSumSaysSo(t *testing.T) {
 			if at.Before(live.At) {
 				at = live.At
 			}
-			want, tooLong := o.observe(at, in)
+			frozen := drawFrozen(t)
+			want, tooLong := o.observe(at, frozen, in)
 			got := ""
-			for _, e := range engine.Decide(p, live, engine.Input{At: at, Term: 1, What: in}) {
+			for _, e := range engine.Decide(p, live, engine.Input{At: at, Term: 1, Frozen: frozen, What: in}) {
 				if c, ok := e.Fact.(engine.ChangeStarted); ok {
 					got = c.Transition
 				}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -17,20 +18,63 @@ func (a Actor) String() string {
 	return "modeshift"
 }
 
-// set moves the scope by hand and pins it, or says why it cannot.
+// set moves the scope by hand and pins it, or says why it cannot. A transition with a gate is proposed: the pin begins when
+// people have said yes.
 func (d *decision) set(r *SetRequested) {
 	t, refusal := d.route(r)
+	if refusal.Code == "" && r.Mode != d.s.Target {
+		refusal = d.mayStart(r, t)
+	}
 	if refusal.Code != "" {
 		d.refuse(refusal)
 		return
 	}
-	span := r.For
-	if span == 0 {
-		span = DefaultPin
+	if t != nil && t.Gate != nil && !r.Force {
+		d.propose(t, r, Reason{CodeRequest, r.Reason}, nil)
+		return
 	}
-	d.emit(ModePinned{Mode: r.Mode, Until: d.in.At.Add(span)}, CodeRequest, r.Reason, nil)
+	if t != nil && t.Gate != nil {
+		d.breakGlass(t, r)
+	}
+	d.emit(ModePinned{Mode: r.Mode, Until: d.in.At.Add(pinFor(r))}, CodeRequest, r.Reason, nil)
 	if r.Mode != d.s.Target {
-		d.start(r.Mode, t, Reason{CodeRequest, r.Reason}, nil)
+		d.start(r.Mode, t, Reason{CodeRequest, r.Reason}, nil, nil)
+	}
+}
+
+// mayStart says why a person's request cannot be begun now.
+func (d *decision) mayStart(r *SetRequested, t *Transition) Reason {
+	if r.Force && !slices.Contains(r.Roles, RoleBreakGlass) {
+		return Reason{CodeRole, "--force needs the role " + RoleBreakGlass}
+	}
+	if t != nil && t.Gate != nil && !r.Force {
+		if p, waits := d.s.proposal(t.Name); waits {
+			return Reason{CodeProposed, fmt.Sprintf("%s waits for %s already", p.ID, p.lack())}
+		}
+		return Reason{}
+	}
+	c := d.s.Change
+	if c == nil {
+		return Reason{}
+	}
+	if by := (&Transition{To: r.Mode}); t != nil && d.overtakes(&Transition{To: t.To, Playbook: t.Playbook}) || t == nil && d.overtakes(by) {
+		return Reason{}
+	}
+	why := d.underWay()
+	if !c.Undoing && !c.Stuck {
+		why.Text += "; cancel it first"
+	}
+	return why
+}
+
+// breakGlass marks for ever that somebody went around a gate, and pages the owner.
+func (d *decision) breakGlass(t *Transition, r *SetRequested) {
+	person := d.in.By.String()
+	d.emit(GlassBroken{Person: person, Transition: t.Name, Groups: t.Gate.Groups}, CodeRequest, r.Reason, nil)
+	d.open(Incident{Kind: IncidentGlass, Subject: t.Name, Severity: SeverityPage, Mode: t.To},
+		fmt.Sprintf("%s: %s went around the gate of %s: %s", d.p.Scope, person, t.Name, r.Reason), t.Name, Reason{CodeRequest, r.Reason}, nil)
+	if p, waits := d.s.proposal(t.Name); waits {
+		d.withdraw(p, CodeRequest, person+" went around the gate")
 	}
 }
 

@@ -29,13 +29,15 @@ type Change struct {
 	Published  bool       `json:"published,omitempty"` // the target is To
 	Running    *Running   `json:"running,omitempty"`   // the step whose outcome is awaited
 	Did        []Done     `json:"did,omitempty"`       // what an undo takes back, the last first
+	Acted      bool       `json:"acted,omitempty"`     // some step has happened
+	Overtook   *Past      `json:"overtook,omitempty"`  // the change it did not wait for, with what that one did
 	Entry      []Done     `json:"entry,omitempty"`     // of the change that entered: taken back before the own steps, the last first
 	Attempts   int        `json:"attempts,omitempty"`  // of the step that failed last
 	Verify     string     `json:"verify,omitempty"`    // the condition that has to be true now
 	Unverified time.Time  `json:"unverified,omitzero"` // since when that is unknown
 	Held       time.Time  `json:"held,omitzero"`       // a failed step is tried again from then on
 	Undoing    bool       `json:"undoing,omitempty"`
-	Why        Code       `json:"why,omitempty"` // it is undone for
+	Why        Code       `json:"why,omitempty"`   // it is undone for
 	Stuck      bool       `json:"stuck,omitempty"` // nobody knows what the world is like: a person has to say
 	Failed     bool       `json:"failed,omitempty"`
 	Retry      RetryRules `json:"retry,omitzero"`
@@ -91,7 +93,7 @@ type Proposal struct {
 	Requester  *Actor        `json:"requester,omitempty"` // nil: automation proposes
 	Reason     string        `json:"reason,omitempty"`    // the requester's
 	Pin        time.Duration `json:"pin,omitempty"`       // begins with the change
-	Blind      bool          `json:"blind,omitempty"`     // a yes was given for starting blind
+	BlindBy    string        `json:"blind_by,omitempty"`  // who said yes to starting without sight
 	Retry      RetryRules    `json:"retry,omitzero"`
 }
 
@@ -123,6 +125,14 @@ func (p *Proposal) missing() []Group {
 	return lack
 }
 
+// lack says what a proposal waits for in words: after an escalation the people asked last.
+func (p *Proposal) lack() string {
+	if p.Escalated && len(p.Gate.To) > 0 {
+		return list(lacking(p.Gate.To, p.Votes))
+	}
+	return list(p.missing())
+}
+
 func lacking(groups []Group, votes []Vote) []Group {
 	var lack []Group
 	for _, g := range groups {
@@ -143,11 +153,12 @@ func lacking(groups []Group, votes []Vote) []Group {
 // it: they move.
 func digestOf(t *Transition, s State, plan Plan) Digest {
 	b, err := marshal(struct {
+		Scope   Scope
 		Text    Digest
 		From    Mode
 		Entered Version
 		Plan    Plan
-	}{t.Digest, s.Target, s.EnteredBy, plan})
+	}{s.Scope, t.Digest, s.Target, s.EnteredBy, plan})
 	if err != nil {
 		panic("engine: digest of a plan: " + err.Error()) // plain data
 	}

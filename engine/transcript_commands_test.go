@@ -98,7 +98,7 @@ func (s *session) doObserve(c command) (string, error) {
 }
 
 func (s *session) observe(st *stream, c command, at time.Time) (string, error) {
-	o := &engine.Observed{Instant: at, Prev: st.prev, Frozen: c.key("frozen"), SourceBlind: c.word("source-blind"),
+	o := &engine.Observed{Instant: at, Prev: st.prev, SourceBlind: c.word("source-blind"),
 		Conditions: make([]engine.Observation, len(st.policy.Conditions))}
 	for _, k := range c.pairs {
 		if slices.Contains([]string{"on", "prev", "at", "frozen"}, k) {
@@ -206,7 +206,39 @@ func (s *session) observeSources(st *stream, c command, at time.Time) (string, e
 
 func (s *session) doSet(c command) (string, error) {
 	return s.ask(c, &engine.SetRequested{Mode: engine.Mode(c.args[1]), Reason: c.key("reason"), For: c.duration("for"), Via: c.key("via"),
-		DirectiveOnly: c.word("directive-only")})
+		DirectiveOnly: c.word("directive-only"), Force: c.word("force"), Roles: c.list("role")})
+}
+
+func (s *session) doTick(c command) (string, error) { return s.ask(c, &engine.TimePassed{}) }
+
+func (s *session) doReview(c command) (string, error) {
+	return s.ask(c, &engine.ReviewGiven{Proposal: engine.ChangeID(c.key("proposal")), Digest: s.digest(c.key("digest")), Yes: c.args[1] == "yes",
+		Blind: c.word("blind"), Roles: c.list("role"), Reason: c.key("reason")})
+}
+
+// digest finds the digest a file calls #1, #2, …
+func (s *session) digest(name string) engine.Digest {
+	if n, err := strconv.Atoi(strings.TrimPrefix(name, "#")); err == nil && n >= 1 && n <= len(s.digests) {
+		return s.digests[n-1]
+	}
+	return engine.Digest(name)
+}
+
+func (s *session) doStep(c command) (string, error) {
+	return s.ask(c, &engine.StepReported{Change: engine.ChangeID(c.key("change")), Step: c.args[1], Undo: c.word("undo"),
+		Outcome: engine.Outcome(c.args[2]), Detail: c.key("detail")})
+}
+
+func (s *session) doCancel(c command) (string, error) {
+	return s.ask(c, &engine.CancelRequested{Change: engine.ChangeID(c.key("change") + c.key("proposal")), Reason: c.key("reason")})
+}
+
+func (s *session) doUndo(c command) (string, error) {
+	return s.ask(c, &engine.UndoRequested{Change: engine.ChangeID(c.key("change")), Reason: c.key("reason")})
+}
+
+func (s *session) doSettle(c command) (string, error) {
+	return s.ask(c, &engine.SettleRequested{Change: engine.ChangeID(c.key("change")), As: engine.SettledAs(c.key("as")), Reason: c.key("reason")})
 }
 
 func (s *session) doUnpin(c command) (string, error) {
@@ -350,7 +382,11 @@ func (c command) compile() (engine.Policy, error) {
 			p.Alerts = append(p.Alerts, a)
 		case "transition":
 			t := engine.Transition{Name: l.args[0], To: engine.Mode(l.key("to")), When: condition(l.key("when")), For: l.duration("for"),
-				Severity: engine.Severity(l.key("severity")), Digest: engine.Digest(strings.TrimSpace(l.key("text") + " " + l.args[0]))}
+				Severity: engine.Severity(l.key("severity")), Digest: engine.Digest(strings.TrimSpace(l.key("text") + " " + l.args[0])), RetryAfter: l.duration("retry_after"), UndoEntry: l.key("undo") == "entry"}
+			t.Playbook.PublishLast, t.Playbook.OnFailure = l.key("publish") == "last", engine.OnFailure(l.key("on_failure"))
+			if g := l.groups("approval"); len(g) > 0 {
+				t.Gate = &engine.Gate{Groups: g, Within: l.duration("within"), Otherwise: engine.Otherwise(l.key("otherwise")), To: l.groups("escalate-to")}
+			}
 			for _, f := range l.list("from") {
 				t.From = append(t.From, engine.Mode(f))
 			}
@@ -364,9 +400,14 @@ func (c command) compile() (engine.Policy, error) {
 				}
 				t.Alerts = append(t.Alerts, i)
 			}
-			condition(l.key("until"))
-			condition(l.key("verify"))
+			t.Until = engine.ConditionRef(condition(l.key("until")) + 1)
+			t.Playbook.Verify = engine.ConditionRef(condition(l.key("verify")) + 1)
 			p.Transitions = append(p.Transitions, t)
+		case "action":
+			t := &p.Transitions[len(p.Transitions)-1]
+			attempts, _ := strconv.Atoi(l.key("attempts"))
+			t.Playbook.Steps = append(t.Playbook.Steps, engine.Step{Name: l.args[0], Destructive: l.word("destructive"), Undo: l.word("undo"),
+				Irreversible: l.word("irreversible"), Keyed: l.word("key"), Attempts: attempts, Spec: l.key("text")})
 		case "rollout":
 			condition(l.key("verify"))
 		}
@@ -379,6 +420,16 @@ func (c command) compile() (engine.Policy, error) {
 		}
 	}
 	return p, nil
+}
+
+// groups of a pair that was checked when it was parsed: oncall:1,lead:1.
+func (p phrase) groups(name string) (list []engine.Group) {
+	for _, g := range p.list(name) {
+		role, count, _ := strings.Cut(g, ":")
+		n, _ := strconv.Atoi(count)
+		list = append(list, engine.Group{Role: role, Count: n})
+	}
+	return list
 }
 
 func unmarshal(v string, into any) error {

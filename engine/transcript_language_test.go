@@ -141,7 +141,7 @@ func init() {
 			keys: and(on, map[string]check{"frozen": anything}), words: []string{"source-blind"}, open: true, do: (*session).doEvery},
 		"sources": {args: []check{anInstant}, keys: map[string]check{"prev": anInstant, "at": anInstant, "until": anInstant}, open: true, do: (*session).doSources},
 		"set": {args: []check{anInstant, aName}, keys: and(person, map[string]check{"for": aDuration, "via": aName}),
-			words: []string{"directive-only", "force"}, later: []string{"force", "role"}, do: (*session).doSet},
+			words: []string{"directive-only", "force"}, do: (*session).doSet},
 		"unpin":    {args: []check{anInstant}, keys: person, do: (*session).doUnpin},
 		"freeze":   {args: []check{anInstant}, keys: and(person, map[string]check{"for": aDuration}), do: (*session).doFreeze},
 		"unfreeze": {args: []check{anInstant}, keys: person, do: (*session).doUnfreeze},
@@ -155,17 +155,18 @@ func init() {
 		"evidence": {do: (*session).doEvidence},
 		"check":    {args: []check{oneOf("fold")}, do: (*session).doCheck},
 
-		// Not built yet.
-		"tick":   {args: []check{anInstant}, keys: on},
-		"review": {args: []check{anInstant, oneOf("yes", "no")}, keys: and(person, map[string]check{"proposal": anything, "digest": anything}), words: []string{"blind"}},
+		"tick":   {args: []check{anInstant}, keys: on, do: (*session).doTick},
+		"review": {args: []check{anInstant, oneOf("yes", "no")}, keys: and(person, map[string]check{"proposal": anything, "digest": anything}), words: []string{"blind"}, do: (*session).doReview},
 		"step": {args: []check{anInstant, aName, oneOf("done", "failed", "unknown")}, keys: and(on, map[string]check{
-			"change": anything, "detail": anything, "targets": aNumber}), words: []string{"undo"}},
+			"change": anything, "detail": anything, "targets": aNumber}), words: []string{"undo"}, later: []string{"targets"}, do: (*session).doStep},
+
+		// Not built yet.
 		"report": {args: []check{anInstant}, keys: and(on, map[string]check{"acked": aFraction, "failed": aNumber, "readers": aNumber,
 			"revision": aNumber})},
 		"instances": {args: []check{anInstant, aNumber}, keys: on},
-		"cancel":    {args: []check{anInstant}, keys: and(person, map[string]check{"change": anything, "proposal": anything})},
-		"undo":      {args: []check{anInstant}, keys: and(person, map[string]check{"change": anything})},
-		"settle":    {args: []check{anInstant}, keys: and(person, map[string]check{"change": anything, "as": oneOf("done", "undone")})},
+		"cancel":    {args: []check{anInstant}, keys: and(person, map[string]check{"change": anything, "proposal": anything}), do: (*session).doCancel},
+		"undo":      {args: []check{anInstant}, keys: and(person, map[string]check{"change": anything}), do: (*session).doUndo},
+		"settle":    {args: []check{anInstant}, keys: and(person, map[string]check{"change": anything, "as": oneOf("done", "undone")}), do: (*session).doSettle},
 		"hear":      {args: []check{anInstant}, keys: and(on, map[string]check{"term": aNumber})},
 		"recover":   {args: []check{anInstant}, keys: and(person, map[string]check{"term": aNumber})},
 		"targets":   {args: []check{anInstant, aName, aNumber}, keys: and(on, map[string]check{"selector": anything})},
@@ -194,12 +195,11 @@ var policyWords = map[string]grammar{
 	"transition": {args: []check{aName}, keys: map[string]check{"from": names, "to": aName, "when": aName, "severity": severity, "for": aDuration,
 		"alerts": tiers, "text": anything, "approval": groups, "within": aDuration, "otherwise": oneOf("deny", "page", "escalate"),
 		"escalate-to": groups, "until": aName, "retry_after": aDuration, "on_failure": oneOf("hold", "undo"), "undo": oneOf("entry"),
-		"publish": oneOf("first", "last"), "verify": aName},
-		later: []string{"approval", "within", "otherwise", "escalate-to", "until", "retry_after", "on_failure", "undo", "publish", "verify"}},
+		"publish": oneOf("first", "last"), "verify": aName}},
+	"action": {args: []check{aName}, keys: map[string]check{"targets": aNumber, "attempts": aNumber, "selector": anything, "text": anything},
+		words: []string{"destructive", "undo", "irreversible", "key"}, later: []string{"targets", "selector"}},
 
 	// Not built yet.
-	"action": {args: []check{aName}, keys: map[string]check{"targets": aNumber, "attempts": aNumber, "selector": anything, "text": anything},
-		words: []string{"destructive", "undo", "irreversible", "key"}, later: []string{""}},
 	"rollout":     {keys: map[string]check{"waves": waves, "pause": aDuration, "verify": aName}, later: []string{""}},
 	"parent":      {args: []check{aName}, later: []string{""}},
 	"automation":  {args: []check{oneOf("on", "suggest", "off")}, later: []string{""}},

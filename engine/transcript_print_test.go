@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,9 +30,52 @@ func text(s string) string {
 }
 
 // printEvent writes an event as one line, and its effects below it.
-func printEvent(b *strings.Builder, e engine.Event) {
+func (s *session) printEvent(b *strings.Builder, e engine.Event) {
 	fmt.Fprintf(b, "%s %s/%d %s", offset(e.At), e.Stream, e.Version, e.Kind())
-	flatten(b, "", reflect.ValueOf(e.Fact))
+	switch f := e.Fact.(type) {
+	case engine.ChangeProposed:
+		p := f.Proposal
+		flatten(b, "", reflect.ValueOf(struct {
+			Proposal, Transition string
+			From, To             engine.Mode
+			Severity             engine.Severity
+			Groups               []engine.Group
+			Until                time.Time
+			Digest               string
+			Requester            string
+			Pin                  time.Duration
+			Incident             engine.IncidentID
+			Plan                 engine.Plan
+		}{string(p.ID), p.Transition, p.From, p.To, f.Severity, p.Gate.Groups, p.Until, s.number(p.Digest), requester(p), p.Pin, f.Incident, f.Plan}))
+	case engine.ProposalRenewed:
+		flatten(b, "", reflect.ValueOf(struct {
+			Proposal engine.ChangeID
+			Digest   string
+			From     engine.Mode
+			Voided   int
+			Plan     engine.Plan
+		}{f.Proposal, s.number(f.Digest), f.From, f.Voided, f.Plan}))
+	case engine.ApprovalGranted:
+		f.Digest, f.Asked = engine.Digest(s.number(f.Digest)), nil
+		flatten(b, "", reflect.ValueOf(f))
+	case engine.ProposalDenied:
+		f.Asked, f.Summary = nil, ""
+		flatten(b, "", reflect.ValueOf(f))
+	case engine.ProposalExpired:
+		f.Asked, f.Summary = nil, ""
+		flatten(b, "", reflect.ValueOf(f))
+	case engine.ProposalWithdrawn:
+		f.Asked, f.Summary = nil, ""
+		flatten(b, "", reflect.ValueOf(f))
+	case engine.GateEscalated:
+		f.Summary = ""
+		flatten(b, "", reflect.ValueOf(f))
+	case engine.ChangeStarted:
+		f.Retry = engine.RetryRules{} // the transition's, as the policy above says
+		flatten(b, "", reflect.ValueOf(f))
+	default:
+		flatten(b, "", reflect.ValueOf(e.Fact))
+	}
 	if e.Reason != (engine.Reason{}) {
 		fmt.Fprintf(b, " | %s", e.Reason.Code)
 		if e.Reason.Text != "" {
@@ -40,12 +84,55 @@ func printEvent(b *strings.Builder, e engine.Event) {
 	}
 	b.WriteString("\n")
 	for _, f := range engine.Effects(e) {
-		if n := f.Notice; n != nil {
+		switch n := f.Notice; {
+		case f.Step != nil && f.Step.Undo:
+			fmt.Fprintf(b, "  -> undo %s\n", strings.TrimSuffix(f.Step.Key, "/undo"))
+		case f.Step != nil:
+			fmt.Fprintf(b, "  -> do %s\n", f.Step.Key)
+		case n.Severity == engine.SeverityAsk:
+			verb := map[engine.NoticeAction]string{engine.NoticeTrigger: "ask", engine.NoticeUpdate: "ask", engine.NoticeResolve: "tell"}[n.Action]
+			fmt.Fprintf(b, "  -> %s %s %s: %s\n", verb, groupList(n.Groups), n.Incident, n.Summary)
+		default:
 			fmt.Fprintf(b, "  -> %s %s %s: %s\n", n.Severity, n.Action, n.Incident, n.Summary)
-		} else {
-			fmt.Fprintf(b, "  -> %s %s\n", f.Key, f.ID)
 		}
 	}
+}
+
+func requester(p engine.Proposal) string {
+	if p.Requester == nil {
+		return ""
+	}
+	return p.Requester.String()
+}
+
+// number is what the file calls a digest: #1 for the first it meets.
+func (s *session) number(d engine.Digest) string {
+	i := slices.Index(s.digests, d)
+	if i < 0 {
+		i = len(s.digests)
+		s.digests = append(s.digests, d)
+	}
+	return fmt.Sprintf("#%d", i+1)
+}
+
+func groupList(groups []engine.Group) string {
+	words := make([]string, len(groups))
+	for i, g := range groups {
+		words[i] = g.String()
+	}
+	return strings.Join(words, ",")
+}
+
+// steps names the steps of a plan, and what cannot be taken back of them.
+func steps(plan engine.Plan) string {
+	words := make([]string, len(plan.Steps))
+	for i, st := range plan.Steps {
+		words[i] = st.Name
+		if st.Irreversible {
+			words[i] += "(irreversible)"
+		}
+	}
+	return strings.Join(words, ",")
 }
 
 // flatten writes the fields of a fact in the order of their declaration, without those that are zero. A truth is always
@@ -64,6 +151,24 @@ func flatten(b *strings.Builder, name string, v reflect.Value) {
 	case time.Duration:
 		if x != 0 {
 			pair(x.String())
+		}
+		return
+	case []engine.Group:
+		if len(x) > 0 {
+			pair(groupList(x))
+		}
+		return
+	case engine.Step:
+		pair(x.Name)
+		return
+	case engine.Plan:
+		for _, f := range []struct{ name, value string }{{"steps", steps(x)}, {"on_failure", string(x.OnFailure)}, {"verify", x.Verify}, {"until", x.Until}} {
+			if f.value != "" {
+				fmt.Fprintf(b, " %s=%s", f.name, f.value)
+			}
+		}
+		if x.PublishLast {
+			b.WriteString(" publish=last")
 		}
 		return
 	case json.RawMessage:
@@ -126,8 +231,26 @@ func printState(s engine.State, at time.Time) string {
 		b.WriteString(" retired")
 	}
 	b.WriteString("\n")
-	if s.Change != nil {
-		line("change", *s.Change)
+	if c := s.Change; c != nil {
+		running := ""
+		if c.Running != nil {
+			running = c.Running.Step.Name
+		}
+		line("change", struct {
+			ID             engine.ChangeID
+			Transition     string
+			From, To       engine.Mode
+			Step           string
+			Undoing, Stuck bool
+		}{c.ID, c.Transition, c.From, c.To, running, c.Undoing, c.Stuck})
+	}
+	for _, p := range s.Proposals {
+		line("proposal", struct {
+			ID         engine.ChangeID
+			Transition string
+			Until      time.Time
+			Votes      int
+		}{p.ID, p.Transition, p.Until, len(p.Votes)})
 	}
 	for _, c := range s.Clocks {
 		line("clock", c)

@@ -227,7 +227,8 @@ type session struct {
 	streams map[engine.Scope]*stream
 	names   []engine.Scope // in the order of their first mention
 	term    uint64
-	last    []engine.Event // of the last command that yielded any
+	last    []engine.Event  // of the last command that yielded any
+	digests []engine.Digest // of proposals, in the order the file meets them
 }
 
 // stream is one scope, or the fleet, with what the loop would keep of it.
@@ -274,11 +275,11 @@ func (s *session) decide(st *stream, c command, at time.Time, what engine.Happen
 	if by.Person == "" {
 		by.Person = by.Principal
 	}
-	events := engine.Decide(st.policy, st.state, engine.Input{At: at, Term: s.term, By: by, What: what})
+	events := engine.Decide(st.policy, st.state, engine.Input{At: at, Term: s.term, Frozen: c.key("frozen"), By: by, What: what})
 	var b strings.Builder
 	for _, e := range events {
 		st.state = engine.Apply(st.state, e)
-		printEvent(&b, e)
+		s.printEvent(&b, e)
 	}
 	st.events = append(st.events, events...)
 	if len(events) > 0 {

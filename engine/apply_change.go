@@ -1,0 +1,211 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// applyProposal folds the facts of gates.
+func applyProposal(s State, e Event) State {
+	switch f := e.Fact.(type) {
+	case ChangeProposed:
+		s.Proposals = with(s.Proposals, f.Proposal)
+		if f.Clock != nil {
+			s.Clocks = turn(s.Clocks, *f.Clock)
+		}
+		s.Resting = without(s.Resting, func(r Rest) bool { return r.Transition == f.Proposal.Transition })
+	case ProposalRenewed:
+		return s.onProposal(f.Proposal, func(p *Proposal) {
+			p.Digest, p.Gate, p.From, p.To, p.Votes, p.BlindBy = f.Digest, f.Gate, f.From, f.To, nil, ""
+		})
+	case ApprovalGranted:
+		return s.onProposal(f.Proposal, func(p *Proposal) {
+			if !p.voted(f.Person) {
+				p.Votes = with(p.Votes, Vote{f.Person, f.Role})
+			}
+			if f.Blind {
+				p.BlindBy = f.Person
+			}
+		})
+	case GateEscalated:
+		return s.onProposal(f.Proposal, func(p *Proposal) { p.Escalated, p.Until = true, f.Until })
+	case DeadlineMoved:
+		return s.onProposal(f.Proposal, func(p *Proposal) { p.Until = f.Until })
+	case ProposalDenied:
+		return s.endProposal(f.Proposal, "was denied by "+f.Person, e)
+	case ProposalExpired:
+		return s.endProposal(f.Proposal, "expired", e)
+	case ProposalWithdrawn:
+		return s.endProposal(f.Proposal, "was withdrawn", e)
+	}
+	return s
+}
+
+// onProposal changes one proposal.
+func (s State) onProposal(id ChangeID, change func(*Proposal)) State {
+	i := slices.IndexFunc(s.Proposals, func(p Proposal) bool { return p.ID == id })
+	if i < 0 {
+		panic(fmt.Sprintf("engine: %s/%d is about proposal %s, which does not wait", s.Scope, s.Version, id))
+	}
+	s.Proposals = slices.Clone(s.Proposals)
+	change(&s.Proposals[i])
+	return s
+}
+
+// endProposal remembers how a proposal ended, so that its transition rests and late votes are answered truly.
+func (s State) endProposal(id ChangeID, how string, e Event) State {
+	i := slices.IndexFunc(s.Proposals, func(p Proposal) bool { return p.ID == id })
+	if i < 0 {
+		panic(fmt.Sprintf("engine: %s/%d ends proposal %s, which does not wait", s.Scope, s.Version, id))
+	}
+	p := s.Proposals[i]
+	s.Proposals = without(s.Proposals, func(o Proposal) bool { return o.ID == id })
+	// A condition that is false now is another occasion when it is true again; and who asked by hand may ask again.
+	over := s.clock(p.Retry.Condition).Truth == False || p.Requester != nil
+	s.Resting = rest(s.Resting, Rest{Transition: p.Transition, ID: p.ID, Since: e.At, Retry: p.Retry, Digest: p.Digest, End: how, Over: over})
+	return s
+}
+
+// rest puts r in place of what its transition rested for before.
+func rest(resting []Rest, r Rest) []Rest {
+	return with(without(resting, func(o Rest) bool { return o.Transition == r.Transition }), r)
+}
+
+// published is a copy of c whose directive is out.
+func (c *Change) published() *Change {
+	next := *c
+	next.Published = true
+	return &next
+}
+
+// applyChange folds the facts of changes and their steps.
+func applyChange(s State, e Event) State {
+	if f, ok := e.Fact.(ChangeStarted); ok {
+		return s.begin(f)
+	}
+	if f, ok := e.Fact.(UndoStarted); ok {
+		return s.takeBack(f, e.Reason.Code)
+	}
+	if s.Change == nil {
+		return s
+	}
+	c := *s.Change
+	switch f := e.Fact.(type) {
+	case StepStarted:
+		c.Running = &Running{Change: f.Change, Step: f.Step, Undo: f.Undo, Attempt: f.Attempt}
+	case StepDone:
+		c = c.did(f)
+	case StepFailed:
+		c.Running, c.Attempts = nil, f.Attempt
+	case StepUnknown:
+		c.Running, c.Attempts = nil, f.Attempt
+	case ChangeHeld:
+		c.Held = f.Until
+	case ChangeFailed:
+		c.Failed = true
+	case VerificationStarted:
+		c.Verify = f.Condition
+	case VerificationHeld:
+		c.Unverified = f.Since
+	case ChangeStuck:
+		c.Stuck, c.Running = true, nil
+	case ChangeSettled:
+		c.Stuck, c.Why = false, CodeSettled
+	case ChangeDone:
+		s.Mode, s.Change = s.Target, nil
+		past := c.past()
+		if c.Overtook != nil { // whoever undoes the entry undoes what the overtaken change did as well
+			past.Did = slices.Concat(c.Overtook.Did, c.Did)
+		}
+		return s.remember(past)
+	case ChangeUndone:
+		s.Mode, s.Change = s.Target, nil
+		if c.Overtook != nil {
+			s = s.remember(*c.Overtook)
+		}
+		if c.Transition != "" && c.Why != CodeUntil {
+			s.Resting = rest(s.Resting, Rest{Transition: c.Transition, ID: c.ID, Since: e.At, Retry: c.Retry, End: "was undone"})
+		}
+		return s
+	default:
+		return s
+	}
+	s.Change = &c
+	return s
+}
+
+// begin makes a started change the one under way. What it overtakes leaves it its undo stack and the step that runs.
+func (s State) begin(f ChangeStarted) State {
+	c := Change{ID: f.Change, Transition: f.Transition, From: f.From, To: f.To, Plan: f.Plan, Gated: f.Proposal != "" || f.Forced, Retry: f.Retry}
+	if f.Undo != "" && len(s.Past) > 0 {
+		c.Entry = s.Past[len(s.Past)-1].Did
+	}
+	if s.Change != nil {
+		past := s.Change.past()
+		if s.Change.Overtook != nil {
+			past.Did = slices.Concat(s.Change.Overtook.Did, past.Did)
+		}
+		c.Overtook, c.Running = &past, s.Change.Running
+	}
+	s.Change = &c
+	s.Incidents = turnIncident(s.Incidents, f)
+	s.Proposals = without(s.Proposals, func(p Proposal) bool { return p.ID == f.Proposal })
+	s.Resting = without(s.Resting, func(r Rest) bool { return r.Transition == f.Transition })
+	return s
+}
+
+// past is what is remembered of a change that is done, or was overtaken.
+func (c *Change) past() Past {
+	return Past{ID: c.ID, Transition: c.Transition, From: c.Plan.Back.Name, To: c.To, Back: c.Plan.Back, Did: c.Did, Until: c.Plan.Until, Retry: c.Retry}
+}
+
+// remember puts a change on top of those that are done.
+func (s State) remember(p Past) State {
+	s.Past = with(s.Past, p)
+	s.Past = s.Past[max(0, len(s.Past)-keepPast):]
+	return s
+}
+
+// takeBack begins an undo: of the change under way, or of the last one that is done.
+func (s State) takeBack(f UndoStarted, why Code) State {
+	if s.Change != nil {
+		c := *s.Change
+		c.Undoing, c.Why, c.Verify = true, why, ""
+		s.Change = &c
+		return s
+	}
+	last := s.Past[len(s.Past)-1]
+	s.Past = s.Past[: len(s.Past)-1 : len(s.Past)-1]
+	s.Change = &Change{
+		ID: last.ID, Transition: last.Transition, From: last.From, To: last.To, Did: last.Did, Published: true, Undoing: true, Why: why,
+		Plan: Plan{Back: last.Back, Into: ModeRule{Name: last.To, Flags: s.Directive.Flags}}, Retry: last.Retry,
+	}
+	return s
+}
+
+// did notes that a step has happened, or has been taken back.
+func (c Change) did(f StepDone) Change {
+	run := c.Running
+	c.Running, c.Attempts, c.Held = nil, 0, time.Time{}
+	switch {
+	case run == nil:
+	case f.Undo && len(c.Entry) > 0 && !c.Undoing:
+		c.Entry = c.Entry[: len(c.Entry)-1 : len(c.Entry)-1]
+	case f.Undo:
+		c.Did = c.Did[: len(c.Did)-1 : len(c.Did)-1]
+	case run.Change != c.ID: // a step of the overtaken change
+		if run.Step.Undo {
+			over := *c.Overtook
+			over.Did = with(over.Did, Done{Change: run.Change, Step: run.Step})
+			c.Overtook = &over
+		}
+	default:
+		if run.Step.Undo {
+			c.Did = with(c.Did, Done{Change: run.Change, Step: run.Step})
+		}
+		c.Next++
+	}
+	c.Acted = true
+	return c
+}

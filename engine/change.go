@@ -1,0 +1,452 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// retryHeld is how long a failed protection waits before its step is tried again.
+const retryHeld = time.Minute
+
+// maxUnknown is how often a step whose outcome nobody knows is sent again before it counts as failed.
+const maxUnknown = 5
+
+// plan renders what a transition to a mode will do now; t is nil for a directive only.
+func (d *decision) plan(t *Transition, to Mode) Plan {
+	into, _ := d.p.Mode(to)
+	back, declared := d.p.Mode(d.s.Target)
+	if !declared || d.s.Change != nil {
+		back = ModeRule{Name: d.s.Target, Flags: d.s.Directive.Flags}
+	}
+	plan := Plan{Into: into, Back: back}
+	if t != nil {
+		plan.Steps, plan.PublishLast, plan.OnFailure = t.Playbook.Steps, t.Playbook.PublishLast, t.Playbook.OnFailure
+		if i, ok := t.Playbook.Verify.Index(); ok {
+			plan.Verify = d.p.Conditions[i].Name
+		}
+		if i, ok := t.Until.Index(); ok {
+			plan.Until = d.p.Conditions[i].Name
+		}
+	}
+	return plan
+}
+
+func (d *decision) retry(t *Transition) RetryRules {
+	if t == nil {
+		return RetryRules{}
+	}
+	after := t.RetryAfter
+	if after == 0 {
+		after = DefaultRetryAfter
+	}
+	return RetryRules{Condition: d.p.Conditions[t.When].Name, Digest: t.Digest, After: after}
+}
+
+// start moves the scope to a mode, by a transition or (t is nil) by a directive only; p is the proposal people approved.
+func (d *decision) start(to Mode, t *Transition, why Reason, evidence []Reading, p *Proposal) ChangeID {
+	from := d.s.Target
+	c := ChangeStarted{Change: ChangeID(d.next()), From: from, To: to, Plan: d.plan(t, to), Retry: d.retry(t)}
+	if t != nil {
+		c.Transition, c.Position, c.Severity = t.Name, t.Position, t.Severity
+		c.Forced = t.Gate != nil && p == nil
+		if t.UndoEntry && len(d.s.Past) > 0 && len(d.s.Past[len(d.s.Past)-1].Did) > 0 {
+			c.Undo = d.s.Past[len(d.s.Past)-1].ID
+		}
+	}
+	if p != nil {
+		c.Proposal = p.ID
+	}
+	if d.s.Change != nil {
+		c.Overtakes = d.s.Change.ID
+	}
+	// People are told of what automation does; what a person does they know.
+	speak := t != nil && loud(t) && why.Code != CodeRequest
+	inc, told := Incident{}, false
+	if speak {
+		if inc, told = d.joined(t); told {
+			c.Incident = inc.ID
+		}
+	}
+	d.emit(c, why.Code, why.Text, evidence)
+	if c.Overtakes != "" {
+		d.emit(ChangeOvertaken{Change: c.Overtakes, By: c.Change}, CodeOvertaken, "", nil)
+	}
+	d.advance()
+	switch {
+	case !speak:
+	case !told:
+		d.open(Incident{Kind: IncidentTransition, Subject: t.Name, Severity: t.Severity, Mode: to}, d.move(from, to, t.Name), t.Name, why, evidence)
+	case !slices.ContainsFunc(d.events, func(e Event) bool {
+		return e.Kind() == "IncidentOpened" && identity(e.Stream, e.Version) == string(inc.ID)
+	}):
+		d.emit(IncidentUpdated{Incident: inc.ID, Severity: inc.Severity, Note: d.move(from, to, t.Name)}, why.Code, why.Text, nil)
+	}
+	return c.Change
+}
+
+// loud reports whether people hear of t.
+func loud(t *Transition) bool { return t.Severity == SeverityPage || t.Severity == SeverityTicket }
+
+// overtakes reports whether t need not wait for the change under way: it does no harm and protects more. Nothing overtakes
+// an undo, nor a change a person has to look at.
+func (d *decision) overtakes(t *Transition) bool {
+	c := d.s.Change
+	if c.Undoing || c.Stuck || t.Gate != nil || !d.p.moreRestrictive(c.To, t.To) {
+		return false
+	}
+	return !slices.ContainsFunc(t.Playbook.Steps, func(s Step) bool { return s.Destructive })
+}
+
+// underWay says why something has to wait for the change under way; the zero Reason when there is none.
+func (d *decision) underWay() Reason {
+	switch c := d.s.Change; {
+	case c == nil:
+		return Reason{}
+	case c.Stuck:
+		return Reason{CodeUnderWay, fmt.Sprintf("%s is stuck", c.ID)}
+	case c.Undoing:
+		return Reason{CodeUnderWay, fmt.Sprintf("%s is being undone", c.ID)}
+	default:
+		return Reason{CodeUnderWay, fmt.Sprintf("%s is under way", c.ID)}
+	}
+}
+
+// advance carries the change under way as far as it goes without anybody's answer.
+func (d *decision) advance() {
+	for d.s.Change != nil && d.step() {
+	}
+}
+
+// step does the next thing of the change under way, and reports whether there may be another.
+func (d *decision) step() bool {
+	c := d.s.Change
+	switch {
+	case c.Stuck:
+		return false
+	case !c.Undoing && !c.Published && !c.Plan.PublishLast:
+		d.publish(c.ID, c.Plan.Into) // at once, also while an overtaken step still runs
+	case c.Running != nil:
+		return false
+	case c.Undoing && len(c.Did) > 0:
+		last := c.Did[len(c.Did)-1]
+		d.run(last.Change, last.Step, true, 1, CodeUndo)
+	case c.Undoing:
+		d.goBack()
+	case len(c.Entry) > 0:
+		last := c.Entry[len(c.Entry)-1]
+		d.run(last.Change, last.Step, true, 1, CodeUndo)
+	case c.Next < len(c.Plan.Steps):
+		if !c.Held.IsZero() {
+			return false
+		}
+		d.run(c.ID, c.Plan.Steps[c.Next], false, 1, CodeStarted)
+	case !c.Published:
+		d.publish(c.ID, c.Plan.Into)
+	case c.Plan.Verify != "":
+		if c.Verify == "" {
+			d.emit(VerificationStarted{Change: c.ID, Condition: c.Plan.Verify}, CodeVerify, d.conditionText(c.Plan.Verify), nil)
+		}
+		return false
+	default:
+		code := CodeStarted
+		if c.Acted {
+			code = CodeDone
+		}
+		d.finish(code, "")
+	}
+	return true
+}
+
+// finish settles the mode.
+func (d *decision) finish(code Code, text string) {
+	d.emit(ChangeDone{Change: d.s.Change.ID}, code, text, nil)
+	for _, i := range d.s.Incidents {
+		if i.Kind == IncidentChange {
+			d.resolve(i, CodeDone, "the change is done", nil)
+		}
+	}
+}
+
+// goBack ends an undo: the mode before is published again and settled.
+func (d *decision) goBack() {
+	c := d.s.Change
+	back := c.Plan.Back
+	if d.s.Target != back.Name {
+		d.publish(c.ID, back)
+	}
+	code := CodeUndone
+	switch c.Why {
+	case CodeUntil, CodeSettled:
+		code = c.Why
+	}
+	d.emit(ChangeUndone{Change: c.ID}, code, fmt.Sprintf("%s is in force again", back.Name), nil)
+}
+
+func (d *decision) run(c ChangeID, s Step, undo bool, attempt int, code Code) {
+	d.emit(StepStarted{Change: c, Step: s, Undo: undo, Attempt: attempt}, code, "", nil)
+}
+
+// report takes the outcome of an attempt. One that nothing waits for has been told before.
+func (d *decision) report(r *StepReported) {
+	c := d.s.Change
+	if c == nil || c.Running == nil {
+		return
+	}
+	run := *c.Running
+	if r.Step != run.Step.Name || r.Undo != run.Undo || r.Change != "" && r.Change != run.Change || r.Attempt != 0 && r.Attempt != run.Attempt {
+		return
+	}
+	// What was overtaken is not tried again: its outcome only says what an undo has to take back.
+	overtaken := run.Change != c.ID && !run.Undo
+	switch r.Outcome {
+	case OutcomeDone:
+		d.emit(StepDone{run.Change, run.Step.Name, run.Attempt, run.Undo, r.Detail}, CodeDone, r.Detail, nil)
+	case OutcomeFailed:
+		d.emit(StepFailed{run.Change, run.Step.Name, run.Attempt, run.Undo, r.Detail}, CodeFailed, r.Detail, nil)
+		switch {
+		case overtaken || c.Undoing && !run.Undo: // it has done nothing, and nobody needs it any more
+		case run.Attempt < run.Step.Attempts:
+			d.run(run.Change, run.Step, run.Undo, run.Attempt+1, CodeRetry)
+		default:
+			d.failed(run, r.Detail)
+		}
+	case OutcomeUnknown:
+		d.emit(StepUnknown{run.Change, run.Step.Name, run.Attempt, run.Undo, r.Detail}, CodeUnknown, r.Detail, nil)
+		switch {
+		case run.Step.Destructive && !run.Step.Keyed:
+			d.stuck(run, r.Detail)
+		case run.Attempt < max(run.Step.Attempts, maxUnknown):
+			d.run(run.Change, run.Step, run.Undo, run.Attempt+1, CodeRetry)
+		default:
+			d.stuck(run, r.Detail)
+		}
+	default:
+		panic(fmt.Sprintf("engine: a step cannot come to %q", r.Outcome))
+	}
+	d.advance()
+}
+
+// failed decides what becomes of a change one of whose steps has failed for good.
+func (d *decision) failed(run Running, detail string) {
+	c := d.s.Change
+	text := run.Step.Name + ": " + detail
+	switch {
+	case run.Undo:
+		d.stuck(run, detail)
+	case d.holds(c):
+		d.emit(ChangeHeld{Change: c.ID, Step: run.Step.Name, Until: d.in.At.Add(retryHeld)}, CodeFailed, text, nil)
+		d.trouble("is held: "+text, Reason{CodeFailed, text})
+	default:
+		d.fail(run.Step.Name, Reason{CodeFailed, text}, text)
+	}
+}
+
+// holds reports whether a failed change keeps what it has applied: protection is not taken back because one part of it
+// failed. What people approved they approved whole.
+func (d *decision) holds(c *Change) bool {
+	switch c.Plan.OnFailure {
+	case OnFailureHold:
+		return true
+	case OnFailureUndo:
+		return false
+	}
+	return !c.Gated && d.p.moreRestrictive(c.From, c.To)
+}
+
+// fail gives a change up and takes it back.
+func (d *decision) fail(step string, why Reason, text string) {
+	c := d.s.Change
+	d.emit(ChangeFailed{Change: c.ID, Step: step}, why.Code, why.Text, nil)
+	d.trouble("failed and is undone: "+text, why)
+	d.emit(UndoStarted{Change: c.ID}, why.Code, why.Text, nil)
+}
+
+// stuck stops everything until a person has looked.
+func (d *decision) stuck(run Running, detail string) {
+	c := d.s.Change
+	text, code := run.Step.Name+": "+detail, CodeUnknown
+	if run.Undo {
+		text, code = "undo of "+text, CodeFailed
+	}
+	d.emit(ChangeStuck{Change: c.ID, Step: run.Step.Name, Undo: run.Undo}, code, text, nil)
+	d.trouble("is stuck: "+text+"; settle it as done or undone", Reason{CodeStuck, text})
+}
+
+// trouble pages about the change under way, once; what comes after is said in the same place.
+func (d *decision) trouble(text string, why Reason) {
+	c := d.s.Change
+	subject := c.Transition
+	if subject == "" {
+		subject = string(c.ID)
+	}
+	summary := d.move(c.From, c.To, c.Transition) + " " + text
+	if i, open := d.s.Incident(IncidentChange, subject); open {
+		d.emit(IncidentUpdated{Incident: i.ID, Severity: i.Severity, Note: summary}, why.Code, why.Text, nil)
+		return
+	}
+	d.open(Incident{Kind: IncidentChange, Subject: subject, Severity: SeverityPage}, summary, c.Transition, why, nil)
+}
+
+// goOn looks at the change under way with new eyes: a step that is held, a verification.
+func (d *decision) goOn(o *Observed) {
+	c := d.s.Change
+	if c == nil {
+		return
+	}
+	if !c.Held.IsZero() && !d.in.At.Before(c.Held) && c.Running == nil && !c.Undoing && !c.Stuck {
+		d.run(c.ID, c.Plan.Steps[c.Next], false, c.Attempts+1, CodeRetry)
+	}
+	if c.Verify != "" && !c.Undoing {
+		d.verify(o)
+	}
+}
+
+// verify judges the condition a change has to make true. Only true lets it pass and only false undoes it; unknown holds it
+// and, after blind_after, pages.
+func (d *decision) verify(o *Observed) {
+	c := d.s.Change
+	i := slices.IndexFunc(d.p.Conditions, func(k Condition) bool { return k.Name == c.Verify })
+	seen := Observation{Asked: true} // a condition the rules have lost since is unknown
+	if i >= 0 {
+		seen = o.Conditions[i]
+	}
+	if !seen.Asked {
+		return
+	}
+	text := d.conditionText(c.Verify)
+	switch seen.Truth {
+	case True:
+		d.finish(CodeVerify, text+" is true")
+	case False:
+		if d.holds(c) {
+			if _, told := d.s.Incident(IncidentChange, c.Transition); !told {
+				d.trouble("does not help yet: "+text+" is false; it holds", Reason{CodeVerify, text + " is false"})
+			}
+			return
+		}
+		d.fail("", Reason{CodeVerify, text + " is false"}, text+" is false")
+		d.advance()
+	case Unknown:
+		if c.Unverified.IsZero() {
+			d.emit(VerificationHeld{Change: c.ID, Since: o.Instant}, CodeUnknown, text+" is unknown", seen.Readings)
+			return
+		}
+		if since := o.Instant.Sub(c.Unverified); since >= d.p.BlindAfter {
+			if _, told := d.s.Incident(IncidentChange, c.Transition); !told {
+				d.trouble(fmt.Sprintf("cannot be verified for %v", since),
+					Reason{CodeUnknown, fmt.Sprintf("%s is unknown since %s", text, c.Unverified.UTC().Format(time.RFC3339))})
+			}
+		}
+	}
+}
+
+// conditionText is a condition as written; its name when the rules have lost it.
+func (d *decision) conditionText(name string) string {
+	for i := range d.p.Conditions {
+		if d.p.Conditions[i].Name == name {
+			return d.p.Conditions[i].Text
+		}
+	}
+	return name
+}
+
+// until takes the last change back when its time is over, as long as its mode is the one in force and nobody pinned it.
+func (d *decision) until(o *Observed) {
+	if d.s.Change != nil || d.s.Pin != nil || len(d.s.Past) == 0 {
+		return
+	}
+	last := &d.s.Past[len(d.s.Past)-1]
+	if last.Until == "" || last.To != d.s.Target {
+		return
+	}
+	for i := range d.p.Conditions {
+		if d.p.Conditions[i].Name == last.Until && o.Conditions[i].Truth == True {
+			d.emit(UndoStarted{Change: last.ID}, CodeUntil, d.p.Conditions[i].Text+" is true", o.Conditions[i].Readings)
+			d.advance()
+			return
+		}
+	}
+}
+
+// cancel takes back a change under way, or a proposal.
+func (d *decision) cancel(r *CancelRequested) {
+	if why := needReason(r.Reason); why.Code != "" {
+		d.refuse(why)
+		return
+	}
+	for _, p := range d.s.Proposals {
+		if p.ID == r.Change {
+			d.withdraw(p, CodeRequest, r.Reason)
+			return
+		}
+	}
+	switch c := d.s.Change; {
+	case c == nil || c.ID != r.Change:
+		d.refuse(Reason{CodeNoChange, fmt.Sprintf("%s is not under way in %s; a change that is done is taken back with undo", r.Change, d.p.Scope)})
+	case c.Undoing:
+		d.refuse(Reason{CodeUnderWay, fmt.Sprintf("%s is being undone already", c.ID)})
+	case c.Stuck:
+		d.refuse(Reason{CodeStuck, fmt.Sprintf("%s is stuck: settle it as done or undone", c.ID)})
+	default:
+		d.emit(UndoStarted{Change: c.ID, Person: d.in.By.String()}, CodeRequest, r.Reason, nil)
+		d.advance()
+	}
+}
+
+// undo takes back the last change that is done.
+func (d *decision) undo(r *UndoRequested) {
+	why := needReason(r.Reason)
+	if why.Code == "" {
+		why = d.underWay()
+	}
+	if why.Code == "" {
+		i := slices.IndexFunc(d.s.Past, func(p Past) bool { return p.ID == r.Change })
+		switch {
+		case i < 0:
+			why = Reason{CodeNoChange, fmt.Sprintf("%s has no change %s that could be taken back", d.p.Scope, r.Change)}
+		case i < len(d.s.Past)-1:
+			why = Reason{CodeNotLast, fmt.Sprintf("%s came after it; undo that first", d.s.Past[len(d.s.Past)-1].ID)}
+		}
+	}
+	if why.Code != "" {
+		d.refuse(why)
+		return
+	}
+	d.emit(UndoStarted{Change: r.Change, Person: d.in.By.String()}, CodeRequest, r.Reason, nil)
+	d.advance()
+}
+
+// settle takes a person's word for what a stuck change has come to.
+func (d *decision) settle(r *SettleRequested) {
+	c := d.s.Change
+	switch why := needReason(r.Reason); {
+	case why.Code != "":
+		d.refuse(why)
+		return
+	case c == nil || c.ID != r.Change:
+		d.refuse(Reason{CodeNoChange, fmt.Sprintf("%s is not under way in %s", r.Change, d.p.Scope)})
+		return
+	case !c.Stuck:
+		d.refuse(Reason{CodeNotStuck, fmt.Sprintf("%s is under way; cancel it, or wait", c.ID)})
+		return
+	case r.As != SettledDone && r.As != SettledUndone:
+		d.refuse(Reason{CodeNotStuck, fmt.Sprintf("a change is settled as %s or %s, not as %q", SettledDone, SettledUndone, r.As)})
+		return
+	}
+	person := d.in.By.String()
+	d.emit(ChangeSettled{Change: c.ID, As: r.As, Person: person}, CodeRequest, r.Reason, nil)
+	if r.As == SettledDone {
+		if !c.Published {
+			d.publish(c.ID, c.Plan.Into)
+		}
+		d.emit(ChangeDone{Change: c.ID}, CodeSettled, "", nil)
+	} else {
+		d.goBack()
+	}
+	for _, i := range d.s.Incidents {
+		if i.Kind == IncidentChange {
+			d.resolve(i, CodeSettled, fmt.Sprintf("%s settled it as %s", person, r.As), nil)
+		}
+	}
+}
