@@ -53,7 +53,7 @@ func (b *ruleBook) start() error {
 	defer b.mu.Unlock()
 	files, err := rules.ReadFiles(b.paths...)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w; name rule files or folders of them with --rules or in the configuration's rules", err)
 	}
 	if len(files) == 0 {
 		return fmt.Errorf("no rule files match %v: name files or folders with *.yaml in them", b.paths)
@@ -65,11 +65,11 @@ func (b *ruleBook) start() error {
 		b.set = last
 	}
 	set, err := rules.Reload(b.set, files, opts)
+	if len(set.Services) == 0 && err != nil {
+		return fmt.Errorf("no rule file can be taken into force; mend one of them:\n%w", err)
+	}
 	b.files = files
 	b.took(set, err)
-	if len(set.Services) == 0 && err != nil {
-		return err
-	}
 	return nil
 }
 

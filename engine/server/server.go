@@ -90,9 +90,12 @@ func New(ctx context.Context, opts Options) (_ *Server, err error) {
 		s.listener = tls.NewListener(s.listener, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12})
 	}
 	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
-		return nil, fmt.Errorf("make the data folder: %w", err)
+		return nil, fmt.Errorf("make the data folder: %w; choose another with --data", err)
 	}
 	if s.store, err = store.Open(ctx, filepath.Join(cfg.Data, LogFile), store.Options{}); err != nil {
+		if errors.Is(err, store.ErrInUse) {
+			return nil, fmt.Errorf("open the log: %w; stop that one, or choose another folder with --data", err)
+		}
 		return nil, fmt.Errorf("open the log: %w", err)
 	}
 	if err := s.store.Release(ctx); err != nil {
@@ -282,6 +285,11 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 		return nil
 	})
+	for severity, r := range s.opts.Config.Receivers.bySeverity() {
+		if r == nil {
+			s.log.Warn("nobody is told: no receiver is configured", "severity", severity)
+		}
+	}
 	s.log.Info("modeshift is running", "listen", s.URL(), "data", s.opts.Config.Data, "version", s.opts.Version)
 
 	var err error
