@@ -163,7 +163,7 @@ func (s *Server) startLoop(ctx context.Context) error {
 		inForce: func() map[engine.Scope]engine.Mode {
 			modes := map[engine.Scope]engine.Mode{}
 			for name, state := range states {
-				if !state.Retired && state.Target != "" {
+				if state.Target != "" { // a retired scope too keeps its directive, and comes back in its mode
 					modes[name] = state.Target
 				}
 			}
@@ -184,7 +184,7 @@ func (s *Server) startLoop(ctx context.Context) error {
 	s.book.inForce = func() map[engine.Scope]engine.Mode {
 		modes := map[engine.Scope]engine.Mode{}
 		for _, v := range s.loop.Views() {
-			if !v.State.Retired && v.State.Target != "" {
+			if v.State.Target != "" {
 				modes[v.State.Scope] = v.State.Target
 			}
 		}
