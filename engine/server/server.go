@@ -247,7 +247,8 @@ func (s *Server) URL() string {
 // Reload reads the rule and token files again. The error says what is not in force, and why.
 func (s *Server) Reload(ctx context.Context) error {
 	_, err := s.tokens.Reload()
-	return errors.Join(err, s.book.reload(ctx))
+	// Once the loop has been asked there is no way back: whoever gives up waiting must not leave half of it noted.
+	return errors.Join(err, s.book.reload(context.WithoutCancel(ctx)))
 }
 
 // Run serves until ctx is cancelled or Stop is called, then stops everything in reverse order. It returns nil when it was
