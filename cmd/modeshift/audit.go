@@ -2,12 +2,12 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 
+	"github.com/modeshift/modeshift/engine"
 	"github.com/modeshift/modeshift/engine/server"
 	"github.com/modeshift/modeshift/engine/store"
 )
@@ -34,10 +34,11 @@ func (a *auditVerifyCmd) Run(s *streams, c *cli) error {
 	if path == "" {
 		path = "modeshift-data"
 	}
-	if st, err := os.Stat(path); err != nil {
-		return exit(exitUsage, "no log at %s: name the file or its folder: modeshift audit verify DIR", path)
-	} else if st.IsDir() {
+	if st, err := os.Stat(path); err == nil && st.IsDir() {
 		path = filepath.Join(path, server.LogFile)
+	}
+	if _, err := os.Stat(path); err != nil {
+		return exit(exitUsage, "no log at %s: name the file or its folder: modeshift audit verify DIR", path)
 	}
 	ctx := context.Background()
 	log, err := store.OpenReadOnly(ctx, path)
@@ -52,18 +53,47 @@ func (a *auditVerifyCmd) Run(s *streams, c *cli) error {
 	if err != nil && !errors.As(err, &fault) {
 		return &exitError{exitCannotTell, err}
 	}
-	if c.Output == "json" {
-		enc := json.NewEncoder(s.out)
-		enc.SetIndent("", "  ")
-		if err := enc.Encode(map[string]any{"ok": fault == nil, "report": report, "fault": fault}); err != nil {
-			return err
+	if err := c.show(s, verdictOf(report, fault), func() error {
+		if fault != nil {
+			return nil // it is said as the error
 		}
+		_, err := fmt.Fprintf(s.out, "the log is whole: %s in %s, %s\n",
+			count(report.Events, "event"), count(report.Streams, "stream"), count(report.Checkpoints, "checkpoint"))
+		return err
+	}); err != nil {
+		return err
 	}
 	if fault != nil {
-		return exit(exitNo, "the log is not whole: %w", fault)
+		return exit(exitNo, "the log is not whole: %s", oneLine(fault.Error()))
 	}
-	if c.Output == "table" {
-		_, err = fmt.Fprintf(s.out, "the log is whole: %d events in %d streams, %d checkpoints\n", report.Events, report.Streams, report.Checkpoints)
+	return nil
+}
+
+// verdict is what programs read.
+type verdict struct {
+	OK          bool           `json:"ok"`
+	Streams     int            `json:"streams"`
+	Events      int            `json:"events"`
+	Checkpoints int            `json:"checkpoints"`
+	Jobs        int            `json:"jobs"`
+	Last        int64          `json:"last"`  // position of the last event
+	Heads       []engine.Head  `json:"heads"` // to be compared with what a witness outside holds
+	Stale       []engine.Scope `json:"stale,omitempty"`
+	Fault       *verdictFault  `json:"fault,omitempty"`
+}
+
+// verdictFault is the first bad place.
+type verdictFault struct {
+	Position int64          `json:"position,omitempty"`
+	Stream   engine.Scope   `json:"stream,omitempty"`
+	Version  engine.Version `json:"version,omitempty"`
+	What     string         `json:"what"`
+}
+
+func verdictOf(r store.Report, f *store.Fault) verdict {
+	v := verdict{f == nil, r.Streams, r.Events, r.Checkpoints, r.Jobs, r.Last, r.Heads, r.Stale, nil}
+	if f != nil {
+		v.Fault = &verdictFault{f.Position, f.Stream, f.Version, f.What}
 	}
-	return err
+	return v
 }

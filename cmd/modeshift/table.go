@@ -125,14 +125,20 @@ func describe(e engine.Event) string {
 // round drops what nobody reads of a duration.
 func round(d time.Duration) string {
 	switch {
-	case d > time.Hour:
+	case d >= time.Hour:
 		d = d.Round(time.Minute)
-	case d > time.Minute:
+	case d >= time.Minute:
 		d = d.Round(time.Second)
 	default:
 		d = d.Round(time.Millisecond)
 	}
-	return strings.TrimSuffix(strings.TrimSuffix(d.String(), "0s"), "0m")
+	text := d.String()
+	for _, long := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(text, long) {
+			text = text[:len(text)-2]
+		}
+	}
+	return text
 }
 
 // ago says how long ago something was.

@@ -65,7 +65,12 @@ func (l *Loop) Submit(ctx context.Context, scope engine.Scope, by engine.Actor, 
 	}
 }
 
-// Replace takes other rules into force. It returns when that is stored.
+// ErrMoved says that a scope went, after the rules were read, into a mode they do not declare. Nothing was taken into force:
+// the rules have to be checked against the modes in force again.
+var ErrMoved = errors.New("a scope is in a mode that the rules do not declare")
+
+// Replace takes other rules into force. It returns when that is stored. After ErrMoved nothing has changed; after any other
+// error the rules are in force and not all of what follows from them is stored.
 func (l *Loop) Replace(ctx context.Context, rules Rules) error {
 	r := replacement{rules, make(chan error, 1)}
 	select {
@@ -91,11 +96,30 @@ func unavailable(err error) *Error { return &Error{code: "unavailable", err: err
 func (l *Loop) serve(ctx context.Context, m any) {
 	switch m := m.(type) {
 	case replacement:
-		m.reply <- l.replace(ctx, m.rules)
+		err := l.fits(m.rules)
+		if err == nil {
+			err = l.replace(ctx, m.rules)
+		}
+		m.reply <- err
 	case request:
 		events, err := l.carryOut(ctx, m)
 		m.reply <- reply{events, err}
 	}
+}
+
+// fits checks that rules declare the mode of every scope: whoever loaded them did so with modes that may have been left since.
+func (l *Loop) fits(rules Rules) error {
+	for i := range rules.Policies {
+		p := &rules.Policies[i]
+		sc := l.scopes[p.Scope]
+		if sc == nil || sc.state.Target == "" {
+			continue
+		}
+		if _, declared := p.Mode(sc.state.Target); !declared {
+			return fmt.Errorf("%w: %s is in %s", ErrMoved, p.Scope, sc.state.Target)
+		}
+	}
+	return nil
 }
 
 func (l *Loop) carryOut(ctx context.Context, r request) ([]engine.Event, error) {

@@ -303,10 +303,9 @@ func TestAScopeWhoseRulesDoNotFitItsStateTakesNobodyAlong(t *testing.T) {
 		cart := checkout("v1")
 		cart.Scope = "cart"
 		h := start(t, log, w, w.rules(checkout("v1"), cart))
+		h.stop()
 		cart.Modes, cart.Digest = []engine.ModeRule{{Name: "other"}}, "v2" // the mode in force is gone; rules refuses such files
-		if err := h.Replace(t.Context(), w.rules(checkout("v2"), cart)); err != nil {
-			t.Fatal(err)
-		}
+		h = start(t, log, w, w.rules(checkout("v2"), cart))
 		w.say("shed.when", engine.True)
 		h.pass(16 * time.Second)
 		if h.mode() != "degraded" {
@@ -314,6 +313,29 @@ func TestAScopeWhoseRulesDoNotFitItsStateTakesNobodyAlong(t *testing.T) {
 		}
 		if v, _ := h.View("cart"); v.RulesProblem == "" || v.State.Mode != "normal" {
 			t.Errorf("cart: %q, mode %s", v.RulesProblem, v.State.Mode)
+		}
+	})
+}
+
+// Between the reading of rule files and their coming into force a scope may move into the very mode they drop.
+func TestRulesThatDoNotDeclareTheModeInForceAreNotTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, log := &world{}, newMemory()
+		h := start(t, log, w, w.rules(checkout("v1")))
+		without := checkout("v2")
+		without.Modes, without.Transitions = []engine.ModeRule{{Name: "normal"}, {Name: "other"}}, nil
+		w.say("shed.when", engine.True)
+		h.pass(16 * time.Second)
+		if err := h.Replace(t.Context(), w.rules(without)); !errors.Is(err, loop.ErrMoved) || !strings.Contains(err.Error(), "checkout") {
+			t.Fatalf("rules that drop the mode in force: %v", err)
+		}
+		w.say("recover.when", engine.True)
+		h.pass(time.Minute + 15*time.Second)
+		if v, _ := h.View("checkout"); v.State.Mode != "normal" || v.RulesProblem != "" || v.State.Rules != "v1" {
+			t.Fatalf("the rules before go on: mode %s, rules %s, problem %q", v.State.Mode, v.State.Rules, v.RulesProblem)
+		}
+		if err := h.Replace(t.Context(), w.rules(without)); err != nil {
+			t.Errorf("once the mode was left: %v", err)
 		}
 	})
 }

@@ -111,7 +111,7 @@ func LoadConfig(path string) (Config, error) {
 	dec := yaml.NewDecoder(bytes.NewReader(text))
 	dec.KnownFields(true)
 	if err := dec.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
-		return c, fmt.Errorf("%s: %w", path, err)
+		return c, unreadable(path, err)
 	}
 	c.under(filepath.Dir(path))
 	if err := c.Validate(); err != nil {

@@ -17,15 +17,12 @@ import (
 // notifiers makes the configured receivers, by severity.
 func (s *Server) notifiers() (map[engine.Severity]actions.Notifier, error) {
 	routes := map[engine.Severity]actions.Notifier{}
-	for severity, r := range map[engine.Severity]*Receiver{
-		engine.SeverityPage: s.opts.Config.Receivers.Page, engine.SeverityTicket: s.opts.Config.Receivers.Ticket,
-	} {
+	for severity, r := range s.opts.Config.Receivers.bySeverity() {
 		var n actions.Notifier
 		var err error
 		switch {
 		case r == nil:
-			s.log.Warn("nobody is told: no receiver is configured", "severity", severity)
-			continue
+			continue // Run says so
 		case r.PagerDuty != nil:
 			n, err = pagerduty.New(pagerduty.Options{
 				Endpoint: r.PagerDuty.URL, RoutingKey: r.PagerDuty.RoutingKey, RoutingKeyFile: r.PagerDuty.RoutingKeyFile,
@@ -43,6 +40,11 @@ func (s *Server) notifiers() (map[engine.Severity]actions.Notifier, error) {
 		routes[severity] = n
 	}
 	return routes, nil
+}
+
+// bySeverity names the receivers; nil where none is configured.
+func (r Receivers) bySeverity() map[engine.Severity]*Receiver {
+	return map[engine.Severity]*Receiver{engine.SeverityPage: r.Page, engine.SeverityTicket: r.Ticket}
 }
 
 // externalURL is how people reach the server.

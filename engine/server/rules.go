@@ -17,6 +17,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 
 	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/engine/loop"
 	"github.com/modeshift/modeshift/rules"
 )
 
@@ -30,10 +31,12 @@ type ruleBook struct {
 	reloaded func(good bool)                                // told after each load
 	log      *slog.Logger
 
-	mu    sync.Mutex // one reload at a time; guards what follows
-	set   *rules.Set
-	files []rules.File // as last read
-	err   error        // of the last reload; nil when all files are in force
+	mu     sync.Mutex // one reload at a time; guards what follows
+	set    *rules.Set
+	files  []rules.File // as last read
+	err    error        // of the last reload; nil when all files are in force
+	unread string       // why the files could not be read last; empty when they could
+	again  bool         // what was read is not in force for a reason outside of the files: try again
 }
 
 // kept is the form of the file of last good rule files.
@@ -53,7 +56,7 @@ func (b *ruleBook) start() error {
 	defer b.mu.Unlock()
 	files, err := rules.ReadFiles(b.paths...)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w; name rule files or folders of them with --rules or in the configuration's rules", err)
 	}
 	if len(files) == 0 {
 		return fmt.Errorf("no rule files match %v: name files or folders with *.yaml in them", b.paths)
@@ -65,11 +68,11 @@ func (b *ruleBook) start() error {
 		b.set = last
 	}
 	set, err := rules.Reload(b.set, files, opts)
+	if len(set.Services) == 0 && err != nil {
+		return fmt.Errorf("no rule file can be taken into force; mend one of them:\n%w", err)
+	}
 	b.files = files
 	b.took(set, err)
-	if len(set.Services) == 0 && err != nil {
-		return err
-	}
 	return nil
 }
 
@@ -82,16 +85,22 @@ func (b *ruleBook) reload(ctx context.Context) error {
 		err = fmt.Errorf("no rule files match %v; the rules stay as they were", b.paths)
 	}
 	if err != nil {
-		b.err = err
+		b.err, b.unread = err, err.Error()
 		b.reloaded(false)
-		b.log.Error("rules not reloaded", "error", err)
+		b.log.Error("rules not reloaded: what was in force stays in force", "error", err)
 		return err
 	}
+	b.files, b.unread = files, ""
 	set, err := rules.Reload(b.set, files, b.options())
-	b.files = files
-	if applied := b.apply(ctx, set, err); applied != nil {
+	applied := b.apply(ctx, set, err)
+	for n := 0; n < 3 && errors.Is(applied, loop.ErrMoved); n++ { // a service has just moved: see what fits its mode now
+		set, err = rules.Reload(b.set, files, b.options())
+		applied = b.apply(ctx, set, err)
+	}
+	if b.again = applied != nil; b.again {
 		b.err = fmt.Errorf("take the rules into force: %w", applied)
 		b.reloaded(false)
+		b.log.Error("rules not in force; trying again within half a minute", "error", applied)
 		return b.err
 	}
 	b.took(set, err)
@@ -194,12 +203,16 @@ func (b *ruleBook) current() (*rules.Set, error) {
 	return b.set, b.err
 }
 
-// changed reports whether the files on disk are others than those last read.
+// changed reports whether a reload would find something else than the last one did. That files cannot be read any more is
+// such a change: it has to be said.
 func (b *ruleBook) changed() bool {
 	files, err := rules.ReadFiles(b.paths...)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return err == nil && !slices.EqualFunc(files, b.files, func(x, y rules.File) bool {
+	if err != nil {
+		return err.Error() != b.unread
+	}
+	return b.again || b.unread != "" || !slices.EqualFunc(files, b.files, func(x, y rules.File) bool {
 		return x.Name == y.Name && bytes.Equal(x.Data, y.Data)
 	})
 }
@@ -217,16 +230,22 @@ func (b *ruleBook) watch(ctx context.Context) error {
 			b.log.Warn("stop watching the rule files", "error", err)
 		}
 	}()
-	for _, dir := range b.folders() {
-		if err := w.Add(dir); err != nil {
-			b.log.Warn("a folder of rules cannot be watched; it is looked at every half minute", "folder", dir, "error", err)
+	told := map[string]bool{}
+	follow := func() {
+		for _, dir := range b.folders() {
+			if err := w.Add(dir); err != nil && !told[dir] {
+				told[dir] = true
+				b.log.Warn("a folder of rules cannot be watched; it is looked at every half minute", "folder", dir, "error", err)
+			}
 		}
 	}
+	follow()
 	look := time.NewTicker(30 * time.Second)
 	defer look.Stop()
-	// Editors and deployments write in several steps: wait until it has been quiet for a moment.
-	quiet := time.NewTimer(time.Hour)
-	quiet.Stop()
+	// Editors and deployments write in several steps: wait until it has been quiet for a moment. The first look finds what
+	// changed between the start and the watch.
+	quiet := time.NewTimer(100 * time.Millisecond)
+	defer quiet.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -246,6 +265,7 @@ func (b *ruleBook) watch(ctx context.Context) error {
 		if b.changed() {
 			// What is wrong is logged, shown and measured by reload itself.
 			_ = b.reload(ctx)
+			follow() // a link may lead to another folder now
 		}
 	}
 }
@@ -259,11 +279,15 @@ func (b *ruleBook) folders() []string {
 		}
 	}
 	for _, p := range b.paths {
-		if st, err := os.Stat(p); err == nil && st.IsDir() {
+		st, err := os.Stat(p)
+		if err == nil && st.IsDir() {
 			add(p)
-		} else {
-			add(filepath.Dir(p))
+			// When the folder is a link, its swap shows in the folder it is in.
+			if real, err := filepath.EvalSymlinks(p); err != nil || real == filepath.Clean(p) {
+				continue
+			}
 		}
+		add(filepath.Dir(p))
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()

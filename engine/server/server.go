@@ -90,9 +90,12 @@ func New(ctx context.Context, opts Options) (_ *Server, err error) {
 		s.listener = tls.NewListener(s.listener, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12})
 	}
 	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
-		return nil, fmt.Errorf("make the data folder: %w", err)
+		return nil, fmt.Errorf("make the data folder: %w; choose another with --data", err)
 	}
 	if s.store, err = store.Open(ctx, filepath.Join(cfg.Data, LogFile), store.Options{}); err != nil {
+		if errors.Is(err, store.ErrInUse) {
+			return nil, fmt.Errorf("open the log: %w; stop that one, or choose another folder with --data", err)
+		}
 		return nil, fmt.Errorf("open the log: %w", err)
 	}
 	if err := s.store.Release(ctx); err != nil {
@@ -160,7 +163,7 @@ func (s *Server) startLoop(ctx context.Context) error {
 		inForce: func() map[engine.Scope]engine.Mode {
 			modes := map[engine.Scope]engine.Mode{}
 			for name, state := range states {
-				if !state.Retired && state.Target != "" {
+				if state.Target != "" { // a retired scope too keeps its directive, and comes back in its mode
 					modes[name] = state.Target
 				}
 			}
@@ -181,7 +184,7 @@ func (s *Server) startLoop(ctx context.Context) error {
 	s.book.inForce = func() map[engine.Scope]engine.Mode {
 		modes := map[engine.Scope]engine.Mode{}
 		for _, v := range s.loop.Views() {
-			if !v.State.Retired && v.State.Target != "" {
+			if v.State.Target != "" {
 				modes[v.State.Scope] = v.State.Target
 			}
 		}
@@ -244,7 +247,8 @@ func (s *Server) URL() string {
 // Reload reads the rule and token files again. The error says what is not in force, and why.
 func (s *Server) Reload(ctx context.Context) error {
 	_, err := s.tokens.Reload()
-	return errors.Join(err, s.book.reload(ctx))
+	// Once the loop has been asked there is no way back: whoever gives up waiting must not leave half of it noted.
+	return errors.Join(err, s.book.reload(context.WithoutCancel(ctx)))
 }
 
 // Run serves until ctx is cancelled or Stop is called, then stops everything in reverse order. It returns nil when it was
@@ -282,6 +286,11 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 		return nil
 	})
+	for severity, r := range s.opts.Config.Receivers.bySeverity() {
+		if r == nil {
+			s.log.Warn("nobody is told: no receiver is configured", "severity", severity)
+		}
+	}
 	s.log.Info("modeshift is running", "listen", s.URL(), "data", s.opts.Config.Data, "version", s.opts.Version)
 
 	var err error

@@ -37,6 +37,7 @@ func (o *outcome) over() bool { return o.state != JobOwed }
 // the table behind it is for the next process. That is what makes jobs go on when nothing can be written.
 type queue struct {
 	mu      sync.Mutex        // guards all below
+	seen    time.Time         // the clock when it was last asked for jobs
 	keys    map[string][]*job // oldest first
 	jobs    map[string]*job   // by ID
 	over    map[JobState]int
@@ -47,8 +48,13 @@ func newQueue() queue {
 	return queue{keys: map[string][]*job{}, jobs: map[string]*job{}, over: map[JobState]int{}, unsaved: map[string]*outcome{}}
 }
 
-// load reads the jobs that an earlier process left.
-func (q *queue) load(ctx context.Context, conn *sql.Conn) error {
+// maxWait is longer than any retry is put off for: the runner's longest backoff and the longest Retry-After it heeds come
+// to 20 minutes.
+const maxWait = time.Hour
+
+// load reads the jobs that an earlier process left. One that is due later than any retry can be was put off by a clock that
+// was ahead then; it is due now.
+func (q *queue) load(ctx context.Context, conn *sql.Conn, now time.Time) error {
 	rows, err := conn.QueryContext(ctx, `SELECT seq, id, key, position, owed, due, attempts, problem FROM jobs WHERE state = 'owed' ORDER BY seq`)
 	if err != nil {
 		return err
@@ -62,6 +68,9 @@ func (q *queue) load(ctx context.Context, conn *sql.Conn) error {
 			return err
 		}
 		j.owed, j.due = time.Unix(0, owed).UTC(), time.Unix(0, due).UTC()
+		if j.due.Sub(now) > maxWait {
+			j.due = now
+		}
 		jobs = append(jobs, j)
 	}
 	if err := rows.Err(); err != nil {
@@ -96,6 +105,7 @@ func (q *queue) add(jobs []*job) {
 func (q *queue) lease(now, until time.Time, limit int) []job {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.follow(now)
 	var due []*job
 	for _, of := range q.keys {
 		if j := of[0]; !j.due.After(now) && !j.leased.After(now) {
@@ -112,6 +122,20 @@ func (q *queue) lease(now, until time.Time, limit int) []job {
 		leased[i] = *j
 	}
 	return leased
+}
+
+// follow takes a step the clock made back out of what jobs wait for: a page that was to be tried again in two seconds does
+// not wait until the clock is again where it was. The caller holds q.mu.
+func (q *queue) follow(now time.Time) {
+	if back := q.seen.Sub(now); back > 0 {
+		for _, j := range q.jobs {
+			j.due = j.due.Add(-back)
+			if !j.leased.IsZero() {
+				j.leased = j.leased.Add(-back)
+			}
+		}
+	}
+	q.seen = now
 }
 
 // release takes back the leases of jobs; without any, all leases.

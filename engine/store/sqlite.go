@@ -127,7 +127,7 @@ func (s *SQLite) open(ctx context.Context) error {
 	if err := s.writer.prepare(ctx, s.conn); err != nil {
 		return err
 	}
-	return s.queue.load(ctx, s.conn)
+	return s.queue.load(ctx, s.conn, s.now())
 }
 
 func (s *SQLite) openReadOnly(ctx context.Context) error {

@@ -92,6 +92,33 @@ func retry(t *testing.T, f *fixture) {
 	}
 }
 
+// A machine whose clock was an hour ahead is set right.
+func clockBack(_ *testing.T, f *fixture) {
+	ids := f.owe("a", 0, "i", "j", "k")
+	f.wantLeased(ids...)
+	f.must(f.Done(ctx, ids[2]))
+	f.must(f.Retry(ctx, ids[0], "503", 10*time.Second))
+	f.clock.Advance(time.Second)
+	f.wantLeased()
+	f.clock.Advance(-time.Hour)
+	f.wantLeased()
+	f.clock.Advance(9*time.Second - time.Nanosecond)
+	f.wantLeased()
+	f.clock.Advance(time.Nanosecond)
+	f.wantLeased(ids[0])
+	f.clock.Advance(lease - 10*time.Second)
+	f.wantLeased(ids[1])
+}
+
+func clockAhead(_ *testing.T, f *fixture) {
+	ids := f.owe("a", 0, "i", "j")
+	f.wantLeased(ids...)
+	f.must(f.Retry(ctx, ids[0], "503", time.Second))
+	f.clock.Advance(-24 * time.Hour)
+	f.reopen()
+	f.wantLeased(ids...)
+}
+
 func failed(t *testing.T, f *fixture) {
 	ids := f.owe("a", 0, "i", "i", "i", "j")
 	f.wantLeased(ids[0], ids[3])

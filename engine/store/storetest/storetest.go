@@ -83,11 +83,13 @@ func Run(t *testing.T, fresh func(t testing.TB) Open, traits ...Trait) {
 		{"jobs of one key run in order and those of others beside them", false, order},
 		{"a lease holds until the very nanosecond it ends", false, leaseEnds},
 		{"a retry waits until the very nanosecond it is due", false, retry},
+		{"a clock that goes back puts no job off", false, clockBack},
 		{"a failed job is kept with its problem and lets the next one go", false, failed},
 		{"a job ends once", false, endsOnce},
 		{"jobs are handed out oldest first up to the limit", false, limits},
 		{"jobs of a dead process are due at once", true, dead},
 		{"outcomes survive closing", true, outcomesSurvive},
+		{"a clock that was ahead before a restart puts no job off", true, clockAhead},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if test.lasts && !lasting {
