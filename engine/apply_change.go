@@ -82,7 +82,7 @@ func (c *Change) published() *Change {
 // applyChange folds the facts of changes and their steps.
 func applyChange(s State, e Event) State {
 	if f, ok := e.Fact.(ChangeStarted); ok {
-		return s.begin(f)
+		return s.begin(f, e.Reason.Text)
 	}
 	if f, ok := e.Fact.(UndoStarted); ok {
 		return s.takeBack(f, e.Reason.Code)
@@ -136,8 +136,8 @@ func applyChange(s State, e Event) State {
 }
 
 // begin makes a started change the one under way. What it overtakes leaves it its undo stack and the step that runs.
-func (s State) begin(f ChangeStarted) State {
-	c := Change{ID: f.Change, Transition: f.Transition, From: f.From, To: f.To, Plan: f.Plan, Gated: f.Proposal != "" || f.Forced, Retry: f.Retry}
+func (s State) begin(f ChangeStarted, why string) State {
+	c := Change{ID: f.Change, Transition: f.Transition, From: f.From, To: f.To, Plan: f.Plan, Gated: f.Proposal != "" || f.Forced, Retry: f.Retry, Reason: why}
 	if f.Undo != "" && len(s.Past) > 0 {
 		c.Entry = s.Past[len(s.Past)-1].Did
 	}

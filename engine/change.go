@@ -184,7 +184,9 @@ func (d *decision) goBack() {
 }
 
 func (d *decision) run(c ChangeID, s Step, undo bool, attempt int, code Code) {
-	d.emit(StepStarted{Change: c, Step: s, Undo: undo, Attempt: attempt}, code, "", nil)
+	now := d.s.Change
+	facts := Facts{Scope: d.p.Scope, Change: c, Transition: now.Transition, From: now.From, To: now.To, Reason: now.Reason}
+	d.emit(StepStarted{Change: c, Step: s, Undo: undo, Attempt: attempt, Facts: facts}, code, "", nil)
 }
 
 // report takes the outcome of an attempt. One that nothing waits for has been told before.

@@ -26,6 +26,7 @@ type StepJob struct {
 	Step    Step     `json:"step"`
 	Undo    bool     `json:"undo,omitempty"`
 	Attempt int      `json:"attempt"`
+	Facts   Facts    `json:"facts"`
 }
 
 // NoticeAction is what a notice does to its incident.
@@ -62,7 +63,7 @@ func Effects(e Event) []Effect {
 		if f.Undo {
 			key += "/undo"
 		}
-		job := StepJob{Key: key, Scope: e.Stream, Change: f.Change, Step: f.Step, Undo: f.Undo, Attempt: f.Attempt}
+		job := StepJob{Key: key, Scope: e.Stream, Change: f.Change, Step: f.Step, Undo: f.Undo, Attempt: f.Attempt, Facts: f.Facts}
 		return []Effect{{ID: id, Key: "steps/" + string(e.Stream), Step: &job}}
 	case ChangeProposed:
 		p := &f.Proposal
@@ -119,4 +120,18 @@ type Job struct {
 	Owed     time.Time // when its event was stored
 	Attempts int       // finished ones, all without success
 	Problem  string    // what the last attempt said; empty before the first
+	Begun    bool      // an attempt was begun and nobody said what came of it: its worker died
+}
+
+// Traits are what a kind of action says of one step.
+type Traits struct {
+	Destructive bool // it can do harm that a wrong decision would make worse
+	Keyed       bool // its target knows a key, or can say that it did this already: it may be sent again
+}
+
+// SpecProblem is a fault of a step's specification.
+type SpecProblem struct {
+	Path    []string // of keys and indexes in the specification, to what is wrong
+	Message string
+	Hint    string // what would be right; may be empty
 }

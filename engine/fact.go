@@ -85,6 +85,7 @@ type (
 		Step    Step     `json:"step"`
 		Attempt int      `json:"attempt"`
 		Undo    bool     `json:"undo,omitempty"`
+		Facts   Facts    `json:"facts,omitzero"`
 	}
 	// StepDone says that it has happened.
 	StepDone struct {

@@ -41,6 +41,7 @@ type Change struct {
 	Stuck      bool       `json:"stuck,omitempty"` // nobody knows what the world is like: a person has to say
 	Failed     bool       `json:"failed,omitempty"`
 	Retry      RetryRules `json:"retry,omitzero"`
+	Reason     string     `json:"reason,omitempty"` // why it started
 }
 
 // RetryRules are what a transition rests by when it came to nothing.
@@ -48,6 +49,16 @@ type RetryRules struct {
 	Condition string        `json:"condition,omitempty"` // whose being false ends the rest
 	Digest    Digest        `json:"digest,omitempty"`    // of the transition's text: another one does not rest
 	After     time.Duration `json:"after,omitempty"`
+}
+
+// Facts are what a step may say of the change it belongs to: its templates are filled with them.
+type Facts struct {
+	Scope      Scope    `json:"scope"`
+	Change     ChangeID `json:"change"`
+	Transition string   `json:"transition,omitempty"`
+	From       Mode     `json:"from"`
+	To         Mode     `json:"to"`
+	Reason     string   `json:"reason,omitempty"` // why the change started
 }
 
 // Running is a step whose outcome is awaited.

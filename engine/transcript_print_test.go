@@ -70,6 +70,9 @@ func (s *session) printEvent(b *strings.Builder, e engine.Event) {
 	case engine.GateEscalated:
 		f.Summary = ""
 		flatten(b, "", reflect.ValueOf(f))
+	case engine.StepStarted:
+		f.Facts = engine.Facts{} // the change's, as its start says
+		flatten(b, "", reflect.ValueOf(f))
 	case engine.ChangeStarted:
 		f.Retry = engine.RetryRules{} // the transition's, as the policy above says
 		flatten(b, "", reflect.ValueOf(f))

@@ -37,7 +37,11 @@ func (l *Loop) decideOnce(ctx context.Context, name engine.Scope, by engine.Acto
 	if p == nil {
 		p = &engine.Policy{Digest: sc.state.Rules, Scope: name} // it is being retired
 	}
-	events, err := guarded(*p, sc.state, engine.Input{At: now, Term: l.opts.Term, By: by, What: what})
+	in := engine.Input{At: now, Term: l.opts.Term, By: by, What: what}
+	if f := l.scopes[engine.Fleet].state.Freeze; f != nil {
+		in.Frozen = f.Reason
+	}
+	events, err := guarded(*p, sc.state, in)
 	if err != nil {
 		// Its rules and its state do not fit, which a person has to look at. The others go on.
 		l.opts.Logger.Error("deciding went wrong: the scope holds its mode and is not evaluated any more", "scope", name, "error", err, "stack", stack(err))
@@ -97,6 +101,11 @@ func (l *Loop) store(ctx context.Context, name engine.Scope, events []engine.Eve
 	} else {
 		for _, e := range events {
 			sc.state = engine.Apply(sc.state, e)
+		}
+	}
+	for _, e := range events {
+		if lost, ok := e.Fact.(engine.TimeLost); ok {
+			sc.prev = later(sc.prev, lost.To) // what is lost is not lost again
 		}
 	}
 	l.show(name)

@@ -130,7 +130,12 @@ func (l *Loop) carryOut(ctx context.Context, r request) ([]engine.Event, error) 
 	case sc.policy == nil:
 		return nil, &Error{code: "no_rules", err: fmt.Errorf("no rules are in force for %s: %s", r.scope, sc.problem)}
 	}
-	events, err := l.decide(ctx, r.scope, r.by, r.what)
+	// First of all, time in which nobody could answer is given back to people.
+	_, err := l.decide(ctx, r.scope, engine.Actor{}, &engine.TimePassed{Prev: sc.prev})
+	var events []engine.Event
+	if err == nil {
+		events, err = l.decide(ctx, r.scope, r.by, r.what)
+	}
 	switch {
 	case errors.Is(err, ErrConflict):
 		return nil, &Error{code: "conflict", err: err}

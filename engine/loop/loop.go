@@ -260,7 +260,8 @@ func (l *Loop) replace(ctx context.Context, rules Rules) error {
 		sc := l.scopes[name]
 		sc.problem = rules.Problems[name]
 		sc.policy, sc.seen = declared[name], nil
-		var what engine.Happening = &engine.RulesLoaded{}
+		// After a restart this is also where the time is noticed in which nobody could answer, before it counts against anybody.
+		var what engine.Happening = &engine.TimePassed{Prev: sc.prev}
 		if sc.policy == nil {
 			if !rules.Whole || sc.problem != "" {
 				l.show(name)

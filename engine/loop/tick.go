@@ -63,10 +63,6 @@ func (l *Loop) judge(ctx context.Context, a answered) {
 	if ctx.Err() != nil {
 		return // the evaluation was cut short by the end: it says nothing
 	}
-	frozen := ""
-	if f := l.scopes[engine.Fleet].state.Freeze; f != nil {
-		frozen = f.Reason
-	}
 	stored := true
 	if a.gen == l.gen {
 		fleet := l.scopes[engine.Fleet]
@@ -82,7 +78,7 @@ func (l *Loop) judge(ctx context.Context, a answered) {
 			report.Dropped++
 			continue
 		}
-		o := &engine.Observed{Instant: a.tick.Instant, Prev: sc.prev, Frozen: frozen, Conditions: seen, SourceBlind: a.SourceBlind[q.Scope]}
+		o := &engine.Observed{Instant: a.tick.Instant, Prev: sc.prev, Conditions: seen, SourceBlind: a.SourceBlind[q.Scope]}
 		sc.seen = o // what is seen is shown, also when nothing can be stored of it
 		if _, err := l.decide(ctx, q.Scope, engine.Actor{}, o); err != nil {
 			stored = false
