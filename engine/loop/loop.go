@@ -40,7 +40,7 @@ var ErrConflict = errors.New("another writer moved the stream on")
 type Tick struct {
 	Instant   time.Time
 	Questions []engine.Question
-	Modes     map[engine.Scope]engine.Mode // the committed mode of every scope
+	Modes     map[engine.Scope]engine.Mode // the committed mode of every scope that has one; of a retired one nobody knows it
 }
 
 // Answer says how they stood. A scope that is missing was not evaluated.

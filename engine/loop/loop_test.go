@@ -297,6 +297,28 @@ func TestOtherRulesComeIntoForceAndAScopeThatVanishedIsRetired(t *testing.T) {
 	})
 }
 
+// A service whose file refers to a mode of another one stays on its rules when that other one vanishes. What was true of it
+// then must not go on being taken for true.
+func TestTheModeOfARetiredScopeIsNotGivenOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{}
+		cart := checkout("v1")
+		cart.Scope = "cart"
+		h := start(t, newMemory(), w, w.rules(checkout("v1"), cart))
+		h.pass(16 * time.Second)
+		if m := w.asked[0].Modes; len(m) != 2 || m["cart"] != "normal" {
+			t.Fatalf("modes given to the evaluation: %v", m)
+		}
+		if err := h.Replace(t.Context(), w.rules(checkout("v2"))); err != nil {
+			t.Fatal(err)
+		}
+		h.pass(15 * time.Second)
+		if m := w.asked[1].Modes; len(m) != 1 || m["checkout"] != "normal" {
+			t.Errorf("modes given to the evaluation after cart was retired: %v", m)
+		}
+	})
+}
+
 func TestAScopeWhoseRulesDoNotFitItsStateTakesNobodyAlong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, log := &world{}, newMemory()
