@@ -160,6 +160,23 @@ func TestALateAnswerIsCountedAsMissedTicks(t *testing.T) {
 	})
 }
 
+func TestTicksThatADiskTookAreCountedAsMissed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, log := &world{}, newMemory()
+		log.slow = 40 * time.Second
+		h := start(t, log, w, w.rules(checkout("v1")))
+		h.pass(3 * time.Minute)
+		missed := 0
+		for _, r := range h.reports {
+			missed += r.Missed
+		}
+		first, last := h.reports[0].Instant, h.reports[len(h.reports)-1].Instant
+		if due := int(last.Sub(first)/(15*time.Second)) + 1; missed == 0 || len(h.reports)+missed != due {
+			t.Errorf("%d ticks and %d missed of the %d that were due: %+v", len(h.reports), missed, due, h.reports)
+		}
+	})
+}
+
 func TestAWriterThatIsBehindReloadsAndDecidesAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, log := &world{}, newMemory()
