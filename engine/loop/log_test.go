@@ -15,8 +15,9 @@ type memory struct {
 	mu      sync.Mutex
 	streams map[engine.Scope][]engine.Event
 	mark    time.Time
-	before  error // returned by writes that then do nothing
-	after   error // returned by appends that were stored all the same
+	before  error         // returned by writes that then do nothing
+	after   error         // returned by appends that were stored all the same
+	slow    time.Duration // how long a mark takes
 	meddle  func()
 }
 
@@ -84,6 +85,7 @@ func (m *memory) Snapshot(context.Context, ...engine.State) error { return nil }
 func (m *memory) Now(context.Context) (time.Time, error)          { return time.Now(), nil }
 
 func (m *memory) Mark(_ context.Context, instant time.Time) error {
+	time.Sleep(m.slow) // virtual
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.before != nil {

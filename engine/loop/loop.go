@@ -40,7 +40,7 @@ var ErrConflict = errors.New("another writer moved the stream on")
 type Tick struct {
 	Instant   time.Time
 	Questions []engine.Question
-	Modes     map[engine.Scope]engine.Mode // the committed mode of every scope
+	Modes     map[engine.Scope]engine.Mode // the committed mode of every scope that has one; of a retired one nobody knows it
 }
 
 // Answer says how they stood. A scope that is missing was not evaluated.
@@ -188,7 +188,7 @@ func (l *Loop) Run(ctx context.Context) error {
 	busy := false
 	timer := time.NewTimer(l.untilNext())
 	defer timer.Stop()
-	missed := 0
+	var asked time.Time // the instant asked about last
 	for {
 		select {
 		case <-ctx.Done():
@@ -202,12 +202,15 @@ func (l *Loop) Run(ctx context.Context) error {
 		case <-timer.C:
 			timer.Reset(l.untilNext())
 			if busy {
-				missed++
 				continue
 			}
 			busy = true
-			l.ask(ctx, time.Now().UTC().Truncate(l.opts.Interval), missed, answers)
-			missed = 0
+			instant, missed := time.Now().UTC().Truncate(l.opts.Interval), 0
+			if !asked.IsZero() { // whatever kept the loop: a source, the log, a machine that slept
+				missed = max(0, int(instant.Sub(asked)/l.opts.Interval)-1)
+			}
+			asked = instant
+			l.ask(ctx, instant, missed, answers)
 		case a := <-answers:
 			busy = false
 			l.judge(ctx, a)

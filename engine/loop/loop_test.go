@@ -160,6 +160,23 @@ func TestALateAnswerIsCountedAsMissedTicks(t *testing.T) {
 	})
 }
 
+func TestTicksThatADiskTookAreCountedAsMissed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, log := &world{}, newMemory()
+		log.slow = 40 * time.Second
+		h := start(t, log, w, w.rules(checkout("v1")))
+		h.pass(3 * time.Minute)
+		missed := 0
+		for _, r := range h.reports {
+			missed += r.Missed
+		}
+		first, last := h.reports[0].Instant, h.reports[len(h.reports)-1].Instant
+		if due := int(last.Sub(first)/(15*time.Second)) + 1; missed == 0 || len(h.reports)+missed != due {
+			t.Errorf("%d ticks and %d missed of the %d that were due: %+v", len(h.reports), missed, due, h.reports)
+		}
+	})
+}
+
 func TestAWriterThatIsBehindReloadsAndDecidesAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, log := &world{}, newMemory()
@@ -293,6 +310,28 @@ func TestOtherRulesComeIntoForceAndAScopeThatVanishedIsRetired(t *testing.T) {
 		_, err := h.Submit(t.Context(), "cart", engine.Actor{}, &engine.UnpinRequested{})
 		if code(err) != "unknown_scope" || !strings.Contains(err.Error(), "checkout") {
 			t.Errorf("a request to a retired scope: %v", err)
+		}
+	})
+}
+
+// A service whose file refers to a mode of another one stays on its rules when that other one vanishes. What was true of it
+// then must not go on being taken for true.
+func TestTheModeOfARetiredScopeIsNotGivenOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{}
+		cart := checkout("v1")
+		cart.Scope = "cart"
+		h := start(t, newMemory(), w, w.rules(checkout("v1"), cart))
+		h.pass(16 * time.Second)
+		if m := w.asked[0].Modes; len(m) != 2 || m["cart"] != "normal" {
+			t.Fatalf("modes given to the evaluation: %v", m)
+		}
+		if err := h.Replace(t.Context(), w.rules(checkout("v2"))); err != nil {
+			t.Fatal(err)
+		}
+		h.pass(15 * time.Second)
+		if m := w.asked[1].Modes; len(m) != 1 || m["checkout"] != "normal" {
+			t.Errorf("modes given to the evaluation after cart was retired: %v", m)
 		}
 	})
 }

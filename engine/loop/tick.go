@@ -25,7 +25,9 @@ func (l *Loop) ask(ctx context.Context, instant time.Time, missed int, answers c
 	a.tick = Tick{Instant: instant, Modes: map[engine.Scope]engine.Mode{}}
 	for _, name := range slices.Sorted(maps.Keys(l.scopes)) {
 		sc := l.scopes[name]
-		a.tick.Modes[name] = sc.state.Mode
+		if !sc.state.Retired && sc.state.Mode != "" {
+			a.tick.Modes[name] = sc.state.Mode
+		}
 		if sc.policy == nil || name == engine.Fleet {
 			continue
 		}

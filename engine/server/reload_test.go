@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fsnotify/fsnotify"
 	"github.com/prometheus/common/model"
 
 	"github.com/modeshift/modeshift/engine"
@@ -141,6 +142,7 @@ func book(t *testing.T, apply func(*rules.Set) error) *ruleBook {
 	b := &ruleBook{
 		paths: []string{dir}, keep: filepath.Join(dir, "kept.json"), log: slog.New(slog.DiscardHandler), reloaded: func(bool) {},
 		inForce: func() map[engine.Scope]engine.Mode { return nil },
+		watcher: fsnotify.NewWatcher,
 		apply:   func(_ context.Context, set *rules.Set, _ error) error { return apply(set) },
 	}
 	if err := b.start(); err != nil {
@@ -186,5 +188,26 @@ func TestAServiceThatMovesWhileFilesAreReadIsLookedAtAgain(t *testing.T) {
 	}
 	if shop := b.set.Service("shop"); shop == nil || shop.Policy.Modes[1].Name != "degraded" || shop.Problem == "" {
 		t.Errorf("shop's rules in force: %+v", shop)
+	}
+}
+
+func TestASystemWithoutWatchesToSpareIsNoReasonToStop(t *testing.T) {
+	applied := make(chan struct{}, 1)
+	b := book(t, func(*rules.Set) error { applied <- struct{}{}; return nil })
+	b.watcher = func() (*fsnotify.Watcher, error) { return nil, errors.New("too many open files") }
+	put(t, filepath.Join(b.paths[0], "cart.yaml"), service("cart", "degraded"))
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- b.watch(ctx) }()
+	select {
+	case <-applied:
+	case err := <-ended:
+		t.Fatalf("the watch ended, and the server with it: %v", err)
+	case <-time.After(15 * time.Second):
+		t.Error("the files are not looked at")
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }

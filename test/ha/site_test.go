@@ -79,9 +79,7 @@ type site struct {
 	data    string
 	address string
 	url     string
-
-	mu     sync.Mutex // guards logged
-	logged strings.Builder
+	logged  output // of servers in this process
 }
 
 // newSite makes a folder for a server that asks a Prometheus and tells a receiver. rules are file names and their texts;
@@ -235,18 +233,7 @@ func (s *site) metric(name string) string {
 	return ""
 }
 
-// Write takes the log of a server in this process.
-func (s *site) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.logged.Write(p)
-}
-
-func (s *site) log() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.logged.String()
-}
+func (s *site) log() string { return s.logged.String() }
 
 // serve runs the site's server in this process, until stop is called or the test ends.
 func (s *site) serve(t *testing.T) (stop func()) {
@@ -256,7 +243,7 @@ func (s *site) serve(t *testing.T) (stop func()) {
 		t.Fatal(err)
 	}
 	srv, err := server.New(context.Background(), server.Options{
-		Config: cfg, Version: "test", Logger: slog.New(slog.NewTextHandler(s, &slog.HandlerOptions{Level: slog.LevelInfo})),
+		Config: cfg, Version: "test", Logger: slog.New(slog.NewTextHandler(&s.logged, &slog.HandlerOptions{Level: slog.LevelInfo})),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -283,7 +270,7 @@ func tail(text string) string { return text[max(0, len(text)-8<<10):] }
 // process is the program running by itself.
 type process struct {
 	cmd  *exec.Cmd
-	out  string        // file of what it says
+	out  *output
 	done chan struct{} // closed once it was waited for
 	err  error         // how it ended; to be read once done is closed
 }
@@ -291,14 +278,9 @@ type process struct {
 // start runs the program on the site's configuration. It ends with the test.
 func (s *site) start(t *testing.T) *process {
 	t.Helper()
-	out, err := os.CreateTemp(s.dir, "log-*")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &process{cmd: exec.Command(binary, "run", "-c", s.config), out: out.Name(), done: make(chan struct{})}
-	p.cmd.Stdout, p.cmd.Stderr, p.cmd.SysProcAttr = out, out, endWithParent()
-	err = p.cmd.Start()
-	if err = errors.Join(err, out.Close()); err != nil { // the process has its own copy
+	p := &process{cmd: exec.Command(binary, "run", "-c", s.config), out: &output{}, done: make(chan struct{})}
+	p.cmd.Stdout, p.cmd.Stderr, p.cmd.SysProcAttr = p.out, p.out, endWithParent()
+	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	go func() {
@@ -339,12 +321,24 @@ func (p *process) ended() bool {
 	}
 }
 
-func (p *process) said() string {
-	text, err := os.ReadFile(p.out)
-	if err != nil {
-		return err.Error()
-	}
-	return string(text)
+func (p *process) said() string { return p.out.String() }
+
+// output keeps what a server says. It is safe for concurrent use.
+type output struct {
+	mu   sync.Mutex // guards text
+	text strings.Builder
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
 }
 
 // modeshift runs the program with arguments against the site's server.
