@@ -19,6 +19,7 @@
 // # Guarantees
 //
 // Evaluate returns within Options.Budget, whatever the sources do. It never fails and never panics: a condition that panics
-// is unknown and takes no other along. Equal answers give equal observations, in whatever order they come. An Evaluator never
-// changes after New and may be used by many goroutines; other rules are another Evaluator.
+// is unknown and takes no other along. Equal answers give equal observations, in whatever order they come. An Evaluator may
+// be used by many goroutines and what it answers does not change after New, but that Budget remembers for a minute what it
+// found; other rules are another Evaluator.
 package prom

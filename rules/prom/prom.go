@@ -70,6 +70,7 @@ type Evaluator struct {
 	sources []Source
 	opts    Options
 	probes  map[key]*probe
+	periods map[*rules.Service]*periods // what Budget remembers; the map itself never changes
 }
 
 // key is a signal of a scope.
@@ -93,8 +94,11 @@ func New(set *rules.Set, sources []Source, opts Options) *Evaluator {
 	}
 	opts.Budget = cmp.Or(opts.Budget, DefaultBudget)
 	opts.Parallel = max(1, cmp.Or(opts.Parallel, DefaultParallel))
-	e := &Evaluator{set: set, sources: sources, opts: opts, probes: map[key]*probe{}}
+	e := &Evaluator{set: set, sources: sources, opts: opts, probes: map[key]*probe{}, periods: map[*rules.Service]*periods{}}
 	for _, service := range set.Services {
+		p := &periods{turn: make(chan struct{}, 1), read: map[string]periodRead{}}
+		p.turn <- struct{}{}
+		e.periods[service] = p
 		for _, c := range service.Conditions {
 			for _, s := range c.Signals() {
 				k := key{service, s}

@@ -145,10 +145,22 @@ func deferred(service *rules.Service, s rules.Signal, missing []rules.Signal) bo
 // ask sends the queries of signals that were not sent at this tick yet, and reads the signals' values.
 func (t *tick) ask(ctx context.Context, signals []key) {
 	t.rounds++
+	probes := make([]*probe, len(signals))
+	for i, k := range signals {
+		probes[i] = t.probes[k]
+	}
+	t.fetch(ctx, probes)
+	for _, k := range signals {
+		t.values[k] = t.probes[k].read(t)
+	}
+}
+
+// fetch sends the queries of probes that were not sent at this tick yet, each once.
+func (t *tick) fetch(ctx context.Context, probes []*probe) {
 	var ws []wanted
 	seen := map[query]bool{}
-	for _, k := range signals {
-		for _, w := range t.probes[k].queries {
+	for _, p := range probes {
+		for _, w := range p.queries {
 			if _, have := t.answers[w.query]; !have && !seen[w.query] {
 				seen[w.query] = true
 				ws = append(ws, w)
@@ -158,9 +170,6 @@ func (t *tick) ask(ctx context.Context, signals []key) {
 	fetches := plan(ws)
 	for i, a := range t.fetcher.run(ctx, fetches) {
 		fetches[i].share(a, func(q query, a answer) { t.answers[q] = a })
-	}
-	for _, k := range signals {
-		t.values[k] = t.probes[k].read(t)
 	}
 }
 

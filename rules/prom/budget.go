@@ -1,0 +1,173 @@
+package prom
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/common/model"
+
+	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/rules"
+)
+
+// Budget says how much of an SLO's error budget is left and how long it lasts. It is for people who have to decide
+// something now; no condition rests on it.
+type Budget struct {
+	SLO    string
+	Period time.Duration // of the SLO; the budget is that of the Period that ends now
+
+	// Remaining is the share of the error budget that is left over the period, at most 1, negative once it is overspent.
+	// It means something only while RemainingKnown.
+	Remaining      float64
+	RemainingKnown bool
+	// Burn is the present burn rate, over Window. It means something only while BurnKnown.
+	Burn      float64
+	BurnKnown bool
+	Window    time.Duration
+	// Lasts is how long what remains would last at Burn: 0 when nothing is left, and Forever when nothing burns. More than
+	// Period means that the budget is not spent within it. It is 0 while Unknown is set.
+	//
+	// It is Remaining × Period ÷ Burn, as a burn rate of 1 spends the whole budget in exactly one period. Errors that leave
+	// the rolling period meanwhile give back what this does not count: in truth it lasts as long or longer.
+	// Source: Google SRE Workbook, ch. 5, "Alerting on Burn Rate", table 5-4.
+	Lasts time.Duration
+
+	Unknown engine.Why // why Lasts cannot be told; empty when it can
+	Detail  string     // which of the two could not be read, and what the source said
+}
+
+// Forever is how long a budget lasts that does not burn.
+const Forever = time.Duration(math.MaxInt64)
+
+// defaultBurnWindow is what the present burn rate is measured over where no page tier says otherwise: the long window of the
+// workbook's quickest pair.
+const defaultBurnWindow = time.Hour
+
+// budgetKept is for how long what was found over a period is used again. A period of 30 days moves by 0.002 % in a minute,
+// and its query reads all of it.
+const budgetKept = time.Minute
+
+// periods is what is remembered of the periods of a service's SLOs. Whoever holds the one token in turn owns read.
+type periods struct {
+	turn chan struct{}
+	read map[string]periodRead // by SLO
+}
+
+type periodRead struct {
+	at    time.Time
+	value rules.Value
+}
+
+// Budget tells how the error budgets of a scope stand at an instant, in the order of its SLOs; nil when it has none. Each call
+// asks for the present burn rates, and for what is left over the periods no more than once in a minute. Several callers of one
+// scope take turns, so that a page many people look at does not send its costly queries many times over. It returns within
+// Options.Budget: what is not answered by then is unknown.
+func (e *Evaluator) Budget(ctx context.Context, scope engine.Scope, at time.Time) []Budget {
+	service := e.set.Service(scope)
+	if service == nil || len(service.SLOs) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, e.opts.Budget)
+	defer cancel()
+	known := e.periods[service]
+	select {
+	case <-known.turn:
+		defer func() { known.turn <- struct{}{} }()
+	case <-ctx.Done():
+		late := unknown(engine.WhyTimeout, "others were asking for the same budgets all the time")
+		budgets := make([]Budget, len(service.SLOs))
+		for i := range service.SLOs {
+			budgets[i] = budgetOf(&service.SLOs[i], late, late)
+		}
+		return budgets
+	}
+
+	// People wait for this and it is rare: a query may take all the time there is, where one of a tick may not.
+	t := &tick{Evaluator: e, Tick: Tick{Instant: at}, values: map[key]rules.Value{}, answers: map[query]answer{},
+		fetcher: fetcher{sources: e.sources, instant: at.Add(-e.opts.QueryOffset), timeout: e.opts.Budget,
+			limit: e.opts.Parallel, metrics: e.opts.Metrics, given: make([]atomic.Int32, len(e.sources))}}
+	var asked []*probe
+	over := func(slo *rules.SLO, window time.Duration) *probe {
+		p := sloProbe(slo, window)
+		asked = append(asked, p)
+		return p
+	}
+	now, period := make([]*probe, len(service.SLOs)), make([]*probe, len(service.SLOs))
+	for i := range service.SLOs {
+		slo := &service.SLOs[i]
+		now[i] = over(slo, burnWindow(slo))
+		if age := at.Sub(known.read[slo.Name].at); age < 0 || age >= budgetKept {
+			period[i] = over(slo, slo.Period)
+		}
+	}
+	t.fetch(ctx, asked)
+
+	budgets := make([]Budget, len(service.SLOs))
+	for i := range service.SLOs {
+		slo := &service.SLOs[i]
+		left := known.read[slo.Name].value
+		if period[i] != nil {
+			left = period[i].read(t)
+			if !left.Reading.Why.Blind() { // what could not be seen is asked for again
+				known.read[slo.Name] = periodRead{at, left}
+			}
+		}
+		budgets[i] = budgetOf(slo, left, now[i].read(t))
+	}
+	return budgets
+}
+
+// burnWindow is the window of an SLO's present burn rate: the long one of its quickest pair that pages.
+func burnWindow(slo *rules.SLO) time.Duration {
+	var window time.Duration
+	if tier := slo.Tier(engine.SeverityPage); tier != nil {
+		for _, w := range tier.Windows {
+			if window == 0 || w.Long < window {
+				window = w.Long
+			}
+		}
+	}
+	if window == 0 {
+		window = defaultBurnWindow
+	}
+	return min(window, slo.Period)
+}
+
+// budgetOf puts together what was read over the period and over the window.
+func budgetOf(slo *rules.SLO, period, now rules.Value) Budget {
+	b := Budget{SLO: slo.Name, Period: slo.Period, Window: burnWindow(slo)}
+	fault := func(window time.Duration, r engine.Reading) {
+		if b.Unknown == "" {
+			b.Unknown, b.Detail = r.Why, clip(fmt.Sprintf("over %s: %s", model.Duration(window), r.Detail))
+		}
+	}
+	if r := period.Reading; r.Why == "" {
+		b.Remaining, b.RemainingKnown = 1-r.Value/slo.Budget, true
+	} else {
+		fault(slo.Period, r)
+	}
+	if r := now.Reading; r.Why == "" {
+		b.Burn, b.BurnKnown = r.Value/slo.Budget, true
+	} else {
+		fault(b.Window, r)
+	}
+	if b.Unknown == "" {
+		b.Lasts = lasts(b.Remaining, b.Burn, slo.Period)
+	}
+	return b
+}
+
+// lasts is how long a share of a period's error budget lasts at a burn rate.
+func lasts(remaining, burn float64, period time.Duration) time.Duration {
+	if remaining <= 0 {
+		return 0
+	}
+	ns := remaining * float64(period) / burn
+	if burn <= 0 || ns >= float64(Forever) {
+		return Forever
+	}
+	return time.Duration(ns)
+}
