@@ -131,7 +131,7 @@ func (l *Loop) readBack(ctx context.Context, name engine.Scope) error {
 func (l *Loop) logFault(err error) {
 	first := l.fault == nil
 	if first {
-		l.fault = &fault{since: time.Now().UTC(), err: err}
+		l.fault = &fault{since: l.opts.Now().UTC(), err: err}
 	}
 	l.mu.Lock()
 	l.health.LogFault = err.Error()

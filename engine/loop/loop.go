@@ -74,6 +74,8 @@ type Options struct {
 	Checkpoint time.Duration // between two checkpoints; 0: an hour
 	Inbox      int           // how many requests may wait; 0: 256
 	Logger     *slog.Logger
+	// Now is the clock on the wall, which may jump and go back; nil: time.Now. Ticks stand at multiples of the interval by it.
+	Now func() time.Time
 	// OnCommit is called after events were stored, from the loop's goroutine; it must not block.
 	OnCommit func([]engine.Event)
 	// OnTick is called after each tick, from the loop's goroutine; it must not block.
@@ -154,6 +156,9 @@ func New(log Log, opts Options) *Loop {
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
 	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
 	return &Loop{
 		log: log, opts: opts, inbox: make(chan any, opts.Inbox), done: make(chan struct{}),
 		scopes: map[engine.Scope]*scope{}, heads: map[engine.Scope]engine.Version{},
@@ -205,7 +210,7 @@ func (l *Loop) Run(ctx context.Context) error {
 				continue
 			}
 			busy = true
-			instant, missed := time.Now().UTC().Truncate(l.opts.Interval), 0
+			instant, missed := l.opts.Now().UTC().Truncate(l.opts.Interval), 0
 			if !asked.IsZero() { // whatever kept the loop: a source, the log, a machine that slept
 				missed = max(0, int(instant.Sub(asked)/l.opts.Interval)-1)
 			}
@@ -224,7 +229,7 @@ func (l *Loop) Done() <-chan struct{} { return l.done }
 // untilNext is the time to the next multiple of the interval. A timer that fires a hair early must not see the same
 // multiple twice, hence the millisecond.
 func (l *Loop) untilNext() time.Duration {
-	now := time.Now()
+	now := l.opts.Now()
 	next := now.Truncate(l.opts.Interval).Add(l.opts.Interval)
 	return next.Sub(now) + time.Millisecond
 }
