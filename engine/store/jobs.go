@@ -40,7 +40,7 @@ func (s *SQLite) Lease(ctx context.Context, limit int) ([]engine.Job, error) {
 				s.queue.postpone(j.id, now.Add(unreadable), err.Error())
 				continue
 			}
-			jobs = append(jobs, engine.Job{Effect: effect, Owed: j.owed, Attempts: j.attempts, Problem: j.problem})
+			jobs = append(jobs, engine.Job{Effect: effect, Owed: j.owed, Attempts: j.attempts, Problem: j.problem, Begun: j.begun})
 		}
 		return nil
 	})
@@ -66,6 +66,37 @@ func effectOf(id string, body []byte) (engine.Effect, error) {
 		}
 	}
 	return engine.Effect{}, fmt.Errorf("this program does not know what %s of %s/%d asks for", e.Kind(), e.Stream, e.Version)
+}
+
+// Begin says that an attempt of a job is about to be made. When it returns nil that is durable: should the process die before
+// it says what came of the attempt, Lease hands the job out with Begun set. Whoever must not do something twice makes no
+// attempt before. Retry takes the mark away: what came of the attempt is known then.
+//
+// Errors: ErrNotOwed when the job is over or never was; the cause of ctx when that ended first; ErrUnwritable. After any of
+// them no attempt may be made; after ErrUnwritable a later process may see the mark all the same.
+func (s *SQLite) Begin(ctx context.Context, id string) error {
+	err := s.submit(ctx, &write{
+		job: id,
+		stage: func(t *txn) error {
+			j, ok := s.queue.find(id)
+			switch {
+			case !ok:
+				return t.late("begin", id)
+			case j.begun:
+				return refusal{} // it is written
+			}
+			return t.exec(t.begun, id)
+		},
+		after: func(err error) {
+			if err == nil {
+				s.queue.begin(id)
+			}
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("begin job %s: %w", id, err)
+	}
+	return nil
 }
 
 // Done says that a job was carried out. To say so again changes nothing.
@@ -151,7 +182,7 @@ func (t *txn) settle(outcomes ...*outcome) error {
 		if !o.ended.IsZero() {
 			ended = o.ended.UnixNano()
 		}
-		if err := t.exec(t.outcome, string(o.state), o.attempts, o.problem, o.due.UnixNano(), ended, o.id); err != nil {
+		if err := t.exec(t.outcome, string(o.state), o.attempts, o.problem, o.due.UnixNano(), ended, o.begun, o.id); err != nil {
 			return err
 		}
 	}
@@ -206,7 +237,7 @@ func (s *SQLite) Jobs(ctx context.Context, filter JobFilter) (jobs []JobStatus, 
 		where = `WHERE j.seq IN (SELECT seq FROM jobs WHERE state = 'owed' UNION ALL SELECT seq FROM jobs WHERE state = 'failed')`
 	}
 	err = s.view(ctx, func(q querier) error {
-		rows, err := q.QueryContext(ctx, `SELECT j.id, j.key, j.owed, j.due, j.state, j.attempts, j.problem, coalesce(j.ended, 0), e.body
+		rows, err := q.QueryContext(ctx, `SELECT j.id, j.key, j.owed, j.due, j.state, j.attempts, j.problem, j.begun AND j.state = 'owed', coalesce(j.ended, 0), e.body
 			FROM jobs j LEFT JOIN events e ON e.position = j.position `+where+` ORDER BY j.seq DESC`)
 		if err != nil {
 			return err
@@ -217,7 +248,7 @@ func (s *SQLite) Jobs(ctx context.Context, filter JobFilter) (jobs []JobStatus, 
 			var j JobStatus
 			var owed, due, ended int64
 			var body []byte
-			if err := rows.Scan(&j.ID, &j.Key, &owed, &due, &j.State, &j.Attempts, &j.Problem, &ended, &body); err != nil {
+			if err := rows.Scan(&j.ID, &j.Key, &owed, &due, &j.State, &j.Attempts, &j.Problem, &j.Begun, &ended, &body); err != nil {
 				return err
 			}
 			j.Owed, j.Due = time.Unix(0, owed).UTC(), time.Unix(0, due).UTC()

@@ -19,6 +19,7 @@ type job struct {
 	attempts int
 	problem  string
 	leased   time.Time // until when; zero: not leased
+	begun    bool      // an attempt was begun whose outcome is not known
 }
 
 // outcome is what became of an attempt.
@@ -29,6 +30,7 @@ type outcome struct {
 	problem  string
 	due      time.Time
 	ended    time.Time
+	begun    bool // the attempt after it was begun before it could be written
 }
 
 func (o *outcome) over() bool { return o.state != JobOwed }
@@ -55,7 +57,7 @@ const maxWait = time.Hour
 // load reads the jobs that an earlier process left. One that is due later than any retry can be was put off by a clock that
 // was ahead then; it is due now.
 func (q *queue) load(ctx context.Context, conn *sql.Conn, now time.Time) error {
-	rows, err := conn.QueryContext(ctx, `SELECT seq, id, key, position, owed, due, attempts, problem FROM jobs WHERE state = 'owed' ORDER BY seq`)
+	rows, err := conn.QueryContext(ctx, `SELECT seq, id, key, position, owed, due, attempts, problem, begun FROM jobs WHERE state = 'owed' ORDER BY seq`)
 	if err != nil {
 		return err
 	}
@@ -64,7 +66,7 @@ func (q *queue) load(ctx context.Context, conn *sql.Conn, now time.Time) error {
 	for rows.Next() {
 		j := &job{}
 		var owed, due int64
-		if err := rows.Scan(&j.seq, &j.id, &j.key, &j.position, &owed, &due, &j.attempts, &j.problem); err != nil {
+		if err := rows.Scan(&j.seq, &j.id, &j.key, &j.position, &owed, &due, &j.attempts, &j.problem, &j.begun); err != nil {
 			return err
 		}
 		j.owed, j.due = time.Unix(0, owed).UTC(), time.Unix(0, due).UTC()
@@ -164,6 +166,18 @@ func (q *queue) find(id string) (job, bool) {
 	return job{}, false
 }
 
+// begin notes that an attempt of a job was begun, which is written.
+func (q *queue) begin(id string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if j := q.jobs[id]; j != nil {
+		j.begun = true
+	}
+	if o := q.unsaved[id]; o != nil {
+		o.begun = true // what is written later must not take the mark away
+	}
+}
+
 // settle takes in an outcome, written or not.
 func (q *queue) settle(o *outcome, written bool) {
 	q.mu.Lock()
@@ -178,7 +192,7 @@ func (q *queue) settle(o *outcome, written bool) {
 		return
 	}
 	if !o.over() {
-		j.attempts, j.problem, j.due, j.leased = o.attempts, o.problem, o.due, time.Time{}
+		j.attempts, j.problem, j.due, j.leased, j.begun = o.attempts, o.problem, o.due, time.Time{}, false
 		return
 	}
 	q.over[o.state]++
@@ -258,7 +272,7 @@ func (q *queue) correct(s *JobStatus, now time.Time) {
 		s.State, s.Attempts, s.Problem, s.Due, s.Ended = o.state, o.attempts, o.problem, o.due, o.ended
 	}
 	if j := q.jobs[s.ID]; j != nil {
-		s.Attempts, s.Problem, s.Due = j.attempts, j.problem, j.due
+		s.Attempts, s.Problem, s.Due, s.Begun = j.attempts, j.problem, j.due, j.begun
 		if j.leased.After(now) {
 			s.State = JobLeased
 		}

@@ -53,6 +53,8 @@ CREATE TABLE marks (
 	name    TEXT    PRIMARY KEY,
 	instant INTEGER NOT NULL
 ) STRICT;
+`, `
+ALTER TABLE jobs ADD COLUMN begun INTEGER NOT NULL DEFAULT 0 CHECK (begun IN (0, 1));
 `}
 
 // querier is what a read needs; *sql.Tx and *sql.Conn have it.

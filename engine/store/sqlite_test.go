@@ -137,7 +137,7 @@ func TestAFileThatIsNoLogOfOursIsLeftAloneAndSaysWhy(t *testing.T) {
 	must(t, os.WriteFile(text, []byte(strings.Repeat("to do: nothing\n", 100)), 0o600))
 
 	for path, want := range map[string]string{
-		newer:                       "written by a newer modeshift: its schema is version 99 and this program knows 1",
+		newer:                       "written by a newer modeshift: its schema is version 99 and this program knows 2",
 		foreign:                     "it is the database of another program",
 		text:                        "it is not a modeshift log",
 		file("no/such/dir/log.db"):  "no such file or directory",
@@ -165,5 +165,25 @@ func TestAFileThatIsNoLogOfOursIsLeftAloneAndSaysWhy(t *testing.T) {
 	}
 	if _, err := store.Open(ctx, newer, store.Options{}); !errors.Is(err, store.ErrNewerSchema) {
 		t.Errorf("open a newer log: %v", err)
+	}
+}
+
+func TestALogOfTheFirstSchemaIsBroughtToTheNewestWithItsJobs(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log.db")
+	s := open(t, path)
+	must(t, s.Append(ctx, store.Append{Stream: "a", Events: []engine.Event{storetest.Opened("a", 1, "i")}}))
+	must(t, s.Close())
+	tamper(t, path, func(exec func(string, ...any), _ *sql.DB) {
+		exec(`ALTER TABLE jobs DROP COLUMN begun`)
+		exec(`UPDATE schema SET version = 1`)
+	})
+	for _, begun := range []bool{false, true} {
+		s = open(t, path)
+		jobs, err := s.Lease(ctx, 0)
+		if err != nil || len(jobs) != 1 || jobs[0].ID != "a/1" || jobs[0].Begun != begun {
+			t.Fatalf("leased %+v, %v; want a/1 with begun %v", jobs, err, begun)
+		}
+		must(t, s.Begin(ctx, "a/1"))
+		must(t, s.Close())
 	}
 }

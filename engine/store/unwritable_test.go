@@ -273,3 +273,30 @@ func until(t *testing.T, what string, is func() bool) {
 		}
 	}
 }
+
+func TestNoAttemptIsBegunWhileNothingCanBeWritten(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log.db")
+	s := open(t, path)
+	add(t, s, storetest.Opened("a", 1, "i"))
+	must(t, s.Exec("PRAGMA query_only = 1"))
+	wantLeased(t, s, "a/1")
+	if err := s.Begin(ctx, "a/1"); !errors.Is(err, store.ErrUnwritable) {
+		t.Errorf("got error %v", err)
+	}
+	must(t, s.Release(ctx))
+	if jobs, err := s.Lease(ctx, 0); err != nil || len(jobs) != 1 || jobs[0].Begun {
+		t.Errorf("leased %+v, %v: an attempt that was refused counts as begun", jobs, err)
+	}
+	// A retry that could not be written does not take the mark of the attempt after it away.
+	if err := s.Retry(ctx, "a/1", "503", 0); !errors.Is(err, store.ErrUnwritable) {
+		t.Errorf("got error %v", err)
+	}
+	must(t, s.Exec("PRAGMA query_only = 0"))
+	must(t, s.Begin(ctx, "a/1"))
+	must(t, s.Mark(ctx, time.Now()))
+	must(t, s.Close())
+	s = open(t, path)
+	if jobs, err := s.Lease(ctx, 0); err != nil || len(jobs) != 1 || !jobs[0].Begun || jobs[0].Problem != "503" {
+		t.Errorf("leased %+v, %v: the attempt that was begun is forgotten", jobs, err)
+	}
+}

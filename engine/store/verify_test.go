@@ -165,7 +165,7 @@ func TestTamperingIsFoundAtTheFirstBadPosition(t *testing.T) {
 			exec(`DELETE FROM jobs`)
 			exec(renumber)
 			exec(`UPDATE events SET position = -position`)
-			exec(`INSERT INTO jobs SELECT 1, 'a/3', 'i', 3, 0, 0, 'owed', 0, '', NULL`)
+			exec(`INSERT INTO jobs SELECT 1, 'a/3', 'i', 3, 0, 0, 'owed', 0, '', NULL, 0`)
 		}, "4 fleet/1: this checkpoint has seen b/2, but the stream is not in the log"},
 		"two events of a stream in each other's place": {func(_ *testing.T, exec exec, _ *sql.DB) {
 			exec(`UPDATE events SET position = 100 WHERE position = 3`)
@@ -226,10 +226,10 @@ func TestTamperingIsFoundAtTheFirstBadPosition(t *testing.T) {
 			exec(`UPDATE jobs SET position = 12 - position`)
 		}, "4 a/3: it owes job a/3 of key i, and in its place stands b/3 of key j"},
 		"a job invented": {func(_ *testing.T, exec exec, _ *sql.DB) {
-			exec(`INSERT INTO jobs SELECT 99, 'x', key, 7, owed, due, state, attempts, problem, ended FROM jobs LIMIT 1`)
+			exec(`INSERT INTO jobs SELECT 99, 'x', key, 7, owed, due, state, attempts, problem, ended, begun FROM jobs LIMIT 1`)
 		}, "7 a/4: it does not owe job x"},
 		"a job invented for no event": {func(_ *testing.T, exec exec, _ *sql.DB) {
-			exec(`INSERT INTO jobs SELECT 99, 'x', key, 10, owed, due, state, attempts, problem, ended FROM jobs LIMIT 1`)
+			exec(`INSERT INTO jobs SELECT 99, 'x', key, 10, owed, due, state, attempts, problem, ended, begun FROM jobs LIMIT 1`)
 		}, "10 : job x is owed for an event that does not exist"},
 		"the last event removed and its job left": {func(_ *testing.T, exec exec, _ *sql.DB) {
 			exec(`DELETE FROM events WHERE position >= 8`)

@@ -209,9 +209,10 @@ type head struct {
 
 // writer belongs to whoever has the turn: the statements, and what it knows of the log because nobody else writes.
 type writer struct {
-	begin, commit, rollback         *sql.Stmt
-	ends, readHead, event, job      *sql.Stmt
-	jobState, outcome, snap, marked *sql.Stmt
+	begin, commit, rollback    *sql.Stmt
+	ends, readHead, event, job *sql.Stmt
+	jobState, outcome, begun   *sql.Stmt
+	snap, marked               *sql.Stmt
 
 	all []*sql.Stmt
 
@@ -235,7 +236,8 @@ func (w *writer) prepare(ctx context.Context, conn *sql.Conn) error {
 		{&w.event, `INSERT INTO events (position, stream, version, hash, body) VALUES (?, ?, ?, ?, ?)`},
 		{&w.job, `INSERT INTO jobs (seq, id, key, position, owed, due, state, attempts, problem) VALUES (?, ?, ?, ?, ?, ?, 'owed', 0, '')`},
 		{&w.jobState, `SELECT state FROM jobs WHERE id = ?`},
-		{&w.outcome, `UPDATE jobs SET state = ?, attempts = ?, problem = ?, due = ?, ended = ? WHERE id = ?`},
+		{&w.outcome, `UPDATE jobs SET state = ?, attempts = ?, problem = ?, due = ?, ended = ?, begun = ? WHERE id = ?`},
+		{&w.begun, `UPDATE jobs SET begun = 1 WHERE id = ?`},
 		{&w.snap, `INSERT INTO snapshots (stream, version, hash, format, state)
 			SELECT stream, version, hash, ?, ? FROM events WHERE stream = ? AND version = ?
 			ON CONFLICT (stream) DO UPDATE SET version = excluded.version, hash = excluded.hash, format = excluded.format, state = excluded.state`},

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"context"
 	"encoding/json"
 	"testing"
 	"time"
@@ -191,6 +192,69 @@ func dead(_ *testing.T, f *fixture) {
 	f.wantLeased(ids[0], ids[2])
 	f.must(f.Release(ctx))
 	f.wantLeased(ids[0], ids[2])
+}
+
+// wantBegun leases all there is and compares whether attempts were begun.
+func (f *fixture) wantBegun(want map[string]bool) {
+	f.t.Helper()
+	jobs := f.lease(0)
+	if len(jobs) != len(want) {
+		f.t.Fatalf("leased %q, want %v", idsOf(jobs), want)
+	}
+	for _, j := range jobs {
+		if begun, ok := want[j.ID]; !ok || j.Begun != begun {
+			f.t.Fatalf("leased %s with begun %v, want %v", j.ID, j.Begun, want)
+		}
+	}
+}
+
+func begun(t *testing.T, f *fixture) {
+	ids := f.owe("a", 0, "i", "j", "k", "l")
+	f.wantBegun(map[string]bool{ids[0]: false, ids[1]: false, ids[2]: false, ids[3]: false})
+	for _, id := range ids[:3] {
+		f.must(f.Begin(ctx, id))
+	}
+	f.must(f.Begin(ctx, ids[0])) // said twice
+	all, err := f.Jobs(ctx, store.JobFilter{})
+	f.must(err)
+	for _, j := range all {
+		if j.Begun != (j.ID != ids[3]) {
+			t.Errorf("%s is shown with begun %v", j.ID, j.Begun)
+		}
+	}
+	f.must(f.Retry(ctx, ids[1], "503", 0))
+	f.must(f.Done(ctx, ids[2]))
+	f.clock.Advance(lease) // whoever had them is gone
+	f.wantBegun(map[string]bool{ids[0]: true, ids[1]: false, ids[3]: false})
+
+	f.wantError(f.Begin(ctx, ids[2]), store.ErrNotOwed)
+	f.must(f.Fail(ctx, ids[3], "400"))
+	f.wantError(f.Begin(ctx, ids[3]), store.ErrNotOwed)
+	f.wantError(f.Begin(ctx, "a/99"), store.ErrNotOwed)
+	stopped, stop := context.WithCancel(ctx)
+	stop()
+	f.wantError(f.Begin(stopped, ids[1]), context.Canceled)
+	f.clock.Advance(lease)
+	f.wantBegun(map[string]bool{ids[0]: true, ids[1]: false})
+	all, err = f.Jobs(ctx, store.JobFilter{State: store.JobDone})
+	f.must(err)
+	if len(all) != 1 || all[0].Begun {
+		t.Errorf("what is over is shown as %+v", all)
+	}
+}
+
+func begunSurvives(_ *testing.T, f *fixture) {
+	ids := f.owe("a", 0, "i", "j", "k")
+	f.wantLeased(ids...)
+	f.must(f.Begin(ctx, ids[0]))
+	f.must(f.Begin(ctx, ids[1]))
+	f.must(f.Retry(ctx, ids[1], "503", 0))
+	f.reopen()
+	f.wantBegun(map[string]bool{ids[0]: true, ids[1]: false, ids[2]: false})
+	f.must(f.Retry(ctx, ids[0], "checked: it has not happened", 0))
+	f.reopen()
+	f.wantBegun(map[string]bool{ids[0]: false, ids[1]: false, ids[2]: false})
+	f.verify()
 }
 
 func outcomesSurvive(t *testing.T, f *fixture) {

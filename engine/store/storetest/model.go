@@ -21,6 +21,7 @@ type modelled struct {
 	leased   time.Time
 	attempts int
 	problem  string
+	begun    bool
 }
 
 // model runs random histories against a list of jobs that is simple enough to be seen to be right.
@@ -59,7 +60,9 @@ func model(t *testing.T, fresh func(testing.TB) Open, lasting bool) {
 				if err != nil {
 					rt.Fatalf("%s %s: %v", verb, j.id, err)
 				}
-				j.problem = problem
+				if verb != "begin" {
+					j.problem = problem
+				}
 				take(j)
 			case j.state == store.JobDone && verb == "done":
 				if err != nil {
@@ -89,11 +92,14 @@ func model(t *testing.T, fresh func(testing.TB) Open, lasting bool) {
 					rt.Fatalf("leased %q, want %d jobs", idsOf(got), len(want))
 				}
 				for i, j := range want {
-					if g := got[i]; g.ID != j.id || g.Key != j.key || g.Attempts != j.attempts || (j.attempts > 0 && g.Problem != j.problem) {
+					if g := got[i]; g.ID != j.id || g.Key != j.key || g.Attempts != j.attempts || g.Begun != j.begun || (j.attempts > 0 && g.Problem != j.problem) {
 						rt.Fatalf("leased %s of %s after %d attempts (%q), want %+v", g.ID, g.Key, g.Attempts, g.Problem, *j)
 					}
 					j.leased = f.clock.Now().Add(lease)
 				}
+			},
+			"begin": func(rt *rapid.T) {
+				end(rt, "begin", func(id, _ string) error { return f.Begin(ctx, id) }, func(j *modelled) { j.begun = true })
 			},
 			"done": func(rt *rapid.T) {
 				end(rt, "done", func(id, _ string) error { return f.Done(ctx, id) }, func(j *modelled) { j.state = store.JobDone })
@@ -105,6 +111,7 @@ func model(t *testing.T, fresh func(testing.TB) Open, lasting bool) {
 				after := rapid.SampledFrom([]time.Duration{0, time.Nanosecond, time.Second, time.Minute}).Draw(rt, "after")
 				end(rt, "retry", func(id, problem string) error { return f.Retry(ctx, id, problem, after) }, func(j *modelled) {
 					j.attempts++
+					j.begun = false
 					j.due, j.leased = f.clock.Now().Add(after), time.Time{}
 				})
 			},

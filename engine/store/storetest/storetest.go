@@ -30,6 +30,7 @@ type Store interface {
 	Now(ctx context.Context) (time.Time, error)
 
 	Lease(ctx context.Context, limit int) ([]engine.Job, error)
+	Begin(ctx context.Context, id string) error
 	Done(ctx context.Context, id string) error
 	Retry(ctx context.Context, id, problem string, after time.Duration) error
 	Fail(ctx context.Context, id, problem string) error
@@ -87,7 +88,9 @@ func Run(t *testing.T, fresh func(t testing.TB) Open, traits ...Trait) {
 		{"a failed job is kept with its problem and lets the next one go", false, failed},
 		{"a job ends once", false, endsOnce},
 		{"jobs are handed out oldest first up to the limit", false, limits},
+		{"an attempt that was begun is known until its outcome is", false, begun},
 		{"jobs of a dead process are due at once", true, dead},
+		{"an attempt that a dead process had begun is known to the next one", true, begunSurvives},
 		{"outcomes survive closing", true, outcomesSurvive},
 		{"a clock that was ahead before a restart puts no job off", true, clockAhead},
 	} {
