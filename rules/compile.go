@@ -39,9 +39,9 @@ type call struct {
 	burn     *burnExpr
 }
 
-// compile reads a condition. What it says is wrong is noted at its place inside the YAML string.
-func (d *draft) compile(n *node, name string) (*Condition, bool) {
-	text, ok := d.r.text(n, "when")
+// compile reads the condition under a key. What it says is wrong is noted at its place inside the YAML string.
+func (d *draft) compile(n *node, key, name string) (*Condition, bool) {
+	text, ok := d.r.text(n, key)
 	if !ok {
 		return nil, false
 	}

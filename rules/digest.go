@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -29,7 +30,9 @@ func (d *draft) digests() {
 	}
 	for i := range p.Transitions {
 		t := &p.Transitions[i]
-		t.Digest = digestOf([]any{t.Name, t.From, t.To, t.For, t.Severity, p.Conditions[t.When].Digest})
+		t.Digest = digestOf([]any{t.Name, t.From, t.To, t.For, t.Severity, p.Conditions[t.When].Digest,
+			t.Gate, t.Playbook, d.refers(t.Playbook.Verify), d.refers(t.Until), cmp.Or(t.RetryAfter, engine.DefaultRetryAfter), t.UndoEntry,
+			d.reasons(i)})
 	}
 	all := []any{p.Scope, p.Interval, p.BlindAfter, p.Owner, p.Runbook, p.Modes, s.Labels}
 	for i := range p.Conditions {
@@ -54,6 +57,24 @@ func (d *draft) digests() {
 	}
 	s.Digest = digestOf(all)
 	p.Digest = s.Digest
+}
+
+// refers is the meaning of the condition a transition refers to; empty when it refers to none.
+func (d *draft) refers(ref engine.ConditionRef) engine.Digest {
+	if i, ok := ref.Index(); ok {
+		return d.service.Policy.Conditions[i].Digest
+	}
+	return ""
+}
+
+// reasons are why the actions of transition i are said not to be destructive. People who approve it rely on them. A document
+// without faults has as many drafts as transitions.
+func (d *draft) reasons(i int) []string {
+	var out []string
+	for _, a := range d.transitions[i].actions {
+		out = append(out, a.why)
+	}
+	return out
 }
 
 // meaning is a condition's expression, and what stands behind each signal in it.

@@ -24,6 +24,8 @@ type Options struct {
 	MaxAge     time.Duration // of the samples of SLIs and SLOs that name none; 0: 5 min
 	// InForce is the mode each scope is in. A file that does not declare it any more is refused.
 	InForce map[engine.Scope]engine.Mode
+	// Kinds are the kinds of action there are, by the key they have in a file. Without any, no file may have actions.
+	Kinds map[string]Kind
 }
 
 func (o Options) withDefaults() Options {

@@ -15,7 +15,7 @@ var update = flag.Bool("update", false, "rewrite the expected diagnostics in tes
 // Each file of testdata/bad is wrong in one way, or in several; the .txt beside it is what its author is told.
 func TestBadFilesAreExplained(t *testing.T) {
 	names, err := filepath.Glob("testdata/bad/*.yaml")
-	if err != nil || len(names) < 60 {
+	if err != nil || len(names) < 170 {
 		t.Fatalf("%d files, %v", len(names), err)
 	}
 	for _, name := range names {
@@ -24,7 +24,7 @@ func TestBadFilesAreExplained(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			set, err := Load([]File{{Name: filepath.Base(name), Data: data}}, Options{})
+			set, err := Load([]File{{Name: filepath.Base(name), Data: data}}, Options{Kinds: kinds})
 			var diags Diagnostics
 			if !errors.As(err, &diags) {
 				t.Fatalf("loaded; error %v", err)

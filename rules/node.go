@@ -17,6 +17,7 @@ import (
 const (
 	maxFileBytes   = 1 << 20
 	maxNodes       = 100_000 // after aliases have been expanded
+	maxExpanded    = 4 << 20 // bytes of all values, likewise
 	maxDepth       = 40
 	maxDiagnostics = 100 // shown of one file
 )
@@ -142,6 +143,7 @@ func (r *reader) parse(f File) []*node {
 type expander struct {
 	r       *reader
 	count   int
+	bytes   int
 	open    map[*yaml.Node]bool // being expanded
 	refused bool
 }
@@ -157,6 +159,9 @@ func (x *expander) refuse(y *yaml.Node, hint, format string, args ...any) *node 
 func (x *expander) expand(y *yaml.Node, depth int) *node {
 	if x.count++; x.count > maxNodes {
 		return x.refuse(y, "write fewer aliases", "the file holds more than %d values once its aliases are expanded", maxNodes)
+	}
+	if x.bytes += len(y.Value); x.bytes > maxExpanded {
+		return x.refuse(y, "write fewer aliases", "the file holds more than %d bytes once its aliases are expanded", maxExpanded)
 	}
 	if depth > maxDepth {
 		return x.refuse(y, "", "nested deeper than %d levels", maxDepth)

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"regexp"
@@ -89,8 +90,7 @@ func may(key string, read func(*node)) field  { return field{key, false, read} }
 
 // later are keys of the language that this version does not know how to carry out. Ignoring one would leave out a safety
 // that somebody relies on.
-var later = []string{"approval", "actions", "rollout", "parent", "imposes", "until", "beside", "on_failure", "undo", "retry_after",
-	"publish", "automation", "on_loss", "pause"}
+var later = []string{"rollout", "parent", "imposes", "automation", "on_loss", "pause"}
 
 // mapping reads a mapping's keys in the order of fields, and reports those nobody knows. what names it: "a transition".
 func (r *reader) mapping(n *node, what string, fields ...field) bool {
@@ -167,6 +167,19 @@ func (r *reader) text(n *node, what string) (string, bool) {
 	return n.value, true
 }
 
+// oneOf reads one of a few words.
+func (r *reader) oneOf(n *node, what string, words ...string) (string, bool) {
+	if n.kind == yaml.ScalarNode && slices.Contains(words, n.value) {
+		return n.value, true
+	}
+	if n.kind == yaml.ScalarNode && n.tag == "!!str" {
+		r.errorf(n, r.choose(n.value, words, ""), "%s cannot be %q", what, clip(n.value))
+	} else {
+		r.errorf(n, fmt.Sprintf("write `%s: %s`", what, strings.Join(words, "` or `"+what+": ")), "%s cannot be %s", what, n.is())
+	}
+	return "", false
+}
+
 // setText returns a reader of a string into p.
 func (r *reader) setText(p *string, what string) func(*node) {
 	return func(n *node) { *p, _ = r.text(n, what) }
@@ -210,7 +223,7 @@ func (r *reader) number(n *node, what string) (float64, bool) {
 		var i int64
 		i, err = strconv.ParseInt(strings.ReplaceAll(n.value, "_", ""), 0, 64)
 		f = float64(i)
-		if err == nil && (i > maxExact || i < -maxExact) {
+		if err != nil && errors.Is(err, strconv.ErrRange) || err == nil && (i > maxExact || i < -maxExact) {
 			r.errorf(n, "put it in quotes if it is an identifier", "%s is %s, which is too large to be held exactly", what, clip(n.value))
 			return 0, false
 		}
@@ -220,6 +233,17 @@ func (r *reader) number(n *node, what string) (float64, bool) {
 		return 0, false
 	}
 	return f, true
+}
+
+// integer reads a whole number between two bounds.
+func (r *reader) integer(n *node, what string, least, most int) (int, bool) {
+	if n.kind == yaml.ScalarNode && n.tag == "!!int" {
+		if i, err := strconv.Atoi(n.value); err == nil && i >= least && i <= most {
+			return i, true
+		}
+	}
+	r.errorf(n, "", "%s must be a whole number from %d to %d, not %s", what, least, most, n.is())
+	return 0, false
 }
 
 const durationHint = "write a Prometheus duration such as 30s, 5m, 1h30m or 30d"
