@@ -81,6 +81,11 @@ func (d *decision) emit(f Fact, code Code, text string, evidence []Reading) {
 		e.Cause.Instant, e.Cause.Prev = w.Instant, w.Prev
 	case *SourcesObserved:
 		e.Cause.Instant, e.Cause.Prev = w.Instant, w.Prev
+	case *TimePassed:
+		e.Cause.Prev = w.Prev
+	}
+	if len(d.events) == 0 {
+		e.Cause.Given = given(d.in)
 	}
 	before := d.s.Target
 	d.s = Apply(d.s, e)

@@ -26,6 +26,7 @@ type Cause struct {
 	Actor
 	Instant time.Time `json:"instant,omitzero"` // for an observation: the queries' instant, and the one before it
 	Prev    time.Time `json:"prev,omitzero"`
+	Given   *Given    `json:"given,omitempty"` // the rest of the input; in the first event of each decision, and there only
 }
 
 // Code is the typed part of a reason. Programs branch on it.

@@ -50,33 +50,33 @@ type ScopeRemoved struct{}
 
 // SetRequested asks for a mode by hand, and pins it.
 type SetRequested struct {
-	Mode          Mode
-	Reason        string
-	For           time.Duration // of the pin; 0: DefaultPin
-	Via           string        // the transition to go by, where several lead there
-	DirectiveOnly bool          // move without a declared transition
-	Force         bool          // around the gate: break-glass
-	Roles         []string      // of whoever asks
+	Mode          Mode          `json:"mode"`
+	Reason        string        `json:"reason,omitempty"`
+	For           time.Duration `json:"for,omitempty"`            // of the pin; 0: DefaultPin
+	Via           string        `json:"via,omitempty"`            // the transition to go by, where several lead there
+	DirectiveOnly bool          `json:"directive_only,omitempty"` // move without a declared transition
+	Force         bool          `json:"force,omitempty"`          // around the gate: break-glass
+	Roles         []string      `json:"roles,omitempty"`          // of whoever asks
 }
 
 // ReviewGiven is one person's answer to a proposal.
 type ReviewGiven struct {
-	Proposal ChangeID // empty: the only one that waits
-	Digest   Digest   // of what was looked at
-	Yes      bool
-	Blind    bool // a yes to starting although the condition cannot be seen
-	Roles    []string
-	Reason   string
+	Proposal ChangeID `json:"proposal,omitempty"` // empty: the only one that waits
+	Digest   Digest   `json:"digest,omitempty"`   // of what was looked at
+	Yes      bool     `json:"yes,omitempty"`
+	Blind    bool     `json:"blind,omitempty"` // a yes to starting although the condition cannot be seen
+	Roles    []string `json:"roles,omitempty"`
+	Reason   string   `json:"reason,omitempty"`
 }
 
 // StepReported is the outcome of an attempt.
 type StepReported struct {
-	Change  ChangeID // of the step; empty: whichever runs
-	Step    string
-	Undo    bool
-	Attempt int // 0: whichever runs
-	Outcome Outcome
-	Detail  string
+	Change  ChangeID `json:"change,omitempty"` // of the step; empty: whichever runs
+	Step    string   `json:"step"`
+	Undo    bool     `json:"undo,omitempty"`
+	Attempt int      `json:"attempt,omitempty"` // 0: whichever runs
+	Outcome Outcome  `json:"outcome"`
+	Detail  string   `json:"detail,omitempty"`
 }
 
 // Outcome says what came of an attempt.
@@ -91,21 +91,21 @@ const (
 
 // CancelRequested takes back a change under way, or a proposal.
 type CancelRequested struct {
-	Change ChangeID
-	Reason string
+	Change ChangeID `json:"change"`
+	Reason string   `json:"reason,omitempty"`
 }
 
 // UndoRequested takes back the last change that is done.
 type UndoRequested struct {
-	Change ChangeID
-	Reason string
+	Change ChangeID `json:"change"`
+	Reason string   `json:"reason,omitempty"`
 }
 
 // SettleRequested says what a person found of a stuck change.
 type SettleRequested struct {
-	Change ChangeID
-	As     SettledAs
-	Reason string
+	Change ChangeID  `json:"change"`
+	As     SettledAs `json:"as"`
+	Reason string    `json:"reason,omitempty"`
 }
 
 // TimePassed says nothing but the time. With Prev, the instant of the evaluation before, it also tells how much of it nobody
@@ -113,16 +113,20 @@ type SettleRequested struct {
 type TimePassed struct{ Prev time.Time }
 
 // UnpinRequested gives the scope back to automation.
-type UnpinRequested struct{ Reason string }
+type UnpinRequested struct {
+	Reason string `json:"reason,omitempty"`
+}
 
 // FreezeRequested stops automation from starting changes: in one scope, or everywhere when sent to Fleet.
 type FreezeRequested struct {
-	Reason string
-	For    time.Duration // 0: until released
+	Reason string        `json:"reason,omitempty"`
+	For    time.Duration `json:"for,omitempty"` // 0: until released
 }
 
 // UnfreezeRequested ends a freeze.
-type UnfreezeRequested struct{ Reason string }
+type UnfreezeRequested struct {
+	Reason string `json:"reason,omitempty"`
+}
 
 // HeadsObserved gives the heads of the streams that moved since the last checkpoint. It goes to the fleet's stream.
 type HeadsObserved struct{ Heads []Head }

@@ -65,7 +65,7 @@ func (s *session) doReload(c command) (string, error) {
 	}
 	st.loaded++
 	p.Digest = engine.Digest("rules-" + strconv.Itoa(st.loaded))
-	st.policy = p
+	st.policy, st.past = p, append(st.past, p)
 	if c.word("silent") {
 		return notBuilt(c), nil
 	}

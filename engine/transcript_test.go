@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/engine/explain"
 )
 
 var update = flag.Bool("update", false, "rewrite the expected output of the transcripts that are not pending")
@@ -234,6 +235,7 @@ type session struct {
 // stream is one scope, or the fleet, with what the loop would keep of it.
 type stream struct {
 	policy engine.Policy
+	past   []engine.Policy // all there were, by which decisions are made again
 	state  engine.State
 	events []engine.Event
 	prev   time.Time // the instant of the observation before
@@ -258,7 +260,7 @@ func (s *session) on(name string) (*stream, error) {
 }
 
 func (s *session) add(p engine.Policy) *stream {
-	st := &stream{policy: p, loaded: 1}
+	st := &stream{policy: p, past: []engine.Policy{p}, loaded: 1}
 	s.streams[p.Scope] = st
 	if p.Scope != engine.Fleet {
 		s.names = append(s.names, p.Scope)
@@ -288,10 +290,12 @@ func (s *session) decide(st *stream, c command, at time.Time, what engine.Happen
 	return b.String()
 }
 
-// checkFold reports an error unless folding the stored events gives the live state, for each stream.
+// checkFold reports an error unless folding the stored events gives the live state, and making the decisions again from the
+// stored inputs the stored events, for each stream.
 func (s *session) checkFold() error {
 	for scope, st := range s.streams {
 		var folded engine.State
+		var stored []engine.Event
 		for _, e := range st.events {
 			b, err := e.Encode()
 			if err != nil {
@@ -302,6 +306,10 @@ func (s *session) checkFold() error {
 				return err
 			}
 			folded = engine.Apply(folded, d)
+			stored = append(stored, d)
+		}
+		if r := explain.Run(stored, replayable(st.past)); r.Difference != nil || r.NotKept > 0 {
+			return fmt.Errorf("%s: %s", scope, r)
 		}
 		want, err := json.Marshal(st.state)
 		if err != nil {
@@ -316,4 +324,16 @@ func (s *session) checkFold() error {
 		}
 	}
 	return nil
+}
+
+// replayable finds policies by their digests.
+func replayable(policies []engine.Policy) explain.Policies {
+	return func(_ engine.Scope, digest engine.Digest) (list []engine.Policy) {
+		for _, p := range policies {
+			if p.Digest == digest {
+				list = append(list, p)
+			}
+		}
+		return list
+	}
 }
