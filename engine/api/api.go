@@ -14,6 +14,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/engine/approval"
 )
 
 // Prefix is where the API lives.
@@ -35,7 +36,8 @@ type Options struct {
 	Sources       func() []engine.Sight // what the sources showed last
 	RulesProblems func() []RulesProblem // of files that belong to no scope yet
 	Jobs          Jobs
-	Logger        *slog.Logger // nil: slog.Default
+	Desk          *approval.Desk // where proposals are shown and answered; nil: one that knows no kinds of step and no budgets
+	Logger        *slog.Logger   // nil: slog.Default
 
 	Heartbeat  time.Duration // of idle event streams; 0: 15 s
 	WriteWait  time.Duration // how long a stream's reader may block a write before it is cut off; 0: 10 s
@@ -61,6 +63,9 @@ func New(opts Options) (*API, error) {
 	}
 	opts.Heartbeat = cmp.Or(opts.Heartbeat, 15*time.Second)
 	opts.WriteWait = cmp.Or(opts.WriteWait, 10*time.Second)
+	if opts.Desk == nil {
+		opts.Desk = approval.New(approval.Options{Loop: opts.Loop, Log: opts.Log})
+	}
 	a := &API{
 		opts:    opts,
 		log:     cmp.Or(opts.Logger, slog.Default()),
@@ -72,6 +77,8 @@ func New(opts Options) (*API, error) {
 	h := humago.New(mux, humaConfig())
 	a.registerScopes(h)
 	a.registerPeople(h)
+	a.registerChanges(h)
+	a.registerApprovals(h)
 	a.registerStream(h)
 	if err := serveDocument(mux, h.OpenAPI()); err != nil {
 		return nil, err
@@ -149,7 +156,11 @@ func notFound(mux *http.ServeMux) http.HandlerFunc {
 // register adds an operation that a role may call, in the scope its path names.
 func register[I, O any](a *API, h huma.API, role Role, op huma.Operation, serve func(context.Context, *I) (*O, error)) {
 	op.Path = Prefix + op.Path
-	op.Description = fmt.Sprintf("%s\n\nNeeds the role %s.", op.Description, role)
+	needs := fmt.Sprintf("Needs the role %s.", role)
+	if role == RoleViewer {
+		needs = "Needs the role viewer, which every role but instance includes."
+	}
+	op.Description += "\n\n" + needs
 	op.Security = []map[string][]string{{"bearer": {}}}
 	op.Errors = append([]int{http.StatusUnauthorized, http.StatusForbidden}, op.Errors...)
 	op.MaxBodyBytes = maxBody

@@ -129,6 +129,43 @@ func (c *Client) Unfreeze(ctx context.Context, scope engine.Scope, reason string
 	return c.post(ctx, scopePath(scope, "/unfreeze"), ReasonRequest{reason})
 }
 
+// Approvals lists the proposals that wait, the one whose time is over first at the front.
+func (c *Client) Approvals(ctx context.Context) ([]ApprovalSummary, error) {
+	var out Approvals
+	err := c.get(ctx, "/approvals", nil, &out)
+	return out.Approvals, err
+}
+
+// Approval shows one proposal, waiting or ended.
+func (c *Client) Approval(ctx context.Context, id engine.ChangeID) (Approval, error) {
+	var out Approval
+	return out, c.get(ctx, "/approvals/"+url.PathEscape(string(id)), nil, &out)
+}
+
+// Review answers a proposal. It returns without an error only when the answer counted.
+func (c *Client) Review(ctx context.Context, id engine.ChangeID, r ReviewRequest) (Outcome, error) {
+	return c.post(ctx, "/approvals/"+url.PathEscape(string(id))+"/review", r)
+}
+
+// Cancel takes a change under way back, or withdraws a proposal.
+func (c *Client) Cancel(ctx context.Context, scope engine.Scope, change engine.ChangeID, reason string) (Outcome, error) {
+	return c.post(ctx, changePath(scope, change, "/cancel"), ReasonRequest{reason})
+}
+
+// Undo takes the last change that is done back.
+func (c *Client) Undo(ctx context.Context, scope engine.Scope, change engine.ChangeID, reason string) (Outcome, error) {
+	return c.post(ctx, changePath(scope, change, "/undo"), ReasonRequest{reason})
+}
+
+// Settle says what a person found of a stuck change.
+func (c *Client) Settle(ctx context.Context, scope engine.Scope, change engine.ChangeID, r SettleRequest) (Outcome, error) {
+	return c.post(ctx, changePath(scope, change, "/settle"), r)
+}
+
+func changePath(scope engine.Scope, change engine.ChangeID, rest string) string {
+	return scopePath(scope, "/changes/"+url.PathEscape(string(change))+rest)
+}
+
 func scopePath(scope engine.Scope, rest string) string {
 	return "/scopes/" + url.PathEscape(string(scope)) + rest
 }

@@ -10,6 +10,10 @@
 //	GET  /api/v1/scopes/{scope}/history       its events, newest first
 //	POST /api/v1/scopes/{scope}/set           a mode by hand; …/unpin gives it back to automation
 //	POST /api/v1/scopes/{scope}/freeze        stop automation, in all scopes when the scope is "fleet"; …/unfreeze
+//	POST /api/v1/scopes/{scope}/changes/{change}/cancel, undo, settle
+//	GET  /api/v1/approvals                    the proposals that wait
+//	GET  /api/v1/approvals/{id}               one, with all that has to be known to answer it; also when it has ended
+//	POST /api/v1/approvals/{id}/review        a person's yes or no, bound to the digest of what they looked at
 //	GET  /api/v1/events                       events as they are committed, as server-sent events
 //	GET  /api/v1/status                       the server itself
 //	GET  /api/v1/openapi.json, openapi.yaml   this API, described in OpenAPI 3.1
@@ -19,6 +23,9 @@
 // A request that is answered with 2xx is in the log. One that could not be stored is answered with 503, and nobody who
 // sees another status may conclude that it was carried out. GET never changes anything. Every error is a problem document
 // (RFC 9457) whose type, urn:modeshift:problem:CODE, is meant for programs.
+//
+// An answer to a proposal is 2xx only when it counted. Whether the bearer's roles fit the gate is the core's to say: reviewing
+// needs no more than a role that reads the scope, and an admin is a member of no group. What was refused is in the log too.
 //
 // # The stream
 //

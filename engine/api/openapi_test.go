@@ -93,6 +93,9 @@ func TestTheDescriptionHoldsTogether(t *testing.T) {
 		"list-scopes": "get /api/v1/scopes", "get-scope": "get /api/v1/scopes/{scope}", "get-history": "get /api/v1/scopes/{scope}/history",
 		"get-status": "get /api/v1/status", "stream-events": "get /api/v1/events", "set-mode": "post /api/v1/scopes/{scope}/set",
 		"unpin": "post /api/v1/scopes/{scope}/unpin", "freeze": "post /api/v1/scopes/{scope}/freeze", "unfreeze": "post /api/v1/scopes/{scope}/unfreeze",
+		"list-approvals": "get /api/v1/approvals", "get-approval": "get /api/v1/approvals/{id}", "review-approval": "post /api/v1/approvals/{id}/review",
+		"cancel-change": "post /api/v1/scopes/{scope}/changes/{change}/cancel", "undo-change": "post /api/v1/scopes/{scope}/changes/{change}/undo",
+		"settle-change": "post /api/v1/scopes/{scope}/changes/{change}/settle",
 	}
 	parameter := regexp.MustCompile(`\{([^}]+)\}`)
 	for path, operations := range doc.Paths {

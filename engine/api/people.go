@@ -27,10 +27,12 @@ func (a *API) registerPeople(h huma.API) {
 		}
 	}
 	register(a, h, RoleOperator, operation("set-mode", "set", "Set a mode by hand",
-		"Carries out the declared transition to the mode and pins it: automation keeps off, and says what it would do."),
+		"Carries out the declared transition to the mode and pins it: automation keeps off, and says what it would do. A transition "+
+			"with a gate becomes a proposal (ChangeProposed among the events). With force it goes around the gate, which needs the role break-glass too."),
 		func(ctx context.Context, in *requestInput[SetRequest]) (*body[Outcome], error) {
 			return a.submit(ctx, in.Scope, &engine.SetRequested{Mode: in.Body.Mode, Reason: in.Body.Reason,
-				For: time.Duration(in.Body.For), Via: in.Body.Via, DirectiveOnly: in.Body.DirectiveOnly})
+				For: time.Duration(in.Body.For), Via: in.Body.Via, DirectiveOnly: in.Body.DirectiveOnly,
+				Force: in.Body.Force, Roles: bearerOf(ctx).Words()})
 		})
 	register(a, h, RoleOperator, operation("unpin", "unpin", "Give a scope back to automation",
 		"Ends the pin that a mode set by hand has."),

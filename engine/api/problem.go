@@ -63,6 +63,14 @@ func asProblem(err error) *Problem {
 		CodeNoRules:      http.StatusConflict,
 		CodeGone:         http.StatusGone,
 		CodeUnavailable:  http.StatusServiceUnavailable,
+		CodeNoProposal:   http.StatusNotFound,
+		CodeRole:         http.StatusForbidden,
+		CodeOwnRequest:   http.StatusForbidden,
+		CodeSamePerson:   http.StatusForbidden,
+		CodeDigest:       http.StatusConflict,
+		CodeOver:         http.StatusConflict,
+		CodeWhich:        http.StatusConflict,
+		CodeNoReason:     http.StatusUnprocessableEntity,
 	}[coded.Code()]
 	if !known {
 		return problem(http.StatusInternalServerError, CodeInternal, err.Error())
@@ -70,13 +78,15 @@ func asProblem(err error) *Problem {
 	return problem(status, coded.Code(), err.Error())
 }
 
-// refusal is the problem for a request the core refused. What is wrong with the request itself is 422; what only does not
-// fit the scope's present state is 409.
+// refusal is the problem for a request the core refused. What is wrong with the request itself is 422, what asks for a role
+// 403; what only does not fit the scope's present state is 409.
 func refusal(why engine.Reason) *Problem {
 	status := http.StatusConflict
 	switch why.Code {
 	case engine.CodeNoReason, engine.CodeNoMode, engine.CodeTooLongPin:
 		status = http.StatusUnprocessableEntity
+	case engine.CodeRole:
+		status = http.StatusForbidden
 	}
 	return problem(status, CodeRefused, why.Text,
 		&huma.ErrorDetail{Message: why.Text, Location: "reason.code", Value: string(why.Code)})

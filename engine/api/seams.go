@@ -29,6 +29,18 @@ const (
 	CodeUnavailable  = "unavailable"   // 503: not stored; trying again later is right
 )
 
+// The codes of answers to a proposal that do not count. They are the core's reasons, each as one word.
+const (
+	CodeNoProposal = "no_such_proposal" // 404
+	CodeRole       = "role"             // 403: the gate asks others
+	CodeOwnRequest = "own_request"      // 403: whoever asks does not approve
+	CodeSamePerson = "same_person"      // 403: one person counts once
+	CodeDigest     = "digest"           // 409: what would be done is something else now
+	CodeOver       = "over"             // 409: it has ended
+	CodeWhich      = "which"            // 409: several wait
+	CodeNoReason   = "no_reason_given"  // 422
+)
+
 // Codes of problems that arise here.
 const (
 	CodeUnauthenticated = "unauthenticated" // 401

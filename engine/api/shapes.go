@@ -23,6 +23,7 @@ type Summary struct {
 	Blind        bool         `json:"blind" doc:"what has to be seen of this scope cannot be seen"`
 	Retired      bool         `json:"retired" doc:"no rule file declares it any more; instances keep its last directive"`
 	Incidents    int          `json:"incidents" doc:"open ones"`
+	Proposals    int          `json:"proposals" doc:"that wait for people"`
 	Withheld     int          `json:"withheld" doc:"transitions that are ready and do not start"`
 	RulesProblem string       `json:"rules_problem,omitempty" doc:"why the rule file on disk is not the one in force"`
 }
@@ -44,6 +45,7 @@ type Scope struct {
 	Pin          *engine.Pin       `json:"pin,omitempty"`
 	Freeze       *engine.Freeze    `json:"freeze,omitempty" doc:"of this scope"`
 	FleetFreeze  *engine.Freeze    `json:"fleet_freeze,omitempty" doc:"of all automation"`
+	Proposals    []engine.ChangeID `json:"proposals" nullable:"false" doc:"that wait for people: see /approvals"`
 	Withheld     []engine.Withheld `json:"withheld" nullable:"false" doc:"transitions that are ready and do not start, and why"`
 	Incidents    []engine.Incident `json:"incidents" nullable:"false" doc:"open ones, oldest first"`
 	Blind        []engine.Blind    `json:"blind" nullable:"false" doc:"which conditions cannot be seen, and since when; of the fleet: which sources"`
@@ -108,6 +110,7 @@ type SetRequest struct {
 	For           Duration    `json:"for,omitzero" doc:"how long automation keeps off; 1h if not said, at most 24h (1d)"`
 	Via           string      `json:"via,omitempty" maxLength:"200" doc:"the transition to go by, where several lead there"`
 	DirectiveOnly bool        `json:"directive_only,omitempty" doc:"publish the mode without a declared transition"`
+	Force         bool        `json:"force,omitempty" doc:"break-glass: go around the transition's gate; its owner is paged"`
 }
 
 // ReasonRequest is a request that needs nothing but a reason.

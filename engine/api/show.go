@@ -16,7 +16,7 @@ func summarize(v engine.View, fleet *engine.Freeze) Summary {
 	out := Summary{
 		Scope: s.Scope, Mode: s.Mode, Target: s.Target, Since: s.Entered, Revision: uint64(s.Directive.Revision),
 		Pinned: s.Pin != nil, Frozen: s.Freeze != nil || fleet != nil, Blind: len(s.Blind) > 0, Retired: s.Retired,
-		Incidents: len(s.Incidents), Withheld: len(s.Withheld), RulesProblem: v.RulesProblem,
+		Incidents: len(s.Incidents), Proposals: len(s.Proposals), Withheld: len(s.Withheld), RulesProblem: v.RulesProblem,
 	}
 	if s.Change != nil {
 		out.Change = string(s.Change.ID)
@@ -30,7 +30,10 @@ func detail(v engine.View, fleet *engine.Freeze) Scope {
 		Scope: s.Scope, Version: s.Version, At: s.At, Retired: s.Retired, Mode: s.Mode, Target: s.Target, Since: s.Entered,
 		Change: s.Change, Pin: s.Pin, Freeze: s.Freeze, FleetFreeze: fleet, Rules: s.Rules, RulesProblem: v.RulesProblem,
 		Withheld: list(s.Withheld), Incidents: list(s.Incidents), Blind: list(s.Blind),
-		Modes: []Mode{}, Conditions: []Condition{}, Transitions: []Transition{},
+		Proposals: []engine.ChangeID{}, Modes: []Mode{}, Conditions: []Condition{}, Transitions: []Transition{},
+	}
+	for _, p := range s.Proposals {
+		out.Proposals = append(out.Proposals, p.ID)
 	}
 	if s.Directive.Revision > 0 {
 		out.Directive = &s.Directive

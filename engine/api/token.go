@@ -21,13 +21,13 @@ import (
 	"github.com/modeshift/modeshift/engine/secret"
 )
 
-// Role is what a token may do.
+// Role is what a token may do: one of those below, or any other word, which is a group that gates may ask.
 type Role string
 
-// The roles. An operator may also read what it operates.
+// The roles that open the API. Every role but RoleInstance includes reading.
 const (
-	RoleAdmin    Role = "admin"    // everything, everywhere
-	RoleOperator Role = "operator" // set, unpin, freeze and unfreeze in its scopes
+	RoleAdmin    Role = "admin"    // everything, everywhere; but no group of a gate
+	RoleOperator Role = "operator" // set, unpin, freeze, unfreeze, cancel, undo and settle in its scopes
 	RoleViewer   Role = "viewer"   // read its scopes
 	RoleInstance Role = "instance" // flags of its scopes, nothing else
 )
@@ -49,12 +49,29 @@ type Token struct {
 // Actor is how the log knows the bearer.
 func (t Token) Actor() engine.Actor { return engine.Actor{Principal: t.Principal, Person: t.Person} }
 
+// Words are the token's roles as the core takes them. That somebody is an admin makes them a member of no group.
+func (t Token) Words() []string {
+	words := make([]string, len(t.Roles))
+	for i, r := range t.Roles {
+		words[i] = string(r)
+	}
+	return words
+}
+
+// Sees reports whether the token may read a scope.
+func (t Token) Sees(scope engine.Scope) bool { return t.may(RoleViewer, scope) }
+
+// reads reports whether some role includes reading: whoever may be asked has to see what they are asked.
+func (t Token) reads() bool {
+	return slices.ContainsFunc(t.Roles, func(r Role) bool { return r != RoleInstance })
+}
+
 // may reports whether the token has a role in a scope. An empty scope asks for the role alone.
 func (t Token) may(role Role, scope engine.Scope) bool {
 	if slices.Contains(t.Roles, RoleAdmin) {
 		return true
 	}
-	if !slices.Contains(t.Roles, role) && (role != RoleViewer || !slices.Contains(t.Roles, RoleOperator)) {
+	if !slices.Contains(t.Roles, role) && (role != RoleViewer || !t.reads()) {
 		return false
 	}
 	return scope == "" || slices.Contains(t.Scopes, AllScopes) || slices.Contains(t.Scopes, scope)
@@ -155,7 +172,12 @@ func readLimited(path string) (text []byte, err error) {
 // find looks a presented token up. Every known one is compared in constant time, so that the time taken tells nothing of
 // how much of a guess was right.
 func (t *Tokens) find(presented string) (Token, bool) {
-	sum := sha256.Sum256([]byte(presented))
+	return t.Lookup(sha256.Sum256([]byte(presented)))
+}
+
+// Lookup finds a token by its SHA-256, for whoever keeps that and not the text. A token that was taken out of the file is
+// found no more.
+func (t *Tokens) Lookup(sum [sha256.Size]byte) (Token, bool) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	at := -1
@@ -180,8 +202,8 @@ func check(token Token) (known, error) {
 		return k, fmt.Errorf("roles are missing: some of %v", roles)
 	}
 	for _, r := range token.Roles {
-		if !slices.Contains(roles, r) {
-			return k, fmt.Errorf("no role %q: there are %v", r, roles)
+		if err := checkRole(r); err != nil {
+			return k, err
 		}
 	}
 	admin := slices.Contains(token.Roles, RoleAdmin)
@@ -196,6 +218,47 @@ func check(token Token) (known, error) {
 	copy(k.sum[:], sum)
 	k.token = token
 	return k, nil
+}
+
+// maxRole bounds the length of a group's name.
+const maxRole = 100
+
+// checkRole takes any word for a group of gates, but not what was meant to be one of the roles that open the API: a token
+// that silently may do nothing is found out in an incident.
+func checkRole(r Role) error {
+	if slices.Contains(roles, r) {
+		return nil
+	}
+	for _, known := range roles {
+		if oneOff(strings.ToLower(string(r)), string(known)) {
+			return fmt.Errorf("no role %q: there are %v; a group of a gate needs a name less like these", r, roles)
+		}
+	}
+	plain := func(c rune) bool {
+		return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("-_./:@", c)
+	}
+	if r == "" || len(r) > maxRole || strings.ContainsFunc(string(r), func(c rune) bool { return !plain(c) }) {
+		return fmt.Errorf("role %q: a role is %v, or the name of a group: letters, digits and - _ . / : @, at most %d", r, roles, maxRole)
+	}
+	return nil
+}
+
+// oneOff reports whether a and b differ in at most one letter: another one, one too many or one too few.
+func oneOff(a, b string) bool {
+	if len(a) > len(b) {
+		a, b = b, a
+	}
+	if len(b)-len(a) > 1 {
+		return false
+	}
+	i := 0
+	for i < len(a) && a[i] == b[i] {
+		i++
+	}
+	if len(a) == len(b) {
+		return i == len(a) || a[i+1:] == b[i+1:]
+	}
+	return a[i:] == b[i+1:]
 }
 
 // parseTokens reads a file's text; path is for the errors.
