@@ -1,5 +1,5 @@
-// Package runner makes notices durable work: it takes the jobs a store owes, has them carried out, and sees to it that what
-// came of each is stored.
+// Package runner makes notices and steps durable work: it takes the jobs a store owes, has them carried out, and sees to it
+// that what came of each is stored. Notices go this way:
 //
 //	store ──Lease──▶ waiting ──slot, rate──▶ attempt ──▶ taken ─────────▶ Done
 //	  ▲              (by urgency)               ├──────▶ final failure ──▶ Fail, and the fallback is told
@@ -16,6 +16,23 @@
 //
 // An attempt whose outcome cannot be stored is not repeated by the same process: the runner remembers the outcome and goes on
 // storing it. While a retry cannot be stored the runner makes it itself, so that a full disk delays no page.
+//
+// # Steps
+//
+// A step of a change is carried out by the kind that its plan names, in slots of its own: no step delays a notice, and a slow
+// one delays another scope's only when its kind, or all kinds together, are at their limit. The core decides what follows
+// from an outcome, another attempt too, so the runner makes one attempt a job:
+//
+//	waiting ──due, slot──▶ Begin ──▶ Do ──▶ Report ──▶ Done
+//
+// Each arrow is durable before the next is taken. Where the process dies decides what the next one does: before Begin the
+// attempt is made as if nothing had been; after Report the job is only closed (Steps.Stale); in between Job.Begun says that it
+// may have happened. Then a kind that can tell is asked. What nobody can tell is sent again under the same key where that does
+// no harm, and else reported as unknown: at most once, and a person looks.
+//
+// An outcome that cannot be reported is kept and reported again, and nothing is done again meanwhile. An attempt that could not
+// be marked is not made. A kind that does not end when its time is over is left alone and its step reported as unknown, so that
+// no change waits for ever. Nothing that a step holds is written to the log: only its name and what the kind said of it.
 //
 // # What callers must see to
 //

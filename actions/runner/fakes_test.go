@@ -25,6 +25,7 @@ type memJobs struct {
 	seq    int
 	keys   map[string][]*memJob // oldest first
 	byID   map[string]*memJob
+	begun  []string
 	done   []string
 	failed map[string]string // ID to problem
 
@@ -110,6 +111,19 @@ func (m *memJobs) end(id string, over bool, change func(*memJob)) error {
 	return m.lost
 }
 
+func (m *memJobs) Begin(_ context.Context, id string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := cmp.Or(m.down, m.unwritten); err != nil {
+		return err
+	}
+	if j := m.byID[id]; j != nil {
+		j.Begun = true
+		m.begun = append(m.begun, id)
+	}
+	return m.lost
+}
+
 func (m *memJobs) Done(_ context.Context, id string) error {
 	return m.end(id, true, func(*memJob) { m.done = append(m.done, id) })
 }
@@ -121,6 +135,7 @@ func (m *memJobs) Fail(_ context.Context, id, problem string) error {
 func (m *memJobs) Retry(_ context.Context, id, problem string, after time.Duration) error {
 	return m.end(id, false, func(j *memJob) {
 		j.Attempts++
+		j.Begun = false
 		j.Problem, j.due, j.leased = problem, time.Now().Add(after), time.Time{}
 	})
 }

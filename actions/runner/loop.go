@@ -19,6 +19,7 @@ type loop struct {
 	results  chan *held       // of attempts that ended; holds them all, so that none waits for the loop
 	leasing  door             // whether the store can be asked for jobs
 	storing  door             // whether it can be told of outcomes: a full disk closes this one alone
+	steps    stepLoop
 }
 
 // held is a job the runner has.
@@ -26,9 +27,11 @@ type held struct {
 	job    engine.Job
 	route  *route
 	leased time.Time
-	result result   // once attempted
-	own    bool     // to be attempted whatever the lease: the store could not be told of the attempt before
-	state  holdsFor // what it waits for
+	result result    // once attempted
+	own    bool      // to be attempted whatever the lease: the store could not be told of the attempt before
+	state  holdsFor  // what it waits for
+	step   *stepHeld // nil for a notice
+	slot   bool      // it has one of the steps' slots
 }
 
 // door is a way to the store. Once it fails it is not tried again before the next tick.
@@ -79,6 +82,12 @@ func (l *loop) take(job engine.Job) {
 		// Its lease ran out and was renewed by this; or the store took a retry and its answer was lost, which reopen
 		// makes when its time has come.
 		h.leased = now
+		return
+	}
+	if job.Step != nil {
+		if l.opts.Steps != nil {
+			l.takeStep(job)
+		}
 		return
 	}
 	h := &held{job: job, leased: now}
@@ -180,6 +189,9 @@ func (l *loop) store(h *held) bool {
 		return false
 	}
 	delete(l.held, h.job.ID)
+	if h.step != nil {
+		l.metrics.stepOver(h.job.ID)
+	}
 	return true
 }
 

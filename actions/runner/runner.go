@@ -19,11 +19,14 @@ import (
 	"github.com/modeshift/modeshift/engine"
 )
 
-// Jobs is what the runner needs of a store. It is called by one goroutine at a time.
+// Jobs is what the runner needs of a store. It is safe for concurrent use.
 type Jobs interface {
 	// Lease hands out jobs that are due now, oldest first, at most limit: of each key only the oldest that is not over.
 	// A job handed out is not handed out again before its outcome was said or Options.Lease has passed.
 	Lease(ctx context.Context, limit int) ([]engine.Job, error)
+	// Begin says that an attempt of a job is about to be made. Once it has returned nil, Lease hands the job out with Begun
+	// set, to whoever comes next too, until an outcome is said. After an error the attempt is not made. Notices need no mark.
+	Begin(ctx context.Context, id string) error
 	// Done says that the job was carried out. The next of its key is due. To say so twice changes nothing.
 	Done(ctx context.Context, id string) error
 	// Retry says what went wrong, and that the job is due again after some time, its Attempts one higher.
@@ -49,6 +52,9 @@ type Options struct {
 	// FallbackAfter (0: 5 min). Nil: it is written to Log as an error.
 	Fallback      actions.Notifier
 	FallbackAfter time.Duration
+
+	// Steps carries out the steps of changes; nil: jobs with steps are left alone.
+	Steps *Steps
 
 	StoreTimeout time.Duration // of one call of the store; 0: 5 s
 	StopTimeout  time.Duration // how long Run waits for attempts under way when it ends; 0: 5 s
@@ -97,6 +103,10 @@ func (o Options) withDefaults() Options {
 	if o.Rand == nil {
 		o.Rand = d.Rand
 	}
+	if o.Steps != nil {
+		steps := o.Steps.withDefaults()
+		o.Steps = &steps
+	}
 	if o.Fallback == nil {
 		o.Fallback = logFallback{o.Log}
 	}
@@ -115,6 +125,12 @@ type Runner struct {
 	metrics *metrics
 	book    book
 
+	patience  patience
+	stopSteps sync.Once
+	stopping  chan struct{} // closed by StopSteps
+	idleOnce  sync.Once
+	idle      chan struct{} // closed when no step is under way after that
+
 	directMu sync.Mutex               // guards direct
 	direct   map[string]chan struct{} // the last notice of each key that Direct was given; closed when it is over
 }
@@ -124,9 +140,10 @@ type Runner struct {
 func New(jobs Jobs, routes map[engine.Severity]actions.Notifier, opts Options) *Runner {
 	r := &Runner{
 		jobs: jobs, opts: opts.withDefaults(), by: map[engine.Severity]*route{}, wake: make(chan struct{}, 1),
-		direct: map[string]chan struct{}{},
+		direct: map[string]chan struct{}{}, stopping: make(chan struct{}), idle: make(chan struct{}),
 	}
 	r.book.init()
+	r.patience.until = map[string]time.Time{}
 	// In a fixed order, so that shared routes have the same name in every process.
 	severities := make([]engine.Severity, 0, len(routes))
 	for s, n := range routes {
@@ -182,19 +199,40 @@ func (r *Runner) Run(ctx context.Context) error {
 	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
 	l := &loop{Runner: r, held: map[string]*held{}, keys: map[string]bool{}, results: make(chan *held, r.opts.Concurrency+len(r.routes))}
+	steps := &l.steps
+	steps.kinds, steps.results, steps.gone = map[string]int{}, make(chan *held), make(chan struct{})
+	steps.work, steps.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	defer steps.cancel(nil)
+	defer close(steps.gone)
 	for _, rt := range r.routes {
 		rt.waiting, rt.running = nil, 0 // what an earlier run left is the store's again
 	}
 	tick := time.NewTicker(r.opts.Poll)
 	defer tick.Stop()
+	stopping := r.stopping
+	select {
+	case <-stopping:
+		l.drainSteps()
+	default:
+	}
 	l.lease(ctx)
 	for ctx.Err() == nil {
+		l.stepsEnded()
 		var turn <-chan time.Time
-		if at := l.start(work); !at.IsZero() {
+		if at := earlier(l.start(work), l.startSteps()); !at.IsZero() {
 			turn = time.After(time.Until(at))
 		}
 		select {
 		case <-ctx.Done():
+		case <-stopping:
+			stopping = nil
+			l.drainSteps()
+		case <-steps.limit:
+			l.hurrySteps()
+		case h := <-steps.results:
+			if l.finishStep(h) {
+				l.lease(ctx) // the next step of its scope may be owed
+			}
 		case <-r.wake:
 			l.lease(ctx)
 		case <-tick.C:
@@ -216,29 +254,44 @@ func (r *Runner) Run(ctx context.Context) error {
 	return l.stop(cancel)
 }
 
+// earlier is the earlier of two instants, of which zero is none.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
 // errStopping is the cause of an attempt's end when the program ends.
 var errStopping = errors.New("the program is stopping")
 
 // stop ends the loop: attempts under way may finish within StopTimeout.
 func (l *loop) stop(cancel context.CancelCauseFunc) error {
+	l.drainSteps()
 	limit := time.After(l.opts.StopTimeout)
-	for l.attempts > 0 {
+	for l.attempts > 0 || l.steps.active > 0 {
 		select {
 		case h := <-l.results:
 			l.finish(h)
+			continue
+		case h := <-l.steps.results:
+			l.finishStep(h)
 			continue
 		case <-limit:
 		}
 		break
 	}
-	if l.attempts > 0 {
+	if l.attempts > 0 || l.steps.active > 0 {
 		// Those that keep to their context end now; their targets may or may not have taken the notice.
 		cancel(errStopping)
+		l.steps.cancel(errStopping)
 		limit = time.After(time.Second)
-		for l.attempts > 0 && limit != nil {
+		for (l.attempts > 0 || l.steps.active > 0) && limit != nil {
 			select {
 			case h := <-l.results:
 				l.finish(h)
+			case h := <-l.steps.results:
+				l.finishStep(h)
 			case <-limit:
 				limit = nil
 			}
@@ -250,8 +303,14 @@ func (l *loop) stop(cancel context.CancelCauseFunc) error {
 			l.store(h)
 		}
 	}
-	if l.attempts > 0 || l.unstored() > 0 {
-		return fmt.Errorf("runner: stopped with %d attempts under way and %d outcomes not stored; those jobs will be attempted again", l.attempts, l.unstored())
+	select {
+	case <-l.stopping:
+		l.idleOnce.Do(func() { close(l.idle) })
+	default:
+	}
+	lost := l.unstored() + l.unreported()
+	if n := l.attempts + l.steps.active; n > 0 || lost > 0 {
+		return fmt.Errorf("runner: stopped with %d attempts under way and %d outcomes not stored; those jobs will be attempted again", n, lost)
 	}
 	return nil
 }
