@@ -311,6 +311,9 @@ func (s *session) checkFold() error {
 		if r := explain.Run(stored, replayable(st.past)); r.Difference != nil || r.NotKept > 0 {
 			return fmt.Errorf("%s: %s", scope, r)
 		}
+		if err := explainAll(stored, replayable(st.past)); err != nil {
+			return fmt.Errorf("%s: %w", scope, err)
+		}
 		want, err := json.Marshal(st.state)
 		if err != nil {
 			return err
@@ -336,4 +339,36 @@ func replayable(policies []engine.Policy) explain.Policies {
 		}
 		return list
 	}
+}
+
+// explainAll explains every change and proposal: all of its life is told, and it can be decided again.
+func explainAll(events []engine.Event, policies explain.Policies) error {
+	for _, e := range events {
+		var id engine.ChangeID
+		switch f := e.Fact.(type) {
+		case engine.ChangeStarted:
+			id = f.Change
+		case engine.ChangeProposed:
+			id = f.Proposal.ID
+		default:
+			continue
+		}
+		x, err := explain.Change(events, id, policies)
+		switch {
+		case err != nil:
+			return err
+		case x.Replay.Difference != nil || x.Replay.NotKept > 0 || x.Replay.Decisions == 0:
+			return fmt.Errorf("%s: %s", id, x.Replay)
+		case len(x.Timeline) == 0 || !slices.ContainsFunc(x.Timeline, func(m explain.Moment) bool { return m.Version == e.Version }):
+			return fmt.Errorf("%s: its beginning is not told", id)
+		}
+		for _, s := range x.Steps {
+			for i, a := range s.Attempts {
+				if a.Outcome == "" && (i < len(s.Attempts)-1 || x.Outcome == explain.Done || x.Outcome == explain.Undone) {
+					return fmt.Errorf("%s: %s has an attempt without an answer, and is %s: %+v", id, s.Step, x.Outcome, s)
+				}
+			}
+		}
+	}
+	return nil
 }
