@@ -96,6 +96,9 @@ func applyChange(s State, e Event) State {
 		c.Running = &Running{Change: f.Change, Step: f.Step, Undo: f.Undo, Attempt: f.Attempt}
 	case StepDone:
 		c = c.did(f)
+		if f.Undo {
+			s = s.forget(f)
+		}
 	case StepFailed:
 		c.Running, c.Attempts = nil, f.Attempt
 	case StepUnknown:
@@ -184,16 +187,29 @@ func (s State) takeBack(f UndoStarted, why Code) State {
 	return s
 }
 
+// takesBack reports whether f is the undo of a step.
+func (f StepDone) takesBack(d Done) bool { return f.Undo && d.Change == f.Change && d.Step.Name == f.Step }
+
+// forget drops a step that was taken back from the changes that are done: should whatever took it back be cancelled or fail,
+// nobody takes it back a second time.
+func (s State) forget(f StepDone) State {
+	for i, p := range s.Past {
+		if did := without(p.Did, f.takesBack); len(did) < len(p.Did) {
+			s.Past = slices.Clone(s.Past)
+			s.Past[i].Did = did
+		}
+	}
+	return s
+}
+
 // did notes that a step has happened, or has been taken back.
 func (c Change) did(f StepDone) Change {
 	run := c.Running
 	c.Running, c.Attempts, c.Held = nil, 0, time.Time{}
 	switch {
 	case run == nil:
-	case f.Undo && len(c.Entry) > 0 && !c.Undoing:
-		c.Entry = c.Entry[: len(c.Entry)-1 : len(c.Entry)-1]
-	case f.Undo:
-		c.Did = c.Did[: len(c.Did)-1 : len(c.Did)-1]
+	case f.Undo: // of a step of its own, of the entry, or of the entry that an overtaken change was taking back
+		c.Did, c.Entry = without(c.Did, f.takesBack), without(c.Entry, f.takesBack)
 	case run.Change != c.ID: // a step of the overtaken change
 		if run.Step.Undo {
 			over := *c.Overtook

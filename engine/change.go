@@ -15,11 +15,9 @@ const maxUnknown = 5
 // plan renders what a transition to a mode will do now; t is nil for a directive only.
 func (d *decision) plan(t *Transition, to Mode) Plan {
 	into, _ := d.p.Mode(to)
-	back, declared := d.p.Mode(d.s.Target)
-	if !declared || d.s.Change != nil {
-		back = ModeRule{Name: d.s.Target, Flags: d.s.Directive.Flags}
-	}
-	plan := Plan{Into: into, Back: back}
+	// What is in force now, whether a change is under way or not: a plan people have approved must not come to read otherwise
+	// because that change is done meanwhile.
+	plan := Plan{Into: into, Back: ModeRule{Name: d.s.Target, Flags: d.s.Directive.Flags}}
 	if t != nil {
 		plan.Steps, plan.PublishLast, plan.OnFailure = t.Playbook.Steps, t.Playbook.PublishLast, t.Playbook.OnFailure
 		if i, ok := t.Playbook.Verify.Index(); ok {
@@ -64,7 +62,7 @@ func (d *decision) start(to Mode, t *Transition, why Reason, evidence []Reading,
 	speak := t != nil && loud(t) && why.Code != CodeRequest
 	inc, told := Incident{}, false
 	if speak {
-		if inc, told = d.joined(t); told {
+		if inc, told = d.joined(t, t.Severity); told {
 			c.Incident = inc.ID
 		}
 	}

@@ -53,7 +53,7 @@ func (d *decision) propose(t *Transition, r *SetRequested, why Reason, evidence 
 		cond := &d.p.Conditions[t.When]
 		proposed.Clock = &Clock{Condition: cond.Name, Digest: cond.Digest, Truth: o.Conditions[t.When].Truth, Since: o.Instant}
 	}
-	inc, told := d.joined(t)
+	inc, told := d.joined(t, t.Severity)
 	if told = told && loud(t); told {
 		proposed.Incident = inc.ID
 	}

@@ -19,9 +19,12 @@ import (
 // Kind is a kind of action, as far as reading a file goes. It talks to nobody, and is safe for concurrent use.
 type Kind interface {
 	// Check reads the specification of a step, or of its undo: the JSON of what stands under the kind's key in the file,
-	// always an object, strings as they were written. It returns the specification in canonical form, an object too and
-	// equal for equal meanings, with what the kind says of it; or all of its faults. A fault is shown at the value its path
-	// leads to or, where there is none, at what lies around it; one whose message begins with "unknown key" at the key.
+	// always an object, strings as they were written. Its member "timeout", a duration in text such as "30s", is how long an
+	// attempt may take; it may stand under the kind's key or beside it. Check returns the specification in canonical form, an
+	// object too and equal for equal meanings, with what the kind says of it; or all of its faults.
+	//
+	// A fault is shown at the value its path leads to or, where there is none, at what lies around it. One whose message
+	// begins with `unknown key` or `there is no` and the key is shown at the key.
 	Check(spec []byte) (canonical []byte, traits engine.Traits, problems []engine.SpecProblem)
 }
 
@@ -34,7 +37,7 @@ const (
 	defaultTimeout = 30 * time.Second // of an attempt
 )
 
-// timeoutKey is where a step's specification says how long an attempt may take, as a duration in text: "30s".
+// timeoutKey is where an action, and a step's specification, says how long an attempt may take.
 const timeoutKey = "timeout"
 
 // actionKeys are what an action has beside its kind.
@@ -83,7 +86,6 @@ func (d *draft) action(n *node, names map[string]*node) actionDraft {
 	var parts [2]part // what is done, and its undo
 	var destructive, irreversible, undo, timeout *node
 	says := false
-	within := defaultTimeout
 	fields := []field{
 		need("name", func(n *node) {
 			if name, ok := r.name(n, "the name of an action"); ok && r.unique(names, n, "action", name) {
@@ -93,12 +95,14 @@ func (d *draft) action(n *node, names map[string]*node) actionDraft {
 		may("destructive", func(n *node) { destructive = n; says, _ = r.boolean(n, "destructive") }),
 		may("why", r.setText(&a.why, "why")),
 		may("irreversible", func(n *node) { irreversible = n; a.step.Irreversible, _ = r.boolean(n, "irreversible") }),
-		may("attempts", func(n *node) { a.step.Attempts, _ = r.integer(n, "attempts", 1, maxAttempts) }),
+		may("attempts", func(n *node) { a.step.Attempts = r.integer(n, "attempts", 1, maxAttempts) }),
 		may(timeoutKey, func(n *node) {
-			timeout = n
-			var ok bool
-			if within, ok = r.duration(n, timeoutKey); ok && within > maxTimeout {
+			switch within, ok := r.duration(n, timeoutKey); {
+			case !ok:
+			case within > maxTimeout:
 				r.errorf(n, "", "timeout is %s, and may be at most %s", model.Duration(within), model.Duration(maxTimeout))
+			default:
+				timeout = n
 			}
 		}),
 		may("undo", func(n *node) { undo = n }),
@@ -107,21 +111,16 @@ func (d *draft) action(n *node, names map[string]*node) actionDraft {
 		fields = append(fields, may(kind, func(n *node) {
 			if a.step.Kind == "" {
 				a.step.Kind = kind
-				parts[0] = d.specification(kind, n)
+				parts[0] = d.specification(kind, n, timeout)
 			}
 		}))
 	}
 	r.mapping(d.oneKind(n, "an action", "", actionKeys), "an action", fields...)
 	if undo != nil && a.step.Kind != "" {
-		parts[1] = d.undo(undo, a.step.Kind)
-	}
-	for _, body := range []*node{n.get(a.step.Kind), undo.get(a.step.Kind)} {
-		if timeout != nil && body.get(timeoutKey) != nil {
-			r.errorf(body.keyNode(timeoutKey), "remove one of the two", "timeout is given here and on line %d", timeout.line)
-		}
+		parts[1] = d.undo(undo, a.step.Kind, timeout)
 	}
 	a.step.Undo = undo != nil
-	a.step.Spec, a.step.UndoSpec = parts[0].text(within, timeout != nil), parts[1].text(within, timeout != nil)
+	a.step.Spec, a.step.UndoSpec = parts[0].spec, parts[1].spec
 	// What is taken back is not asked about again: an undo that does harm needs its yes beforehand.
 	harm := parts[0].traits.Destructive || parts[1].traits.Destructive
 	a.step.Keyed = parts[0].traits.Keyed && (undo == nil || parts[1].traits.Keyed)
@@ -188,7 +187,7 @@ func (d *draft) oneKind(n *node, what, hint string, own []string) *node {
 }
 
 // undo reads how a step is taken back.
-func (d *draft) undo(n *node, kind string) part {
+func (d *draft) undo(n *node, kind string, timeout *node) part {
 	r := d.r
 	shape := fmt.Sprintf("write `undo: {%s: {…}}`", kind)
 	if n.kind != yaml.MappingNode {
@@ -203,7 +202,7 @@ func (d *draft) undo(n *node, kind string) part {
 				r.errorf(n.keyNode(k), shape, "the undo of %s has to be %s too, not %s", kind, kind, k)
 				return
 			}
-			p = d.specification(k, v)
+			p = d.specification(k, v, timeout)
 		}))
 	}
 	r.mapping(d.oneKind(n, "an undo", shape, nil), "an undo", fields...)
@@ -212,20 +211,8 @@ func (d *draft) undo(n *node, kind string) part {
 
 // part is a specification that its kind has taken.
 type part struct {
-	object map[string]json.RawMessage // in canonical form; nil when there is none
+	spec   string // in canonical form; empty when there is none
 	traits engine.Traits
-}
-
-// text is the specification as a step carries it, with the time an attempt may take; empty when there is none. What the
-// kind itself says of that time counts unless the action says otherwise.
-func (p part) text(within time.Duration, said bool) string {
-	if p.object == nil {
-		return ""
-	}
-	if said || p.object[timeoutKey] == nil {
-		p.object[timeoutKey] = json.RawMessage(strconv.Quote(model.Duration(within).String()))
-	}
-	return encode(p.object)
 }
 
 // encode is compact JSON with sorted keys. Nobody reads it as HTML.
@@ -239,35 +226,52 @@ func encode(v any) string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// specification hands what stands under a kind's key to the kind, and shows the kind's faults where they are.
-func (d *draft) specification(kind string, n *node) part {
+// specification hands what stands under a kind's key to the kind, and shows the kind's faults where they are. timeout is what
+// the action says of the time an attempt may take; nil when it says nothing.
+func (d *draft) specification(kind string, n, timeout *node) part {
 	r := d.r
 	if n.kind != yaml.MappingNode {
 		r.errorf(n, fmt.Sprintf("write `%s: {…}`", kind), "%s must be a mapping, not %s", kind, n.is())
 		return part{}
 	}
-	value, ok := r.plain(n, kind)
+	read, ok := r.plain(n, kind)
 	if !ok {
 		return part{}
 	}
-	spec := encode(value)
+	in := read.(map[string]any)
+	if timeout != nil {
+		if own := n.keyNode(timeoutKey); own != nil {
+			r.errorf(own, "remove one of the two", "timeout is given here and on line %d", timeout.line)
+			return part{}
+		}
+		within, _ := model.ParseDuration(timeout.value) // it was read before
+		in[timeoutKey] = within.String()
+	}
+	spec := encode(in)
 	if len(spec) > maxSpecBytes {
 		r.errorf(n, "", "%s has %d bytes, and may have at most %d", kind, len(spec), maxSpecBytes)
 		return part{}
 	}
 	canonical, traits, problems := d.opts.Kinds[kind].Check([]byte(spec))
 	for _, p := range problems {
-		r.errorf(n.at(p.Path, strings.HasPrefix(p.Message, "unknown key")), clipTo(300, p.Hint), "%s", clipTo(300, p.Message))
+		at := n.place(p)
+		if timeout != nil && len(p.Path) == 1 && p.Path[0] == timeoutKey {
+			at = timeout
+		}
+		r.errorf(at, clipTo(300, p.Hint), "%s", clipTo(300, p.Message))
 	}
 	if len(problems) > 0 {
 		return part{}
 	}
-	p := part{traits: traits}
-	if err := json.Unmarshal(canonical, &p.object); err != nil || p.object == nil {
+	var out map[string]json.RawMessage
+	if err := json.Unmarshal(canonical, &out); err != nil || out == nil {
 		r.errorf(n, "", "%s gives no canonical form of this", kind)
 		return part{}
 	}
-	return p
+	if out[timeoutKey] == nil {
+		out[timeoutKey] = json.RawMessage(strconv.Quote(model.Duration(defaultTimeout).String()))
+	}
+	return part{spec: encode(out), traits: traits}
 }
 
 // plain reads a value as JSON has it, null included.
@@ -294,28 +298,35 @@ func (r *reader) plain(n *node, what string) (any, bool) {
 	return v, ok
 }
 
-// at follows a path of keys and indexes as far as it goes. key asks for the last key itself in place of its value.
-func (n *node) at(path []string, key bool) *node {
-	for i, word := range path {
+// at follows a path of keys and indexes as far as it goes.
+func (n *node) at(path []string) *node {
+	for _, word := range path {
+		var next *node
 		switch n.kind {
 		case yaml.MappingNode:
-			v := n.get(word)
-			if v == nil {
-				return n
-			}
-			if key && i == len(path)-1 {
-				return n.keyNode(word)
-			}
-			n = v
+			next = n.get(word)
 		case yaml.SequenceNode:
-			k, err := strconv.Atoi(word)
-			if err != nil || k < 0 || k >= len(n.items) {
-				return n
+			if i, err := strconv.Atoi(word); err == nil && i >= 0 && i < len(n.items) {
+				next = n.items[i]
 			}
-			n = n.items[k]
-		default:
+		}
+		if next == nil {
 			return n
 		}
+		n = next
 	}
 	return n
+}
+
+// place is where a kind's fault is shown: at the value its path leads to, or at the key when that should not be there.
+func (n *node) place(p engine.SpecProblem) *node {
+	if len(p.Path) > 0 {
+		last := len(p.Path) - 1
+		around := n.at(p.Path[:last])
+		key := around.keyNode(p.Path[last])
+		if key != nil && (strings.HasPrefix(p.Message, "unknown key") || strings.HasPrefix(p.Message, "there is no "+key.value)) {
+			return key
+		}
+	}
+	return n.at(p.Path)
 }

@@ -104,7 +104,7 @@ func (d *draft) groups(n *node, what string) []engine.Group {
 					seen[name], g.Role = n, name
 				}
 			}),
-			may("count", func(n *node) { g.Count, _ = r.integer(n, "count", 1, maxCount) }))
+			may("count", func(n *node) { g.Count = r.integer(n, "count", 1, maxCount) }))
 		out = append(out, g)
 	})
 	if n.kind == yaml.SequenceNode && len(n.items) == 0 {

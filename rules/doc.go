@@ -10,6 +10,47 @@
 // and alerts and no modes, and, as with Sloth, several documents in a file. Keys that a later version will know are refused,
 // never ignored: each is a safety somebody relies on. Keys that nobody knows are errors, in a Sloth file warnings.
 //
+// # What a transition does
+//
+// Between the modes of a transition stands a change, and a file says all of it:
+//
+//	transitions:
+//	  - name: fail-over
+//	    from: [degraded]
+//	    to: failover
+//	    when: burn_rate("availability", "5m") > 14.4 && dwell() > duration("10m")
+//	    approval:                             # who has to say yes first
+//	      groups: [{role: oncall-payments, count: 1}, {role: payments-lead, count: 1}]
+//	      within: 15m                         # at most 24h
+//	      otherwise: escalate                 # deny (the default), page, or escalate `to` further groups
+//	      to: [{role: incident-commander, count: 1}]
+//	    actions:                              # in this order
+//	      - name: repoint
+//	        webhook: {url: "https://dns.internal/repoint", json: {to: "eu-2"}}
+//	        destructive: true
+//	        undo: {webhook: {url: "https://dns.internal/repoint", json: {to: "eu-1"}}}
+//	        attempts: 3                       # 1 to 20, 1 when left out
+//	        timeout: 10s                      # of an attempt, at most 1h, 30s when left out
+//	    verify: sli("p99") < 0.5              # has to be true at the end
+//	    publish: first                        # the directive before the actions, or `last`
+//	    on_failure: undo                      # or `hold`; left out: an ungated move to more restriction is held, all else undone
+//	    retry_after: 2h                       # after it came to nothing; 1h when left out
+//
+// `until` is a condition that takes the change back while its own mode still holds; `undo: entry` takes back what the change
+// did that entered the mode being left. They exclude each other: going back with `until` leads to the mode that was left, as
+// if it had never been left, and that is no longer true once its entry has been taken back. A mode that is `beside: true` has
+// no rank among the others; the first mode has to have one.
+//
+// An action is of one kind, and its undo of the same. The kinds come with Options: this package does not know what a webhook
+// is, it hands the part of the file below the kind's key over as JSON, and shows what the kind finds wrong where it stands.
+//
+// # What does harm is asked about
+//
+// An action is destructive if its kind says so of it or of its undo, or if the file does; a file that says it is not, against
+// its kind, says `why`. A transition with a destructive action and without an approval does not load. A destructive action
+// without an undo says `irreversible: true`. A gate's silence is never a yes: `to` has to ask for somebody who was not asked
+// before, or for more of them, or those who said yes in time would be enough once it is over.
+//
 // # All faults in one run
 //
 // Reading goes on after a fault, and a Diagnostic points into the string inside the YAML, whichever way the string is written:
@@ -32,6 +73,8 @@
 // # What callers may rely on
 //
 // A Set does not change; it may be read, and its conditions and schedules evaluated, by many goroutines at once. Equal
-// meanings have equal digests: places, comments, spaces and the way a duration is written do not matter. The time zones of
+// meanings have equal digests: places, comments, spaces and the way a duration is written do not matter. The digest of a
+// transition, to which approvals are bound, covers its gate, its actions in the canonical form of their kinds, and what stands
+// behind each of its conditions. The time zones of
 // schedules come from the system or from time/tzdata, which the program imports.
 package rules

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/modeshift/modeshift/engine"
 )
@@ -26,8 +27,13 @@ func (webhookKind) Check(spec []byte) ([]byte, engine.Traits, []engine.SpecProbl
 	}
 	in := object(spec)
 	for _, k := range slices.Sorted(maps.Keys(in)) {
-		if !slices.Contains([]string{"url", "method", "json", "headers", "idempotency_key", "expect"}, k) {
+		if !slices.Contains([]string{"url", "method", "json", "headers", "idempotency_key", "expect", "timeout"}, k) {
 			fault("unknown key "+strconv.Quote(k)+" of a webhook", "a webhook has: url, method, json, headers, idempotency_key, expect", k)
+		}
+	}
+	if text, ok := in["timeout"].(string); ok {
+		if d, err := time.ParseDuration(text); err != nil || d > 10*time.Minute {
+			fault("a webhook takes at most 10m", "", "timeout")
 		}
 	}
 	url, isText := in["url"].(string)
@@ -54,7 +60,7 @@ func (webhookKind) Check(spec []byte) ([]byte, engine.Traits, []engine.SpecProbl
 			}
 		}
 	}
-	return canonicalOf(in), engine.Traits{Destructive: in["method"] == "DELETE", Keyed: in["idempotency_key"] != nil}, problems
+	return []byte(encode(in)), engine.Traits{Destructive: in["method"] == "DELETE", Keyed: in["idempotency_key"] != nil}, problems
 }
 
 // execKind runs a program: argv. Nobody knows what it does, so it is destructive and knows no key. It has a time of its own.
@@ -72,7 +78,7 @@ func (execKind) Check(spec []byte) ([]byte, engine.Traits, []engine.SpecProblem)
 			problems = append(problems, engine.SpecProblem{Path: []string{"argv", strconv.Itoa(i)}, Message: "an argument is a string without NUL"})
 		}
 	}
-	return canonicalOf(in), engine.Traits{Destructive: true}, problems
+	return []byte(encode(in)), engine.Traits{Destructive: true}, problems
 }
 
 // echoKind finds fault with everything: each value, by its path, with the value as the message.
@@ -106,12 +112,4 @@ func object(spec []byte) map[string]any {
 		panic(fmt.Sprintf("not a JSON object: %q: %v", spec, err)) // the promise of Kind
 	}
 	return in
-}
-
-func canonicalOf(v any) []byte {
-	b, err := json.Marshal(v)
-	if err != nil {
-		panic(err)
-	}
-	return b
 }

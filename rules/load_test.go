@@ -60,7 +60,7 @@ func TestGoodFilesLoadWithoutAWarning(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	set, err := Load(files, Options{})
+	set, err := Load(files, Options{Kinds: kinds})
 	if err != nil {
 		t.Fatalf("\n%v", err)
 	}
@@ -71,7 +71,7 @@ func TestGoodFilesLoadWithoutAWarning(t *testing.T) {
 	for _, s := range set.Services {
 		names = append(names, string(s.Policy.Scope))
 	}
-	if got, want := fmt.Sprint(names), "[checkout home-wifi k8s-apiserver myservice raw-home-wifi shop]"; got != want {
+	if got, want := fmt.Sprint(names), "[checkout gateway home-wifi k8s-apiserver myservice raw-home-wifi shop]"; got != want {
 		t.Errorf("services %s, want %s", got, want)
 	}
 }

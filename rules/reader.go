@@ -235,15 +235,15 @@ func (r *reader) number(n *node, what string) (float64, bool) {
 	return f, true
 }
 
-// integer reads a whole number between two bounds.
-func (r *reader) integer(n *node, what string, least, most int) (int, bool) {
+// integer reads a whole number between two bounds; 0 when it is not one.
+func (r *reader) integer(n *node, what string, least, most int) int {
 	if n.kind == yaml.ScalarNode && n.tag == "!!int" {
-		if i, err := strconv.Atoi(n.value); err == nil && i >= least && i <= most {
-			return i, true
+		if i, err := strconv.ParseInt(strings.ReplaceAll(n.value, "_", ""), 0, 64); err == nil && i >= int64(least) && i <= int64(most) {
+			return int(i)
 		}
 	}
 	r.errorf(n, "", "%s must be a whole number from %d to %d, not %s", what, least, most, n.is())
-	return 0, false
+	return 0
 }
 
 const durationHint = "write a Prometheus duration such as 30s, 5m, 1h30m or 30d"

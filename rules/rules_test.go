@@ -446,10 +446,15 @@ func TestHostileFilesEndSoon(t *testing.T) {
 		"anchors":         head + "labels:\n" + fill("- &a x\n- *a\n"),
 		"tabs":            head + fill("\t"),
 		"quote":           head + "owner: \"" + fill("x\n  "),
+		"many actions":    head + "transitions:\n- name: t\n  actions:\n" + fill("  - {name: x, webhook: {}}\n"),
+		"many until":      head + "modes: [{name: x}, {name: y}]\ntransitions:\n" + fill("- {from: [x], to: y, when: alert('a'), until: alert('a'), undo: entry}\n"),
+		"long action":     head + "transitions:\n- name: t\n  actions: [{name: x, webhook: {url: '" + fill("x") + "'}}]\n",
+		"aliased text":    head + "owner: &a \"" + strings.Repeat("x", 500_000) + "\"\ntransitions:\n- actions: [{webhook: {url: [" + strings.Repeat("*a, ", 90_000) + "]}}]\n",
+		"many groups":     head + "transitions:\n- approval: {groups: [" + fill("{role: x}, ") + "]}\n",
 		"merges":          head + "labels: {" + fill("<<: {a: b}, ") + "}",
 	} {
 		began := time.Now()
-		_, diags := load(t, Options{}, text)
+		_, diags := load(t, Options{Kinds: kinds}, text)
 		if len(diags.Errors()) == 0 {
 			t.Errorf("%s loads", name)
 		}
@@ -518,8 +523,8 @@ func FuzzLoad(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		files := []File{{Name: "f.yaml", Data: data}}
-		set, err := Load(files, Options{})
-		again, err2 := Load(files, Options{})
+		set, err := Load(files, Options{Kinds: kinds})
+		again, err2 := Load(files, Options{Kinds: kinds})
 		if fmt.Sprint(err) != fmt.Sprint(err2) || set.Digest != again.Digest {
 			t.Fatalf("not the same twice:\n%v\n%v", err, err2)
 		}
@@ -527,6 +532,7 @@ func FuzzLoad(f *testing.F) {
 			t.Fatal("no service and no reason")
 		}
 		for _, s := range set.Services {
+			checkChanges(t, s)
 			for _, c := range s.Conditions {
 				if v := c.Eval(func(Signal) (Value, bool) { return Value{}, false }); v.Truth == engine.Unknown && len(c.Signals()) > 0 && len(v.Used) > 0 {
 					t.Fatalf("%s used what was not there", c.Text)
