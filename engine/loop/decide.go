@@ -105,7 +105,7 @@ func (l *Loop) store(ctx context.Context, name engine.Scope, events []engine.Eve
 	}
 	for _, e := range events {
 		if lost, ok := e.Fact.(engine.TimeLost); ok {
-			sc.prev = later(sc.prev, lost.To) // what is lost is not lost again
+			sc.prev = lost.To // what is lost is not lost again
 		}
 	}
 	l.show(name)
