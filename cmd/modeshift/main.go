@@ -55,6 +55,7 @@ type cli struct {
 	Freeze   freezeCmd   `cmd:"" help:"Stop automation from starting changes."`
 	Unfreeze unfreezeCmd `cmd:"" help:"Let automation start changes again."`
 	History  historyCmd  `cmd:"" help:"Show what happened in a scope."`
+	Explain  explainCmd  `cmd:"" help:"Tell why a change came about, and what became of it."`
 	Audit    auditCmd    `cmd:"" help:"Check the log's hash chains."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 }

@@ -79,6 +79,7 @@ func New(opts Options) (*API, error) {
 	a.registerPeople(h)
 	a.registerChanges(h)
 	a.registerApprovals(h)
+	a.registerExplain(h)
 	a.registerStream(h)
 	if err := serveDocument(mux, h.OpenAPI()); err != nil {
 		return nil, err

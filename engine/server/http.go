@@ -21,7 +21,7 @@ import (
 // handler puts together what is served.
 func (s *Server) handler() (http.Handler, error) {
 	a, err := api.New(api.Options{
-		Loop: s.loop, Log: storeReader{s.store}, Tokens: s.tokens, Version: s.opts.Version, Checks: s.checks,
+		Loop: s.loop, Log: explainable{storeReader{s.store}, s.policies}, Tokens: s.tokens, Version: s.opts.Version, Checks: s.checks,
 		Sources: func() []engine.Sight { return s.loop.Health().Sources }, RulesProblems: s.rulesProblems,
 		Jobs: storeReader{s.store}, Logger: s.log,
 	})

@@ -49,6 +49,7 @@ type Server struct {
 	loop     *loop.Loop
 	runner   *runner.Runner
 	book     *ruleBook
+	policies *policyBook
 	tokens   *api.Tokens
 	sources  []prom.Source
 	metrics  *metrics
@@ -159,6 +160,9 @@ func (s *Server) startLoop(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the log: %w", err)
 	}
+	if s.policies, err = openPolicies(filepath.Join(cfg.Data, PoliciesFile)); err != nil {
+		return err
+	}
 	s.book = &ruleBook{
 		paths: cfg.Rules, keep: filepath.Join(cfg.Data, lastGoodFile), log: s.log,
 		opts: rules.Options{Interval: time.Duration(e.Interval), BlindAfter: time.Duration(e.BlindAfter), SLOPeriod: time.Duration(e.SLOPeriod)},
@@ -216,6 +220,9 @@ func (s *Server) inForce(set *rules.Set, problem error) loop.Rules {
 		if service.Problem != "" {
 			r.Problems[service.Policy.Scope] = service.Problem
 		}
+	}
+	if err := s.policies.keep(r.Policies); err != nil {
+		s.log.Warn("what is decided from now on cannot be replayed later", "error", err)
 	}
 	r.Evaluate = func(ctx context.Context, t loop.Tick) loop.Answer {
 		a := evaluator.Evaluate(ctx, prom.Tick{
