@@ -34,7 +34,6 @@ func TestADigestIsOfAllThatAChangeDoes(t *testing.T) {
 		`until: '!schedule("migration")'`:                                    `until: "! schedule('migration')"`,
 		`verify: sli("p99") < 0.5`:                                           "verify: |\n      (sli('p99')   <   0.5)",
 		"timeout: 5m":                                                        "timeout: 300s",
-		"irreversible: true":                                                 "{destructive: true, irreversible: true}",
 		"    on_failure: undo\n":                                             "    on_failure: 'undo'\n    publish: first\n",
 		"    undo: entry\n    on_failure":                                    "    undo: \"entry\"\n    retry_after: 1h\n    on_failure",
 		"        attempts: 3\n":                                              "        attempts: 0x3\n        timeout: 30s\n",
