@@ -233,10 +233,9 @@ func TestOfTwoReviewsInTheSameMillisecondEachIsEffectiveOrRefused(t *testing.T) 
 		}
 		granted, started := map[string]int{}, 0
 		for _, e := range events {
-			switch f := e.Fact.(type) {
+			switch e.Fact.(type) {
 			case engine.ApprovalGranted:
 				granted[e.Cause.Principal]++
-				_ = f
 			case engine.ChangeStarted:
 				started++
 			}
@@ -435,7 +434,8 @@ func TestAChangeIsCancelledUndoneAndSettledByHand(t *testing.T) {
 		if v, _ = w.View("checkout"); v.State.Change == nil || v.State.Change.Stuck || v.State.Change.Running == nil {
 			break
 		}
-		w.Do(t, engine.Actor{}, &engine.StepReported{Outcome: engine.OutcomeUnknown, Detail: "no answer"})
+		run := v.State.Change.Running
+		w.Do(t, engine.Actor{}, &engine.StepReported{Step: run.Step.Name, Undo: run.Undo, Outcome: engine.OutcomeUnknown, Detail: "no answer"})
 	}
 	if v.State.Change == nil || !v.State.Change.Stuck {
 		t.Fatalf("not stuck: %+v", v.State.Change)
