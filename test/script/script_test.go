@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -57,7 +58,7 @@ func TestTheCommandLineDoesWhatItSays(t *testing.T) {
 			return err
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "wait-ready": waitReady, "one-line": oneLine, "damage": damage,
+			"exits": exits, "wait-ready": waitReady, "one-line": oneLine, "damage": damage, "keep": keep,
 		},
 	})
 }
@@ -114,6 +115,20 @@ func oneLine(ts *testscript.TestScript, neg bool, args []string) {
 	if text := ts.ReadFile(args[0]); strings.Count(text, "\n") != 1 || !strings.HasPrefix(text, "modeshift: ") {
 		ts.Fatalf("not one line of modeshift's: %q", text)
 	}
+}
+
+// keep NAME REGEXP keeps what the first group of an expression matched in the last stdout in a variable.
+func keep(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: keep NAME REGEXP")
+	}
+	re, err := regexp.Compile("(?m)" + args[1])
+	ts.Check(err)
+	m := re.FindStringSubmatch(ts.ReadFile("stdout"))
+	if len(m) < 2 {
+		ts.Fatalf("nothing matches %s in the last stdout", args[1])
+	}
+	ts.Setenv(args[0], m[1])
 }
 
 // wait-ready [PATH] waits until the server at MODESHIFT_SERVER is ready, or says 200 at another path.
