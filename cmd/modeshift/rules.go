@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/modeshift/modeshift/engine/server"
 	"github.com/modeshift/modeshift/rules"
 )
 
@@ -42,7 +43,11 @@ func (v *rulesCheckCmd) Run(s *streams, c *cli) error {
 	if len(files) == 0 {
 		return exit(exitUsage, "no rule files match %v: name files or folders with *.yaml in them", v.Paths)
 	}
-	set, err := rules.Load(files, rules.Options{})
+	kinds, err := server.FormKinds()
+	if err != nil {
+		return err
+	}
+	set, err := rules.Load(files, rules.Options{Kinds: kinds})
 	var all rules.Diagnostics
 	if err != nil && !errors.As(err, &all) {
 		return err

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/prometheus/common/config"
@@ -38,6 +40,7 @@ type Config struct {
 	Evaluation Evaluation `yaml:"evaluation"`
 	Prometheus []Source   `yaml:"prometheus"`
 	Receivers  Receivers  `yaml:"receivers"`
+	Actions    Actions    `yaml:"actions"`
 }
 
 // TLS names the server's certificate and key.
@@ -66,6 +69,13 @@ type Source struct {
 type Receivers struct {
 	Page   *Receiver `yaml:"page"`
 	Ticket *Receiver `yaml:"ticket"`
+	// Approvals asks people for their yes. Without it those who are paged are asked.
+	Approvals *Receiver `yaml:"approvals"`
+}
+
+// byName names the receivers as a file does; nil where none is configured.
+func (r Receivers) byName() map[string]*Receiver {
+	return map[string]*Receiver{"page": r.Page, "ticket": r.Ticket, "approvals": r.Approvals}
 }
 
 // Receiver is exactly one kind of target.
@@ -98,6 +108,7 @@ func DefaultConfig() Config {
 			BlindAfter: model.Duration(5 * time.Minute),
 			SLOPeriod:  model.Duration(30 * 24 * time.Hour),
 		},
+		Actions: Actions{Concurrency: defaultSteps, PerKind: defaultPerKind},
 	}
 }
 
@@ -141,7 +152,8 @@ func (c *Config) under(dir string) {
 			h.SetDirectory(dir)
 		}
 	}
-	for _, r := range []*Receiver{c.Receivers.Page, c.Receivers.Ticket} {
+	c.Actions.under(dir)
+	for _, r := range c.Receivers.byName() {
 		if r == nil {
 			continue
 		}
@@ -197,11 +209,13 @@ func (c *Config) Validate() error {
 		names[s.Name] = true
 		faults = append(faults, webURL(at+".url", s.URL))
 	}
-	for name, r := range map[string]*Receiver{"page": c.Receivers.Page, "ticket": c.Receivers.Ticket} {
-		if r != nil {
+	receivers := c.Receivers.byName()
+	for _, name := range slices.Sorted(maps.Keys(receivers)) {
+		if r := receivers[name]; r != nil {
 			faults = append(faults, r.validate("receivers."+name))
 		}
 	}
+	faults = append(faults, c.Actions.validate())
 	if c.TLS != nil && (c.TLS.CertFile == "" || c.TLS.KeyFile == "") {
 		fault("tls_server_config: cert_file and key_file are both needed")
 	}

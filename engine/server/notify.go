@@ -1,8 +1,10 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"net/http"
 	"sync"
 	"time"
 
@@ -18,28 +20,46 @@ import (
 func (s *Server) notifiers() (map[engine.Severity]actions.Notifier, error) {
 	routes := map[engine.Severity]actions.Notifier{}
 	for severity, r := range s.opts.Config.Receivers.bySeverity() {
-		var n actions.Notifier
-		var err error
-		switch {
-		case r == nil:
+		if r == nil {
 			continue // Run says so
-		case r.PagerDuty != nil:
-			n, err = pagerduty.New(pagerduty.Options{
-				Endpoint: r.PagerDuty.URL, RoutingKey: r.PagerDuty.RoutingKey, RoutingKeyFile: r.PagerDuty.RoutingKeyFile,
-				HTTP: config.DefaultHTTPClientConfig, ExternalURL: s.externalURL(),
-			})
-		case r.Webhook != nil:
-			n, err = webhook.New(webhook.Options{
-				URL: r.Webhook.URL, SigningSecretFile: r.Webhook.HMACSecretFile,
-				HTTP: httpConfig(r.Webhook.HTTPConfig), ExternalURL: s.externalURL(),
-			})
 		}
+		n, err := r.notifier(s.externalURL(), nil)
 		if err != nil {
 			return nil, fmt.Errorf("receivers.%s: %w", severity, err)
 		}
 		routes[severity] = n
 	}
+	who := s.opts.Config.Receivers
+	if asked := cmp.Or(who.Approvals, who.Page); asked != nil {
+		n, err := newAsker(asked, who.Approvals == nil, s.externalURL(), s.store.Read)
+		if err != nil {
+			return nil, fmt.Errorf("receivers.approvals: %w", err)
+		}
+		routes[engine.SeverityAsk] = n
+	}
 	return routes, nil
+}
+
+// notifier makes the way to a receiver; links lead to external. client is used where it is set.
+func (r *Receiver) notifier(external string, client *http.Client) (actions.Notifier, error) {
+	if r.PagerDuty != nil {
+		return pagerduty.New(pagerduty.Options{
+			Endpoint: r.PagerDuty.URL, RoutingKey: r.PagerDuty.RoutingKey, RoutingKeyFile: r.PagerDuty.RoutingKeyFile,
+			HTTP: config.DefaultHTTPClientConfig, Client: client, ExternalURL: external,
+		})
+	}
+	return webhook.New(webhook.Options{
+		URL: r.Webhook.URL, SigningSecretFile: r.Webhook.HMACSecretFile,
+		HTTP: httpConfig(r.Webhook.HTTPConfig), Client: client, ExternalURL: external,
+	})
+}
+
+// client makes the HTTP client of a receiver.
+func (r *Receiver) client(name string) (*http.Client, error) {
+	if r.PagerDuty != nil {
+		return config.NewClientFromConfig(config.DefaultHTTPClientConfig, name)
+	}
+	return config.NewClientFromConfig(httpConfig(r.Webhook.HTTPConfig), name)
 }
 
 // bySeverity names the receivers; nil where none is configured.

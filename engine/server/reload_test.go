@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 	"github.com/prometheus/common/model"
 
+	"github.com/modeshift/modeshift/actions"
 	"github.com/modeshift/modeshift/engine"
 	"github.com/modeshift/modeshift/engine/loop"
 	"github.com/modeshift/modeshift/rules"
@@ -22,22 +24,51 @@ import (
 // running starts a server on rule files that asks a Prometheus nobody answers for, and stops it with the test.
 func running(t *testing.T, paths ...string) *Server {
 	t.Helper()
+	return runningWith(t, nil, paths...)
+}
+
+// runningWith is running, with further kinds of action.
+func runningWith(t *testing.T, kinds map[string]actions.Kind, paths ...string) *Server {
+	t.Helper()
+	s, stop := runServer(t, testConfig(t, paths...), kinds)
+	t.Cleanup(func() {
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// testConfig is a configuration for rule files, with a log of its own.
+func testConfig(t testing.TB, paths ...string) Config {
 	cfg := DefaultConfig()
 	cfg.Rules, cfg.Data, cfg.Listen = paths, t.TempDir(), "127.0.0.1:0"
 	cfg.Evaluation.Interval = model.Duration(time.Second)
 	cfg.Prometheus = []Source{{Name: "main", URL: "http://127.0.0.1:1"}}
-	s, err := New(t.Context(), Options{Config: cfg, Logger: slog.New(slog.DiscardHandler)})
+	return cfg
+}
+
+// runServer starts a server, and returns what stops it.
+func runServer(t testing.TB, cfg Config, kinds map[string]actions.Kind) (s *Server, stop func() error) {
+	t.Helper()
+	s, err := New(t.Context(), Options{Config: cfg, Logger: slog.New(slog.DiscardHandler), Kinds: kinds})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(context.Background()) }()
-	t.Cleanup(func() {
-		if err := errors.Join(s.Stop(), <-ended); err != nil {
-			t.Error(err)
+	// Only what runs can be stopped.
+	for deadline := time.Now().Add(15 * time.Second); ; time.Sleep(time.Millisecond) {
+		resp, err := http.Get(s.URL() + "/-/healthy")
+		if err == nil {
+			_ = resp.Body.Close() // there is nothing in it
+			break
 		}
-	})
-	return s
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+	return s, func() error { return errors.Join(s.Stop(), <-ended) }
 }
 
 // within waits for what holds before the half minute after which files are looked at anyway.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/fsnotify/fsnotify"
 
+	"github.com/modeshift/modeshift/actions"
 	"github.com/modeshift/modeshift/actions/runner"
 	"github.com/modeshift/modeshift/engine"
 	"github.com/modeshift/modeshift/engine/api"
@@ -39,6 +41,8 @@ type Options struct {
 	Config  Config
 	Logger  *slog.Logger // nil: slog.Default
 	Version string
+	// Kinds are kinds of action beside those of the configuration, by name. Tests bring their own.
+	Kinds map[string]actions.Kind
 }
 
 // Server is the whole program. New makes it, Run runs it, once.
@@ -48,6 +52,7 @@ type Server struct {
 	store    *store.SQLite
 	loop     *loop.Loop
 	runner   *runner.Runner
+	kinds    map[string]actions.Kind
 	book     *ruleBook
 	policies *policyBook
 	tokens   *api.Tokens
@@ -140,8 +145,13 @@ func (s *Server) dial() error {
 	if err != nil {
 		return err
 	}
+	if s.kinds, err = s.opts.Config.Actions.kinds(s.externalURL()); err != nil {
+		return err
+	}
+	maps.Copy(s.kinds, s.opts.Kinds)
 	s.runner = runner.New(s.store, routes, runner.Options{
-		Log: s.log, Registerer: s.metrics.registry, Lease: store.DefaultLease,
+		Steps: s.steps(),
+		Log:   s.log, Registerer: s.metrics.registry, Lease: store.DefaultLease,
 		// An outcome the disk does not take is remembered by the store, and a job that is over is over.
 		Settled: func(err error) bool { return errors.Is(err, store.ErrUnwritable) || errors.Is(err, store.ErrNotOwed) },
 	})
@@ -165,7 +175,7 @@ func (s *Server) startLoop(ctx context.Context) error {
 	}
 	s.book = &ruleBook{
 		paths: cfg.Rules, keep: filepath.Join(cfg.Data, lastGoodFile), log: s.log,
-		opts: rules.Options{Interval: time.Duration(e.Interval), BlindAfter: time.Duration(e.BlindAfter), SLOPeriod: time.Duration(e.SLOPeriod)},
+		opts: rules.Options{Interval: time.Duration(e.Interval), BlindAfter: time.Duration(e.BlindAfter), SLOPeriod: time.Duration(e.SLOPeriod), Kinds: s.ruleKinds()},
 		inForce: func() map[engine.Scope]engine.Mode {
 			modes := map[engine.Scope]engine.Mode{}
 			for name, state := range states {
@@ -311,10 +321,19 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	bounded, done := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer done()
+	// No step begins any more, and what those under way come to is stored while the loop still can.
+	stepsOver := make(chan struct{})
+	go func() {
+		defer close(stepsOver)
+		patient, done := context.WithTimeout(context.WithoutCancel(ctx), 2*stopTimeout)
+		defer done()
+		s.runner.StopSteps(patient)
+	}()
 	s.api.Close()
 	if s.http.Shutdown(bounded) != nil {
 		err = errors.Join(err, s.http.Close())
 	}
+	<-stepsOver
 	stopInner()
 	<-s.loop.Done()
 	s.direct.wait(bounded)
