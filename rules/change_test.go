@@ -91,7 +91,7 @@ func TestGatesAndActionsBecomeAPolicy(t *testing.T) {
 		{Name: "repoint", Kind: "webhook", Destructive: true, Undo: true, Attempts: 1,
 			Spec:     `{"json":{"to":"eu-2"},"method":"POST","timeout":"30s","url":"https://dns.internal/repoint"}`,
 			UndoSpec: `{"json":{"to":"eu-1"},"method":"POST","timeout":"30s","url":"https://dns.internal/repoint"}`},
-		{Name: "fence", Kind: "exec", Destructive: true, Irreversible: true, Attempts: 1, Spec: `{"argv":["/usr/local/bin/fence","eu-1"],"timeout":"30s"}`},
+		{Name: "fence", Kind: "exec", Destructive: true, Irreversible: true, Attempts: 1, Spec: `{"args":["eu-1"],"program":"fence","timeout":"30s"}`},
 	}
 	if !reflect.DeepEqual(failOver.Playbook.Steps, wantSteps) {
 		t.Errorf("steps\n%+v", failOver.Playbook.Steps)
@@ -203,7 +203,7 @@ transitions:
 func playbook(rest string) string { return playbookHead + rest }
 
 func TestWithoutKindsNoActionLoads(t *testing.T) {
-	text := playbook("    actions:\n      - name: tell\n        webhook: {url: \"https://chat.example.com\"}\n      - {name: again, exec: {argv: [/bin/true]}}\n")
+	text := playbook("    actions:\n      - name: tell\n        webhook: {url: \"https://chat.example.com\"}\n      - {name: again, exec: {program: restart}}\n")
 	set, diags := load(t, Options{}, text)
 	if len(diags) != 2 || len(set.Services) != 0 {
 		t.Fatalf("\n%v", diags)
@@ -290,7 +290,7 @@ func TestATimeoutOfTheKindCountsUnlessTheActionSaysOtherwise(t *testing.T) {
 			t.Errorf("%s: %s and %s", action, step.Spec, step.UndoSpec)
 		}
 	}
-	text := playbook("    actions: [{name: x, exec: {argv: [/bin/true], timeout: 7s}, destructive: false, why: it is true}]\n")
+	text := playbook("    actions: [{name: x, exec: {program: restart, timeout: 7s}, destructive: false, why: nothing is lost}]\n")
 	if spec := mustLoad(t, Options{Kinds: kinds}, text).Services[0].Policy.Transitions[0].Playbook.Steps[0].Spec; !strings.Contains(spec, `"timeout":"7s"`) {
 		t.Errorf("%s", spec)
 	}
@@ -479,7 +479,7 @@ func TestAttemptsAndTimeoutsHaveBounds(t *testing.T) {
 		"attempts: 1": true, "attempts: 20": true, "attempts: 0": false, "attempts: 21": false, "attempts: -1": false, "attempts: 1.0": false,
 		"timeout: 1ms": true, "timeout: 1h": true, "timeout: 1h1ms": false, "timeout: 0": false,
 	} {
-		_, diags := load(t, Options{Kinds: kinds}, playbook("    actions: [{name: x, exec: {argv: [/bin/true]}, destructive: false, why: it is true, "+keys+"}]\n"))
+		_, diags := load(t, Options{Kinds: kinds}, playbook("    actions: [{name: x, exec: {program: restart}, destructive: false, why: nothing is lost, "+keys+"}]\n"))
 		if (len(diags) == 0) != ok {
 			t.Errorf("%s:\n%v", keys, diags)
 		}

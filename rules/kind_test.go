@@ -63,19 +63,20 @@ func (webhookKind) Check(spec []byte) ([]byte, engine.Traits, []engine.SpecProbl
 	return []byte(encode(in)), engine.Traits{Destructive: in["method"] == "DELETE", Keyed: in["idempotency_key"] != nil}, problems
 }
 
-// execKind runs a program: argv. Nobody knows what it does, so it is destructive and knows no key. It has a time of its own.
+// execKind runs a program: program, args. Nobody knows what it does, so it is destructive and knows no key. It has a time of
+// its own.
 type execKind struct{}
 
 func (execKind) Check(spec []byte) ([]byte, engine.Traits, []engine.SpecProblem) {
 	in := object(spec)
-	argv, ok := in["argv"].([]any)
-	if !ok || len(argv) == 0 {
-		return nil, engine.Traits{}, []engine.SpecProblem{{Message: "exec needs \"argv\"", Hint: `write argv: ["/usr/bin/program", "argument"]`}}
+	if name, ok := in["program"].(string); !ok || name == "" {
+		return nil, engine.Traits{}, []engine.SpecProblem{{Message: "program is missing", Hint: "such as program: fail-over"}}
 	}
 	var problems []engine.SpecProblem
-	for i, a := range argv {
+	args, _ := in["args"].([]any)
+	for i, a := range args {
 		if s, ok := a.(string); !ok || strings.ContainsRune(s, 0) {
-			problems = append(problems, engine.SpecProblem{Path: []string{"argv", strconv.Itoa(i)}, Message: "an argument is a string without NUL"})
+			problems = append(problems, engine.SpecProblem{Path: []string{"args", strconv.Itoa(i)}, Message: "an argument is a string without NUL"})
 		}
 	}
 	return []byte(encode(in)), engine.Traits{Destructive: true}, problems
