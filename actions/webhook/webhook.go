@@ -1,6 +1,8 @@
-// Package webhook tells an HTTP endpoint of incidents: a ticket system's adapter, a chat's, anything that takes JSON.
+// Package webhook calls HTTP endpoints: a Notifier tells one of incidents, a Kind carries out the steps of changes.
 //
-// Each notice is one POST of a Document. Its key names the incident: open, update and resolve of one incident carry the same
+// # Notices
+//
+// A notice may go to a ticket system's adapter, a chat's, anything that takes JSON. Each notice is one POST of a Document. Its key names the incident: open, update and resolve of one incident carry the same
 // key and come in this order, each after the one before was answered with 2xx. Its id names the notice: a notice may be sent
 // more than once (an answer was lost, the program died before it noted it), and a receiver that remembers ids, or answers by
 // what it already has under the key, does nothing twice. The header Idempotency-Key carries the same id.
@@ -16,6 +18,26 @@
 // Any 2xx takes the notice. 408, 425, 429, 5xx, a temporary redirect and no answer are tried again, when Retry-After says;
 // everything else is final. Redirects are never followed: they would carry the notice, and its token, to a place nobody
 // configured.
+//
+// # Steps
+//
+// A step is a request that a rule file describes:
+//
+//	webhook:
+//	  url: https://dns.internal/repoint/{{.scope}}   # facts: see package spec
+//	  method: POST                                   # the default; PUT, PATCH, DELETE, GET
+//	  headers: {X-Reason: "{{.reason}}"}
+//	  json: {to: eu-2, why: "{{.reason}}"}           # or form: {…}, or body: a text
+//	  expect: {status: [200, 4xx], cel: json.ok}     # default: 2xx
+//	  bearer_file: dns-token                         # in the server's folder for secrets
+//	  signature: {secret_file: dns-key, header: Modeshift-Signature}
+//	  cloudevents: {type: com.example.repoint, source: /dns, mode: structured}   # or true
+//	  idempotency_header: Idempotency-Key            # holds the key, which is the same for every attempt
+//	  keyed: true                                    # false: the target does not know the key
+//	  done: {url: https://dns.internal/records, expect: {cel: json.to == "eu-2"}}
+//	  timeout: 30s
+//
+// The secrets of a step are in files and nowhere else: rules are read by everybody. What an answer means is said at Kind.
 package webhook
 
 import (
