@@ -116,7 +116,7 @@ func carried(ip netip.Addr) (netip.Addr, bool) {
 	}
 	b := ip.As16()
 	for _, c := range carriers {
-		if c.prefix.Contains(ip) && !(ip == netip.IPv6Unspecified() || ip == netip.IPv6Loopback()) {
+		if c.prefix.Contains(ip) && ip != netip.IPv6Unspecified() && ip != netip.IPv6Loopback() {
 			return netip.AddrFrom4([4]byte(b[c.at : c.at+4])), true
 		}
 	}

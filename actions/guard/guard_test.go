@@ -35,7 +35,7 @@ func get(c *http.Client, url string) (int, string, error) {
 	if err != nil {
 		return 0, "", err
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }() // read to its end
 	b, err := io.ReadAll(resp.Body)
 	return resp.StatusCode, string(b), err
 }

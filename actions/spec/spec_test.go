@@ -1,6 +1,7 @@
 package spec_test
 
 import (
+	"errors"
 	"net/url"
 	"reflect"
 	"strings"
@@ -55,8 +56,8 @@ func TestWhatATemplateCannotSayIsRefusedWhenTheFileIsLoaded(t *testing.T) {
 		`{{printf "%65536d" 1}}x`:      {"more than 65536 bytes", "{{.scope}}"},
 	} {
 		_, err := spec.ParseTemplate(text)
-		e, ok := err.(*spec.TemplateError)
-		if !ok || !strings.Contains(e.Message, want[0]) || !strings.Contains(e.Hint, want[1]) {
+		var e *spec.TemplateError
+		if !errors.As(err, &e) || !strings.Contains(e.Message, want[0]) || !strings.Contains(e.Hint, want[1]) {
 			t.Errorf("%s gives %+v; want %q", text, err, want)
 		}
 	}
