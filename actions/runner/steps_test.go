@@ -179,8 +179,8 @@ func TestWhatAKindSaysOfAnAttemptIsWhatIsReported(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				jobs, w, log := newJobs(), new(site), new(buffer)
 				w.do = func(ctx context.Context, _ engine.StepJob) (string, error) { return "", test.do(ctx) }
-				opts := w.steps(w)
-				opts.Log = log.logger()
+				opts, reg := w.steps(w), prometheus.NewRegistry()
+				opts.Log, opts.Registerer = log.logger(), reg
 				running(t, runner.New(jobs, nil, opts))
 				jobs.add(stepJob("a", 1, func(s *engine.StepJob) { s.Step.Spec = `{"timeout":"20s","token":"canary-5d1f"}` }))
 				after(26 * time.Second)
@@ -188,8 +188,14 @@ func TestWhatAKindSaysOfAnAttemptIsWhatIsReported(t *testing.T) {
 				if jobs.owed() != 0 {
 					t.Error("its job is still owed")
 				}
-				if strings.Contains(log.String(), "canary-5d1f") {
-					t.Errorf("a secret is in the log:\n%s", log)
+				metrics, err := reg.Gather()
+				if err != nil {
+					t.Fatal(err)
+				}
+				for place, text := range map[string]string{"log": log.String(), "metrics": fmt.Sprint(metrics), "report": fmt.Sprint(w.told())} {
+					if strings.Contains(text, "canary-5d1f") {
+						t.Errorf("a secret is in the %s:\n%s", place, text)
+					}
 				}
 				time.Sleep(time.Hour) // the one that does not keep to its time ends at last
 			})
