@@ -40,7 +40,7 @@ func TestADigestIsOfAllThatAChangeDoes(t *testing.T) {
 		"name: fence\n":                                                      "name: fence\n        attempts: 1\n",
 		"exec: {program: fence, args: [eu-1]}":                               "exec:\n          args:\n            - 'eu-1'\n          program: \"fence\"",
 		"    beside: true\n":                                                 "    beside: True\n",
-		"        irreversible: true\n":                                       "        destructive: true\n        irreversible: true\n",
+		"        destructive: true\n        irreversible: true\n":            "        irreversible: true\n",
 	} {
 		d, by := digests(old, new)
 		if d != base || !reflect.DeepEqual(by, baseBy) {
