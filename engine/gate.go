@@ -297,6 +297,9 @@ func (d *decision) startApproved() {
 			continue
 		}
 		t := d.p.transition(p.Transition)
+		if !t.leaves(d.s.Target) || p.Digest != digestOf(t, d.s, d.plan(t, t.To)) {
+			continue // this very decision has left the mode they said yes to leaving: renew asks them again at its end
+		}
 		cond := &d.p.Conditions[t.When]
 		truth := d.s.clock(cond.Name).Truth
 		why := d.hindrance(t, p.Requester != nil)
