@@ -48,13 +48,20 @@ func (c *cli) call(f func(context.Context, *api.Client) error) error {
 // explain says what to do about an error of the server.
 func (c *cli) explain(err error) error {
 	var e *api.Error
+	var known *exitError
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &known):
+		return err
 	case errors.Is(err, api.ErrNoServer), errors.Is(err, context.DeadlineExceeded):
 		return exit(exitCannotTell, "%w; start one with modeshift run, or say where it is: --server URL or MODESHIFT_SERVER", err)
 	case !errors.As(err, &e):
 		return err
+	}
+	switch e.Code() {
+	case api.CodeRole, api.CodeOwnRequest, api.CodeSamePerson: // understood, and the answer is no
+		return &exitError{exitNo, err}
 	}
 	switch e.Status() {
 	case http.StatusUnauthorized:

@@ -46,18 +46,24 @@ type cli struct {
 	TokenFile string `env:"MODESHIFT_TOKEN_FILE" placeholder:"FILE" help:"File with the token; by default the admin token a server in this folder wrote."`
 	Output    string `short:"o" enum:"table,json" default:"table" help:"table for people, json for programs."`
 
-	Run      runCmd      `cmd:"" help:"Run the server."`
-	Demo     demoCmd     `cmd:"" help:"Watch modeshift save a small shop, with nothing to install."`
-	Rules    rulesCmd    `cmd:"" help:"Work on rule files."`
-	Status   statusCmd   `cmd:"" help:"Show which mode every scope is in, and why."`
-	Set      setCmd      `cmd:"" help:"Move a scope to a mode by hand, and pin it."`
-	Unpin    unpinCmd    `cmd:"" help:"Give a pinned scope back to automation."`
-	Freeze   freezeCmd   `cmd:"" help:"Stop automation from starting changes."`
-	Unfreeze unfreezeCmd `cmd:"" help:"Let automation start changes again."`
-	History  historyCmd  `cmd:"" help:"Show what happened in a scope."`
-	Explain  explainCmd  `cmd:"" help:"Tell why a change came about, and what became of it."`
-	Audit    auditCmd    `cmd:"" help:"Check the log's hash chains."`
-	Version  versionCmd  `cmd:"" help:"Print the version."`
+	Run       runCmd       `cmd:"" help:"Run the server."`
+	Demo      demoCmd      `cmd:"" help:"Watch modeshift save a small shop, with nothing to install."`
+	Rules     rulesCmd     `cmd:"" help:"Work on rule files."`
+	Status    statusCmd    `cmd:"" help:"Show which mode every scope is in, and why."`
+	Set       setCmd       `cmd:"" help:"Move a scope to a mode by hand, and pin it."`
+	Unpin     unpinCmd     `cmd:"" help:"Give a pinned scope back to automation."`
+	Approvals approvalsCmd `cmd:"" help:"Show what waits for a person's yes."`
+	Approve   approveCmd   `cmd:"" help:"Say yes to a proposal."`
+	Reject    rejectCmd    `cmd:"" help:"Say no to a proposal."`
+	Cancel    cancelCmd    `cmd:"" help:"Take back a change under way, or withdraw a proposal."`
+	Undo      undoCmd      `cmd:"" help:"Take back the last change."`
+	Settle    settleCmd    `cmd:"" help:"Say what has become of a stuck change."`
+	Freeze    freezeCmd    `cmd:"" help:"Stop automation from starting changes."`
+	Unfreeze  unfreezeCmd  `cmd:"" help:"Let automation start changes again."`
+	History   historyCmd   `cmd:"" help:"Show what happened in a scope."`
+	Explain   explainCmd   `cmd:"" help:"Tell why a change came about, and what became of it."`
+	Audit     auditCmd     `cmd:"" help:"Check the log's hash chains."`
+	Version   versionCmd   `cmd:"" help:"Print the version."`
 }
 
 type versionCmd struct{}

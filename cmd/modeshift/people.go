@@ -31,6 +31,7 @@ type setCmd struct {
 	For           span         `placeholder:"DURATION" help:"How long automation keeps off: 1h unless said, at most 24h."`
 	Via           string       `placeholder:"TRANSITION" help:"The transition to go by, where several lead there."`
 	DirectiveOnly bool         `help:"Publish the mode though no transition leads there."`
+	Force         bool         `help:"Break-glass: go around the transition's gate. Needs the role break-glass; the owner is paged."`
 }
 
 // Help shows one real example.
@@ -39,13 +40,14 @@ func (setCmd) Help() string {
   modeshift set checkout degraded --reason "bad deploy, rolling back" --for 30m
 
 Goes by the declared transition. While the pin lasts, automation shows what it would do and pages if it withholds protection;
-modeshift unpin ends it sooner. Setting the mode a scope is in already pins it there.`
+modeshift unpin ends it sooner. Setting the mode a scope is in already pins it there. A transition with a gate is proposed, and
+starts when others have said yes (modeshift approvals); --force goes around the gate, and that is marked for ever.`
 }
 
 // Run implements the verb.
 func (v *setCmd) Run(s *streams, c *cli) error {
 	return c.request(s, func(ctx context.Context, client *api.Client) (api.Outcome, error) {
-		return client.Set(ctx, v.Scope, api.SetRequest{Mode: v.Mode, Reason: v.Reason, For: api.Duration(v.For), Via: v.Via, DirectiveOnly: v.DirectiveOnly})
+		return client.Set(ctx, v.Scope, api.SetRequest{Mode: v.Mode, Reason: v.Reason, For: api.Duration(v.For), Via: v.Via, DirectiveOnly: v.DirectiveOnly, Force: v.Force})
 	})
 }
 
@@ -121,6 +123,14 @@ func (c *cli) request(s *streams, f func(context.Context, *api.Client) (api.Outc
 		if err != nil {
 			return err
 		}
-		return c.show(s, done, func() error { return printEvents(s.out, done.Events) })
+		if err := c.show(s, done, func() error { return printEvents(s.out, done.Events) }); err != nil {
+			return err
+		}
+		for _, e := range done.Events {
+			if f, ok := e.Fact.(engine.ChangeProposed); ok {
+				_, err = fmt.Fprintf(s.err, "%s waits for %s: modeshift approve %[1]s --reason …\n", oneLine(string(f.Proposal.ID)), oneLine(groups(f.Proposal.Gate.Groups)))
+			}
+		}
+		return err
 	})
 }

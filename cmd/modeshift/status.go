@@ -117,7 +117,7 @@ func notes(sc api.Summary) string {
 		text  string
 	}{
 		{sc.Retired, "retired"}, {sc.Pinned, "pinned"}, {sc.Frozen, "frozen"}, {sc.Blind, "blind"},
-		{sc.Withheld > 0, fmt.Sprintf("%d withheld", sc.Withheld)}, {sc.RulesProblem != "", "rules on disk not in force"},
+		{sc.Proposals > 0, fmt.Sprintf("%d to approve", sc.Proposals)}, {sc.Withheld > 0, fmt.Sprintf("%d withheld", sc.Withheld)}, {sc.RulesProblem != "", "rules on disk not in force"},
 	} {
 		if n.holds {
 			list = append(list, n.text)
@@ -151,6 +151,9 @@ func printScope(w io.Writer, sc api.Scope) error {
 		if f != nil {
 			line("frozen", "by %s: %s", f.By, f.Reason)
 		}
+	}
+	for _, id := range sc.Proposals {
+		line("proposal", "%s waits for a yes: modeshift approvals %[1]s", id)
 	}
 	for _, i := range sc.Incidents {
 		line("incident", "%s %s: %s, %s", i.Severity, i.ID, i.Subject, ago(i.Opened))

@@ -104,6 +104,14 @@ func describe(e engine.Event) string {
 		return "automation released"
 	case engine.RequestRefused:
 		return "request refused"
+	}
+	if text := describeGate(e); text != "" {
+		return text
+	}
+	if text := describeStep(e); text != "" {
+		return text
+	}
+	switch f := e.Fact.(type) {
 	case engine.IncidentOpened:
 		return fmt.Sprintf("%s %s opened: %s", f.Incident.Severity, f.Incident.ID, f.Summary)
 	case engine.IncidentUpdated:
@@ -120,6 +128,80 @@ func describe(e engine.Event) string {
 		return "the log could not be written for " + round(f.To.Sub(f.From))
 	}
 	return e.Kind()
+}
+
+// describeGate is describe for what happens at gates; empty for other events.
+func describeGate(e engine.Event) string {
+	switch f := e.Fact.(type) {
+	case engine.ChangeProposed:
+		return fmt.Sprintf("%s proposed: %s → %s (%s), waits for %s", f.Proposal.ID, f.Proposal.From, f.Proposal.To, f.Proposal.Transition, groups(f.Proposal.Gate.Groups))
+	case engine.ProposalRenewed:
+		return fmt.Sprintf("%s is another proposal now; %d yes do not count any more", f.Proposal, f.Voided)
+	case engine.ApprovalGranted:
+		text := fmt.Sprintf("%s: yes of %s (%s)", f.Proposal, f.Person, f.Role)
+		if len(f.Missing) > 0 {
+			text += ", missing " + groups(f.Missing)
+		}
+		return text
+	case engine.ApprovalRefused:
+		return fmt.Sprintf("%s: answer of %s does not count", f.Proposal, f.Person)
+	case engine.GateEscalated:
+		return fmt.Sprintf("%s: time is over, goes on until %s", f.Proposal, f.Until.Local().Format("15:04:05"))
+	case engine.DeadlineMoved:
+		return fmt.Sprintf("%s: time until %s", f.Proposal, f.Until.Local().Format("15:04:05"))
+	case engine.ProposalDenied:
+		return fmt.Sprintf("%s denied by %s (%s)", f.Proposal, f.Person, f.Role)
+	case engine.ProposalExpired:
+		return fmt.Sprintf("%s expired", f.Proposal)
+	case engine.ProposalWithdrawn:
+		return fmt.Sprintf("%s withdrawn", f.Proposal)
+	case engine.GlassBroken:
+		return fmt.Sprintf("BREAK-GLASS: %s went around the gate of %s (%s)", f.Person, f.Transition, groups(f.Groups))
+	}
+	return ""
+}
+
+// describeStep is describe for steps and for what becomes of a change; empty for other events.
+func describeStep(e engine.Event) string {
+	step := func(change engine.ChangeID, name string, undo bool, attempt int, what string) string {
+		if undo {
+			name = "undo of " + name
+		}
+		text := fmt.Sprintf("%s: %s %s", change, name, what)
+		if attempt > 1 {
+			text += fmt.Sprintf(" (attempt %d)", attempt)
+		}
+		return text
+	}
+	switch f := e.Fact.(type) {
+	case engine.StepStarted:
+		return step(f.Change, f.Step.Name, f.Undo, f.Attempt, "started")
+	case engine.StepDone:
+		return step(f.Change, f.Step, f.Undo, f.Attempt, "done")
+	case engine.StepFailed:
+		return step(f.Change, f.Step, f.Undo, f.Attempt, "failed")
+	case engine.StepUnknown:
+		return step(f.Change, f.Step, f.Undo, f.Attempt, "may have happened")
+	case engine.VerificationStarted:
+		return fmt.Sprintf("%s: verifying %s", f.Change, f.Condition)
+	case engine.VerificationHeld:
+		return fmt.Sprintf("%s: its verification cannot be seen", f.Change)
+	case engine.ChangeHeld:
+		return fmt.Sprintf("%s held at %s, tried again at %s", f.Change, f.Step, f.Until.Local().Format("15:04:05"))
+	case engine.ChangeFailed:
+		return fmt.Sprintf("%s failed", f.Change)
+	case engine.UndoStarted:
+		return fmt.Sprintf("%s is being undone", f.Change)
+	case engine.ChangeUndone:
+		return fmt.Sprintf("%s undone", f.Change)
+	case engine.ChangeStuck:
+		return fmt.Sprintf("%s STUCK: look, then modeshift settle %[1]s --as done|undone", f.Change)
+	case engine.ChangeSettled:
+		return fmt.Sprintf("%s settled as %s by %s", f.Change, f.As, f.Person)
+	case engine.ChangeOvertaken:
+		return fmt.Sprintf("%s overtaken by %s", f.Change, f.By)
+	}
+	return ""
 }
 
 // round drops what nobody reads of a duration.

@@ -61,8 +61,8 @@ func (t Token) Words() []string {
 // Sees reports whether the token may read a scope.
 func (t Token) Sees(scope engine.Scope) bool { return t.may(RoleViewer, scope) }
 
-// reads reports whether some role includes reading: whoever may be asked has to see what they are asked.
-func (t Token) reads() bool {
+// Reads reports whether some role includes reading: whoever may be asked has to see what they are asked.
+func (t Token) Reads() bool {
 	return slices.ContainsFunc(t.Roles, func(r Role) bool { return r != RoleInstance })
 }
 
@@ -71,7 +71,7 @@ func (t Token) may(role Role, scope engine.Scope) bool {
 	if slices.Contains(t.Roles, RoleAdmin) {
 		return true
 	}
-	if !slices.Contains(t.Roles, role) && (role != RoleViewer || !t.reads()) {
+	if !slices.Contains(t.Roles, role) && (role != RoleViewer || !t.Reads()) {
 		return false
 	}
 	return scope == "" || slices.Contains(t.Scopes, AllScopes) || slices.Contains(t.Scopes, scope)

@@ -16,21 +16,29 @@ import (
 	"github.com/modeshift/modeshift/engine"
 	"github.com/modeshift/modeshift/engine/api"
 	"github.com/modeshift/modeshift/engine/secret"
+	"github.com/modeshift/modeshift/engine/web"
 )
 
 // handler puts together what is served.
 func (s *Server) handler() (http.Handler, error) {
+	desk := s.openDesk()
 	a, err := api.New(api.Options{
 		Loop: s.loop, Log: explainable{storeReader{s.store}, s.policies}, Tokens: s.tokens, Version: s.opts.Version, Checks: s.checks,
 		Sources: func() []engine.Sight { return s.loop.Health().Sources }, RulesProblems: s.rulesProblems,
-		Jobs: storeReader{s.store}, Logger: s.log,
+		Jobs: storeReader{s.store}, Desk: desk, Logger: s.log,
 	})
 	if err != nil {
 		return nil, err
 	}
 	s.api = a
+	pages, err := s.pages(desk)
+	if err != nil {
+		return nil, err
+	}
 	mux := http.NewServeMux()
 	mux.Handle(api.Prefix+"/", a.Handler())
+	mux.Handle(web.Path, pages.Handler())
+	mux.Handle(web.Path+"/", pages.Handler())
 	mux.Handle("/ofrep/", s.flags())
 	mux.Handle("/metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{ErrorLog: promLog{s.log}}))
 	mux.Handle("/-/healthy", api.Healthy())
@@ -43,7 +51,7 @@ func (s *Server) handler() (http.Handler, error) {
 		}
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		// The reader is gone when this fails: nobody is left to be told.
-		_, _ = fmt.Fprintf(w, "modeshift %s\n\nAPI      %s/openapi.json\nmetrics  /metrics\nready    /-/ready\nflags    /ofrep/v1/evaluate/flags\n", s.opts.Version, api.Prefix)
+		_, _ = fmt.Fprintf(w, "modeshift %s\n\nAPI      %s/openapi.json\napprove  /approvals\nmetrics  /metrics\nready    /-/ready\nflags    /ofrep/v1/evaluate/flags\n", s.opts.Version, api.Prefix)
 	})
 	return mux, nil
 }
