@@ -29,9 +29,14 @@ func (l *Loop) decideOnce(ctx context.Context, name engine.Scope, by engine.Acto
 			return nil, err
 		}
 	}
-	now, err := l.now(ctx, sc.state)
+	now, behind, err := l.now(ctx, sc.state)
 	if err != nil {
 		return nil, err
+	}
+	if _, passed := what.(*engine.TimePassed); passed && behind {
+		// The instants of evaluations go back with the clock and the time of events does not: what lies between them is no
+		// time in which nobody evaluated, and no deadline runs meanwhile.
+		what = &engine.TimePassed{}
 	}
 	p := sc.policy
 	if p == nil {

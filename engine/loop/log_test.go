@@ -19,6 +19,7 @@ type memory struct {
 	after   error         // returned by appends that were stored all the same
 	slow    time.Duration // how long a mark takes
 	meddle  func()
+	off     time.Duration // how far the clock on the wall is from the bubble's
 }
 
 func newMemory() *memory { return &memory{streams: map[engine.Scope][]engine.Event{}} }
@@ -82,7 +83,20 @@ func (m *memory) Heads(context.Context) (heads []engine.Head, _ error) {
 }
 
 func (m *memory) Snapshot(context.Context, ...engine.State) error { return nil }
-func (m *memory) Now(context.Context) (time.Time, error)          { return time.Now(), nil }
+func (m *memory) Now(context.Context) (time.Time, error)          { return m.wall(), nil }
+
+// wall is the clock on the wall; set sets it.
+func (m *memory) wall() time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return time.Now().Add(m.off)
+}
+
+func (m *memory) set(by time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.off += by
+}
 
 func (m *memory) Mark(_ context.Context, instant time.Time) error {
 	time.Sleep(m.slow) // virtual

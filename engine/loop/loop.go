@@ -234,16 +234,15 @@ func (l *Loop) untilNext() time.Duration {
 	return next.Sub(now) + time.Millisecond
 }
 
-// now is the time events of s are judged at.
-func (l *Loop) now(ctx context.Context, s engine.State) (time.Time, error) {
-	now, err := l.log.Now(ctx)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("read the store's clock: %w", err)
+// now is the time events of s are judged at, and whether the clock is behind what was stored: it was set back.
+func (l *Loop) now(ctx context.Context, s engine.State) (now time.Time, behind bool, err error) {
+	if now, err = l.log.Now(ctx); err != nil {
+		return time.Time{}, false, fmt.Errorf("read the store's clock: %w", err)
 	}
-	if now.Before(s.At) {
+	if behind = now.Before(s.At); behind {
 		now = s.At
 	}
-	return now.UTC(), nil
+	return now.UTC(), behind, nil
 }
 
 // fleetPolicy is the policy of the stream of what spans scopes.

@@ -30,6 +30,7 @@ func start(t *testing.T, log *memory, w *world, rules loop.Rules) *harness {
 	t.Helper()
 	h := &harness{t: t, log: log, world: w}
 	h.Loop = loop.New(log, loop.Options{
+		Now:      log.wall,
 		Interval: 15 * time.Second, BlindAfter: 5 * time.Minute, Logger: slog.New(slog.DiscardHandler),
 		OnTick:     func(r loop.TickReport) { h.reports = append(h.reports, r) },
 		OnLogFault: func(err error) { h.faults = append(h.faults, err) },
@@ -132,6 +133,24 @@ func TestAHangingSourceMissesTicksButDelaysNoRequest(t *testing.T) {
 		}
 		if m := h.mode(); m != "degraded" {
 			t.Errorf("mode %s", m)
+		}
+	})
+}
+
+func TestAClockSetBackIsNoTimeInWhichNobodyEvaluated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, log := &world{}, newMemory()
+		h := start(t, log, w, w.rules(checkout("v1")))
+		h.pass(10 * time.Minute)
+		for range 3 {
+			if _, err := h.Submit(t.Context(), "checkout", engine.Actor{Principal: "ann"}, &engine.FreezeRequested{Reason: "drill"}); err != nil {
+				t.Fatal(err)
+			}
+			log.set(-5 * time.Minute)
+			h.pass(time.Minute)
+		}
+		if kinds := log.kinds("checkout", 0); slices.Contains(kinds, "TimeLost") {
+			t.Errorf("ticks went on all the time, and the log has %v", kinds)
 		}
 	})
 }
