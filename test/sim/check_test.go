@@ -1,0 +1,514 @@
+package sim
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/modeshift/modeshift/engine"
+)
+
+// check is a second account of what may happen, kept from the rules, from what the world showed and from what people said.
+type check struct {
+	mu       sync.Mutex // guards what follows
+	policies map[engine.Digest]*engine.Policy
+	streams  map[engine.Scope]*stream
+	broken   []string // rules that were broken, in the order in which it was seen
+	log      []engine.Event
+	busy     map[engine.Scope]string // the job at the target
+	tries    map[string]int          // arrivals of each job
+}
+
+// stream is the account of one scope.
+type stream struct {
+	state     engine.State // folded beside the loop's
+	bodies    [][]byte
+	change    engine.ChangeID // under way
+	changes   map[engine.ChangeID]*change
+	proposals map[engine.ChangeID]*proposal
+	ended     map[string]*ending // by transition
+	shown     []shown
+	pinned    bool
+	frozen    bool
+	said      []said
+}
+
+// change is what must be known of a change to judge its steps.
+type change struct {
+	started    engine.ChangeStarted
+	gated      bool
+	allowed    bool            // people said yes, or broke the glass
+	did        map[string]bool // steps with an undo that have happened and were not taken back
+	settled    bool
+	overtaken  bool
+	transition *engine.Transition
+}
+
+// shown is what the world showed of a scope's conditions at an instant.
+type shown struct {
+	instant time.Time
+	truths  map[string]engine.Truth
+	lost    bool // nobody judged it, or what followed from it was not stored
+}
+
+func newCheck() *check {
+	c := &check{policies: map[engine.Digest]*engine.Policy{}, streams: map[engine.Scope]*stream{}, busy: map[engine.Scope]string{}, tries: map[string]int{}}
+	for _, name := range []engine.Scope{engine.Fleet, scopeName(0), scopeName(1)} {
+		c.streams[name] = &stream{changes: map[engine.ChangeID]*change{}, proposals: map[engine.ChangeID]*proposal{}, ended: map[string]*ending{}}
+	}
+	return c
+}
+
+// fault notes that a rule was broken.
+func (c *check) fault(format string, args ...any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.breaks(format, args...)
+}
+
+func (c *check) breaks(format string, args ...any) {
+	c.broken = append(c.broken, fmt.Sprintf(format, args...))
+}
+
+// showed is told what the world shows at an instant.
+func (c *check) showed(scope engine.Scope, instant time.Time, truths map[string]engine.Truth) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.streams[scope]
+	s.shown = append(s.shown, shown{instant: instant, truths: truths})
+}
+
+// unjudged is told that nothing follows from what was shown last.
+func (c *check) unjudged(scope engine.Scope, instant time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s := c.streams[scope]; len(s.shown) > 0 && s.shown[len(s.shown)-1].instant.Equal(instant) {
+		s.shown[len(s.shown)-1].lost = true
+	}
+}
+
+// died is told that the process died: what was shown last and not followed by an event may be forgotten.
+func (c *check) died() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.streams {
+		if n := len(s.shown); n > 0 {
+			last := &s.shown[n-1]
+			last.truths = maps.Clone(last.truths)
+			maps.DeleteFunc(last.truths, func(_ string, t engine.Truth) bool { return t != engine.True })
+		}
+	}
+	clear(c.busy)
+}
+
+// stored judges events as they become durable.
+func (c *check) stored(events []engine.Event) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, e := range events {
+		c.event(e, events)
+		c.log = append(c.log, e)
+	}
+	if s := c.streams[events[0].Stream].state; s.Scope != engine.Fleet && s.Directive.Mode != s.Target {
+		c.breaks("%s/%d: the target is %s and %s is published", s.Scope, s.Version, s.Target, s.Directive.Mode)
+	}
+}
+
+func (c *check) event(e engine.Event, together []engine.Event) {
+	s := c.streams[e.Stream]
+	where := fmt.Sprintf("%s/%d %s", e.Stream, e.Version, e.Kind())
+	if e.Version != s.state.Version+1 {
+		c.breaks("%s follows version %d", where, s.state.Version)
+		return
+	}
+	if e.At.Before(s.state.At) {
+		c.breaks("%s: time ran backwards from %s to %s", where, s.state.At, e.At)
+	}
+	before := s.state
+	body, err := e.Encode()
+	if err != nil {
+		c.breaks("%s cannot be written: %v", where, err)
+		return
+	}
+	decoded, err := engine.Decode(body)
+	if err != nil {
+		c.breaks("%s cannot be read: %v", where, err)
+		return
+	}
+	s.bodies = append(s.bodies, body)
+	c.judge(s, before, decoded, where, together)
+	s.state = engine.Apply(s.state, decoded)
+}
+
+// judge holds one event against the rules.
+func (c *check) judge(s *stream, before engine.State, e engine.Event, where string, together []engine.Event) {
+	p := c.policies[e.Rules]
+	if p == nil && e.Stream != engine.Fleet {
+		c.breaks("%s: the rules %s were never in force", where, e.Rules.Short())
+		return
+	}
+	switch f := e.Fact.(type) {
+	case engine.DirectivePublished:
+		if d := before.Directive; f.Directive.Revision != d.Revision+1 || f.Directive.Term < d.Term {
+			c.breaks("%s: revision %d of term %d follows %d of %d", where, f.Directive.Revision, f.Directive.Term, d.Revision, d.Term)
+		}
+	case engine.ConditionTurned:
+		if f.Clock.Truth != engine.Unknown {
+			c.needs(s, e, f.Clock.Condition, f.Clock.Truth, where)
+		}
+	case engine.ModePinned:
+		s.pinned = true
+	case engine.ModeUnpinned:
+		s.pinned = false
+	case engine.AutomationFrozen:
+		s.frozen = true
+	case engine.AutomationReleased:
+		s.frozen = false
+	case engine.IncidentResolved:
+		if e.Reason.Code == engine.CodeRecovered {
+			c.needs(s, e, "burns", engine.False, where)
+		}
+	case engine.ChangeProposed:
+		c.proposed(s, before, e, f, p, where)
+	case engine.ProposalRenewed:
+		c.renewed(s, before, f, where)
+	case engine.ApprovalGranted:
+		c.granted(s, e, f, where)
+	case engine.GateEscalated:
+		pr := s.proposals[f.Proposal]
+		if e.At.Before(pr.until) {
+			c.breaks("%s: it had time until %s", where, pr.until)
+		}
+		pr.until, pr.escalated = f.Until, true
+	case engine.DeadlineMoved:
+		if pr := s.proposals[f.Proposal]; f.Until.After(pr.until) {
+			pr.until = f.Until
+		} else {
+			c.breaks("%s: the deadline moved from %s to %s", where, pr.until, f.Until)
+		}
+	case engine.ProposalDenied:
+		c.denied(s, e, f, where)
+		c.ends(s, before, e, f.Proposal, "denied", where)
+	case engine.ProposalExpired:
+		if pr := s.proposals[f.Proposal]; e.At.Before(pr.until) {
+			c.breaks("%s: it had time until %s", where, pr.until)
+		}
+		c.ends(s, before, e, f.Proposal, "expired", where)
+	case engine.ProposalWithdrawn:
+		if e.Reason.Code == engine.CodeNotReady {
+			c.needs(s, e, s.proposals[f.Proposal].started.Proposal.Retry.Condition, engine.False, where)
+		}
+		c.ends(s, before, e, f.Proposal, "withdrawn", where)
+	case engine.ChangeStarted:
+		c.starts(s, before, e, f, p, where, together)
+	case engine.UndoStarted:
+		c.takesBack(s, before, e, f, where)
+	case engine.StepStarted:
+		c.step(s, f, where)
+	case engine.StepDone:
+		c.stepDone(s, f, where)
+	case engine.ChangeSettled:
+		s.changes[f.Change].settled = true
+	case engine.ChangeStuck:
+		if !slices.ContainsFunc(together, pages) && !slices.ContainsFunc(before.Incidents, func(i engine.Incident) bool { return i.Kind == engine.IncidentChange }) {
+			c.breaks("%s: nobody was paged", where)
+		}
+	case engine.ChangeFailed:
+		if e.Reason.Code == engine.CodeVerify {
+			c.needs(s, e, before.Change.Plan.Verify, engine.False, where)
+		}
+	case engine.ChangeDone:
+		c.done(s, before, e, f, where)
+	case engine.ChangeUndone:
+		c.undone(s, f, where)
+	}
+}
+
+// pages reports whether e opens the incident of a change.
+func pages(e engine.Event) bool {
+	f, ok := e.Fact.(engine.IncidentOpened)
+	return ok && f.Incident.Kind == engine.IncidentChange && f.Incident.Severity == engine.SeverityPage
+}
+
+// needs demands that a condition was shown as it was taken for, at the instant behind e.
+func (c *check) needs(s *stream, e engine.Event, condition string, want engine.Truth, where string) {
+	for _, o := range slices.Backward(s.shown) {
+		if o.instant.Equal(e.Cause.Instant) {
+			if got, asked := o.truths[condition]; !asked || got != want {
+				c.breaks("%s: %s was taken for %s at %s and was %s (asked: %v)", where, condition, want, e.Cause.Instant.Format(time.TimeOnly), got, asked)
+			}
+			return
+		}
+	}
+	c.breaks("%s: nothing was shown at %s", where, e.Cause.Instant)
+}
+
+// starts judges the beginning of a change.
+func (c *check) starts(s *stream, before engine.State, e engine.Event, f engine.ChangeStarted, p *engine.Policy, where string, together []engine.Event) {
+	if s.change != "" && f.Overtakes != s.change {
+		c.breaks("%s: %s is under way", where, s.change)
+	}
+	ch := &change{started: f, did: map[string]bool{}, transition: find(p, f.Transition)}
+	if s.change != "" {
+		old := s.changes[s.change]
+		old.overtaken = true
+		if ch.transition != nil && (ch.transition.Gate != nil || slices.ContainsFunc(f.Plan.Steps, func(st engine.Step) bool { return st.Destructive })) {
+			c.breaks("%s: what is gated or destroys does not overtake", where)
+		}
+	}
+	s.changes[f.Change], s.change = ch, f.Change
+	if f.Transition != "" && ch.transition == nil {
+		c.breaks("%s: the rules have no transition %s", where, f.Transition)
+		return
+	}
+	ch.gated = ch.transition != nil && ch.transition.Gate != nil
+	frozen := s.frozen || c.streams[engine.Fleet].frozen
+	switch {
+	case e.Reason.Code == engine.CodeCondition:
+		if ch.gated {
+			c.breaks("%s: a gated transition started by itself", where)
+		}
+		if frozen || s.pinned {
+			c.breaks("%s: automation is frozen or the mode pinned", where)
+		}
+		c.needs(s, e, p.Conditions[ch.transition.When].Name, engine.True, where)
+		c.lasted(s, before, e, p, ch.transition, where)
+		c.longEnough(before, e, p, ch.transition, where)
+	case f.Proposal != "":
+		pr := s.proposals[f.Proposal]
+		if pr == nil {
+			c.breaks("%s: there was no proposal %s", where, f.Proposal)
+			return
+		}
+		if pr.started.Proposal.Requester == nil && (frozen || s.pinned) {
+			c.breaks("%s: automation is frozen or the mode pinned", where)
+		}
+		c.approved(s, before, e, pr, f, where)
+		ch.allowed = true
+	case f.Forced:
+		ch.allowed = slices.ContainsFunc(together, func(o engine.Event) bool {
+			g, ok := o.Fact.(engine.GlassBroken)
+			return ok && g.Transition == f.Transition
+		})
+		if who := e.Cause.Principal; who != "root" {
+			c.breaks("%s: %s may not break the glass", where, who)
+		}
+	case e.Reason.Code != engine.CodeRequest:
+		c.breaks("%s: nobody asked for it", where)
+	case ch.gated:
+		c.breaks("%s: the gate was not asked", where)
+	}
+}
+
+func find(p *engine.Policy, name string) *engine.Transition {
+	for i := range p.Transitions {
+		if p.Transitions[i].Name == name {
+			return &p.Transitions[i]
+		}
+	}
+	return nil
+}
+
+// lasted demands that the condition of t was true for as long as t says: at least the sum of the spans between consecutive
+// true evaluations no more than two intervals apart, since the mode was entered and the last false.
+func (c *check) lasted(s *stream, before engine.State, e engine.Event, p *engine.Policy, t *engine.Transition, where string) {
+	if t.For == 0 {
+		return
+	}
+	for _, o := range s.shown {
+		if o.instant.After(e.Cause.Instant) {
+			return // the clock was turned back: until it is again where it was, nobody can tell how long something lasted
+		}
+	}
+	name := p.Conditions[t.When].Name
+	var sum time.Duration
+	var last time.Time // the last true evaluation
+	for _, o := range s.shown {
+		truth, asked := o.truths[name]
+		switch {
+		case o.lost || !asked:
+		case truth == engine.False:
+			sum, last = 0, time.Time{}
+		case truth == engine.True:
+			if span := o.instant.Sub(last); !last.IsZero() && span > 0 && span <= 2*interval {
+				sum += span
+			}
+			last = o.instant
+		}
+	}
+	if sum < t.For {
+		c.breaks("%s: %s was true for %v and has to be for %v", where, name, sum, t.For)
+	}
+}
+
+// longEnough demands that a mode lasts as long as it has to before protection is taken away.
+func (c *check) longEnough(before engine.State, e engine.Event, p *engine.Policy, t *engine.Transition, where string) {
+	rank := func(m engine.Mode) int {
+		return slices.IndexFunc(p.Modes, func(r engine.ModeRule) bool { return r.Name == m && !r.Beside })
+	}
+	from, to := rank(before.Target), rank(t.To)
+	if from >= 0 && to > from {
+		return
+	}
+	m, _ := p.Mode(before.Target)
+	if dwell := e.At.Sub(before.Entered); dwell < m.MinDuration {
+		c.breaks("%s: %s lasted %v and has to last %v", where, m.Name, dwell, m.MinDuration)
+	}
+}
+
+// takesBack judges the beginning of an undo.
+func (c *check) takesBack(s *stream, before engine.State, e engine.Event, f engine.UndoStarted, where string) {
+	if s.change != "" && s.change != f.Change {
+		c.breaks("%s: %s is under way", where, s.change)
+	}
+	if s.changes[f.Change] == nil {
+		c.breaks("%s: there was no such change", where)
+		return
+	}
+	s.change = f.Change
+	if e.Reason.Code == engine.CodeUntil {
+		c.needs(s, e, before.Past[len(before.Past)-1].Until, engine.True, where)
+		if s.pinned {
+			c.breaks("%s: the mode is pinned", where)
+		}
+	}
+}
+
+// step judges a step that is owed from here on.
+func (c *check) step(s *stream, f engine.StepStarted, where string) {
+	ch := s.changes[f.Change]
+	switch {
+	case ch == nil:
+		c.breaks("%s: there was no change %s", where, f.Change)
+	case !f.Undo && f.Step.Destructive && !ch.allowed:
+		c.breaks("%s: %s destroys and nobody said yes", where, f.Step.Name)
+	case !f.Undo && ch.gated && !ch.allowed:
+		c.breaks("%s: %s is a step of a gated transition and nobody said yes", where, f.Step.Name)
+	case !f.Undo && !slices.Contains(ch.started.Plan.Steps, f.Step):
+		c.breaks("%s: %s is not in the plan", where, f.Step.Name)
+	case f.Undo && !ch.did[f.Step.Name]:
+		c.breaks("%s: %s has not happened and is taken back", where, f.Step.Name)
+	}
+}
+
+func (c *check) stepDone(s *stream, f engine.StepDone, where string) {
+	ch := s.changes[f.Change]
+	if f.Undo {
+		delete(ch.did, f.Step)
+		return
+	}
+	i := slices.IndexFunc(ch.started.Plan.Steps, func(st engine.Step) bool { return st.Name == f.Step })
+	if i < 0 {
+		c.breaks("%s: %s is not in the plan", where, f.Step)
+		return
+	}
+	// By the true rules, not by the plan: what the rules say can be taken back is taken back.
+	ch.did[f.Step] = true
+	if t := ch.transition; t != nil {
+		for _, st := range t.Playbook.Steps {
+			if st.Name == f.Step && !st.Undo {
+				delete(ch.did, f.Step)
+			}
+		}
+	}
+}
+
+// done judges the end of a change.
+func (c *check) done(s *stream, before engine.State, e engine.Event, f engine.ChangeDone, where string) {
+	if s.change != f.Change {
+		c.breaks("%s: it is not under way", where)
+	}
+	ch := s.changes[f.Change]
+	s.change = ""
+	if ch == nil || ch.settled {
+		return
+	}
+	if e.Reason.Code == engine.CodeVerify {
+		c.needs(s, e, ch.started.Plan.Verify, engine.True, where)
+	} else if ch.started.Plan.Verify != "" {
+		c.breaks("%s: %s was not verified", where, ch.started.Plan.Verify)
+	}
+	if before.Target != ch.started.To {
+		c.breaks("%s: the target is %s and not %s", where, before.Target, ch.started.To)
+	}
+	if ch.started.Undo != "" {
+		if old := s.changes[ch.started.Undo]; len(old.did) > 0 {
+			c.breaks("%s: %s of the entry was not taken back", where, strings.Join(slices.Sorted(maps.Keys(old.did)), ", "))
+		}
+	}
+}
+
+// undone judges the end of an undo: all that can be taken back was.
+func (c *check) undone(s *stream, f engine.ChangeUndone, where string) {
+	if s.change != f.Change {
+		c.breaks("%s: it is not under way", where)
+	}
+	s.change = ""
+	ch := s.changes[f.Change]
+	if ch == nil || ch.settled {
+		return
+	}
+	if len(ch.did) > 0 {
+		c.breaks("%s: %s was not taken back", where, strings.Join(slices.Sorted(maps.Keys(ch.did)), ", "))
+	}
+}
+
+// arrives is told of an attempt that reaches a target.
+func (c *check) arrives(id string, job engine.StepJob) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.streams[job.Scope]
+	owed := false
+	for _, e := range c.log {
+		f, ok := e.Fact.(engine.StepStarted)
+		owed = owed || ok && e.Stream == job.Scope && fmt.Sprintf("%s/%d", e.Stream, e.Version) == id && f.Change == job.Change && f.Step == job.Step && f.Undo == job.Undo
+	}
+	if !owed {
+		c.breaks("a step arrives for which no event is stored: %s", id)
+	}
+	if other := c.busy[job.Scope]; other != "" {
+		c.breaks("%s arrives while %s is under way", id, other)
+	}
+	c.busy[job.Scope] = id
+	c.tries[id]++
+	if job.Step.Destructive && !job.Step.Keyed && c.tries[id] > 1 {
+		c.breaks("%s destroys, its target knows no key, and it is attempted %d times", id, c.tries[id])
+	}
+	if ch := s.changes[job.Change]; job.Step.Destructive && !job.Undo && (ch == nil || !ch.allowed) {
+		c.breaks("%s destroys and nobody said yes", id)
+	}
+}
+
+func (c *check) leaves(id string, job engine.StepJob) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.busy[job.Scope] == id {
+		delete(c.busy, job.Scope)
+	}
+}
+
+// acted is told of an effect, with how many there are under its key.
+func (c *check) acted(job engine.StepJob, times int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if times > 1 && (job.Step.Keyed || job.Step.Destructive) {
+		c.breaks("%s has happened %d times", job.Key, times)
+	}
+}
+
+// answered is told of a request that came back with success: what it returned has to be stored.
+func (c *check) answered(events []engine.Event) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, e := range events {
+		s := c.streams[e.Stream]
+		body, err := e.Encode()
+		if err != nil || int(e.Version) > len(s.bodies) || !bytes.Equal(body, s.bodies[e.Version-1]) {
+			c.breaks("%s/%d %s was given for an answer and is not stored", e.Stream, e.Version, e.Kind())
+		}
+	}
+}

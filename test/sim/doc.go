@@ -1,0 +1,32 @@
+// Package sim runs the production core, store, loop and runner in a simulated world, one world a seed.
+//
+//	seed ──▶ rules + story ──▶ world: Prometheus, targets, pager, people, clock ◀──▶ loop, store, runner
+//	                                            │
+//	                                            └──▶ checks: every stored event, every effect, every page
+//
+// Everything is drawn from the seed: the rules (modes, gates, playbooks), and a story, which is a list of things that happen
+// at instants: a condition turns, a source goes blind, a person answers twice, the clock jumps, a target is slow, the process
+// dies at its n-th write. The story runs in virtual time (testing/synctest), so hours pass in milliseconds, and what
+// happens by chance in it (is this write lost before or after it took effect?) is decided by a hash of the seed and of what
+// is being done, not by a shared generator: leaving one thing out of a story does not change the others. That is what makes
+// a failing story shrink. Every call of the store takes a little while of its own, so no two things happen at one instant and
+// the same seed gives the same events however the machine schedules goroutines.
+//
+// # What is checked
+//
+// The checks know the rules, what the world showed and what people said. They learn what modeshift did from the events as
+// they become durable and from what arrives at targets and pager; they do not ask the core. While faults go on: one mode
+// and at most one change a scope; no destructive step of a gated transition without a valid approval; nothing follows from
+// what was denied, expired or withdrawn; unknown starts and ends nothing; a `for` is as long as it says; a step that must not
+// be repeated is attempted once; what was answered with success is stored; time does not run backwards in a stream. When the
+// faults stop: everything settles within an hour, every page owed arrives, its trigger first; the chain verifies, and folding
+// the log gives what the loop shows.
+//
+// # Use
+//
+//	go test ./test/sim                                   500 seeds, each twice, some with the log in a file
+//	make sim SEEDS=10000                                 more of them, with progress
+//	go test ./test/sim -run Seeds -sim.seed 42 -v        one seed, with its story and its events
+//
+// A seed that fails prints that command, and the story shrunk to what the failure needs.
+package sim

@@ -1,0 +1,175 @@
+package sim
+
+import (
+	"flag"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/modeshift/modeshift/engine"
+)
+
+var (
+	seedFlag  = flag.Uint64("sim.seed", 0, "run this seed alone, and print its story")
+	seedsFlag = flag.Int("sim.seeds", 500, "run so many seeds")
+	listFlag  = flag.Bool("sim.list", false, "go on after failures, and give each a line instead of a story")
+)
+
+// workers is how many stories run at the same time.
+const workers = 2
+
+func TestSeedsKeepEveryPromise(t *testing.T) {
+	seeds, first := *seedsFlag, uint64(1)
+	switch {
+	case *seedFlag > 0:
+		seeds, first = 1, *seedFlag
+	case testing.Short():
+		seeds = 20
+	}
+	var next, done atomic.Int64
+	began := time.Now()
+	var hours atomic.Int64 // of virtual time, in thousandths
+	var mu sync.Mutex      // guards failed
+	failed := 0
+	for range workers {
+		t.Run("", func(t *testing.T) {
+			t.Parallel()
+			for {
+				i := next.Add(1) - 1
+				mu.Lock()
+				enough := failed >= 3 && !*listFlag
+				mu.Unlock()
+				if i >= int64(seeds) || enough {
+					return
+				}
+				bad, h := trySeed(t, first+uint64(i))
+				if bad {
+					mu.Lock()
+					failed++
+					mu.Unlock()
+				}
+				hours.Add(int64(h * 1000))
+				if n := done.Add(1); n%100 == 0 && seeds > 1 {
+					t.Logf("%d of %d seeds, %.0f simulated hours in %s", n, seeds, float64(hours.Load())/1000, time.Since(began).Round(time.Second))
+				}
+			}
+		})
+	}
+}
+
+// trySeed runs a seed twice, and one in twenty with its log in a file too.
+func trySeed(t *testing.T, seed uint64) (bad bool, hours float64) {
+	s := prepare(seed)
+	first := play(t, s)
+	hours = first.hours
+	if len(first.broken) > 0 {
+		report(t, s, first)
+		return true, hours
+	}
+	if *seedFlag > 0 {
+		t.Log(tell(s, first))
+	}
+	again := s
+	if seed%20 == 0 {
+		again.file = t.TempDir()
+	}
+	second := play(t, again)
+	hours += second.hours
+	switch {
+	case len(second.broken) > 0:
+		report(t, again, second)
+	case first.trace != second.trace:
+		t.Errorf("seed %d came out in two ways (the second time with the log in %q):\n%s", seed, again.file, difference(first, second))
+	default:
+		return false, hours
+	}
+	return true, hours
+}
+
+// report tells of a seed that failed, with the command that repeats it and the story shrunk.
+func report(t *testing.T, s settings, o outcome) {
+	if *listFlag {
+		t.Errorf("seed %d: %s", s.seed, o.broken[0])
+		return
+	}
+	small, least := shrink(t, s, o)
+	t.Errorf("seed %d: %s\nrepeat: go test ./test/sim -run Seeds -sim.seed %d -v\n%s", s.seed, strings.Join(o.broken[:min(5, len(o.broken))], "\n"), s.seed, tell(small, least))
+}
+
+// shrink leaves out of a story what its failure does not need: large pieces first, then single things.
+func shrink(t *testing.T, s settings, o outcome) (settings, outcome) {
+	kind := kindOf(o)
+	deadline := time.Now().Add(40 * time.Second)
+	for size := len(s.story) / 2; size > 0; {
+		smaller := false
+		for i := 0; i+size <= len(s.story) && time.Now().Before(deadline); {
+			less := s
+			less.story = append(append([]thing{}, s.story[:i]...), s.story[i+size:]...)
+			if less.file != "" {
+				less.file = t.TempDir()
+			}
+			if tried := play(t, less); len(tried.broken) > 0 && kindOf(tried) == kind {
+				s, o, smaller = less, tried, true
+				continue
+			}
+			i += size
+		}
+		if size == 1 && !smaller {
+			break
+		}
+		if size = max(1, size/2); time.Now().After(deadline) {
+			break
+		}
+	}
+	return s, o
+}
+
+// kindOf is a failure without its particulars.
+func kindOf(o outcome) string {
+	return strings.Map(func(r rune) rune {
+		if r >= '0' && r <= '9' {
+			return -1
+		}
+		return r
+	}, strings.Split(o.broken[0], "{")[0])
+}
+
+// tell writes a story, what was broken, and the events.
+func tell(s settings, o outcome) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "the story (%d things):\n", len(s.story))
+	for _, th := range s.story {
+		fmt.Fprintln(&b, th)
+	}
+	fmt.Fprintf(&b, "broken: %s\nthe events:\n", strings.Join(o.broken, "\n        "))
+	lines := strings.Split(o.trace, "\n")
+	for _, line := range lines {
+		if e, err := engine.Decode([]byte(line)); err == nil {
+			line = fmt.Sprintf("%s %s/%d %s | %s %s", e.At.Format("15:04:05.000"), e.Stream, e.Version, e.Kind(), e.Reason.Code, e.Reason.Text)
+			if !e.Cause.Instant.IsZero() {
+				line += fmt.Sprintf(" (at %s after %s)", e.Cause.Instant.Format(time.TimeOnly), e.Cause.Prev.Format(time.TimeOnly))
+			}
+		}
+		fmt.Fprintln(&b, line)
+	}
+	return b.String()
+}
+
+// difference shows where two runs of a seed part, by their events and by their calls of the store.
+func difference(a, b outcome) string {
+	return part(strings.Split(a.trace, "\n"), strings.Split(b.trace, "\n")) + "\n" + part(a.calls, b.calls)
+}
+
+func part(a, b []string) string {
+	i := 0
+	for i < len(a) && i < len(b) && a[i] == b[i] {
+		i++
+	}
+	show := func(list []string) string {
+		return strings.Join(list[max(0, min(i, len(list))-3):min(i+2, len(list))], "\n")
+	}
+	return fmt.Sprintf("line %d\n%s\nor\n%s", i, show(a), show(b))
+}

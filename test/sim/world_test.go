@@ -1,0 +1,263 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/modeshift/modeshift/actions"
+	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/engine/loop"
+)
+
+// world is all that is outside of the program, and outlives it.
+type world struct {
+	seed  uint64
+	began time.Time
+	check *check
+
+	mu       sync.Mutex // guards what follows
+	truths   map[engine.Scope]map[string]string
+	blind    time.Time // the source answers nobody before that
+	hangs    time.Time // it does not answer at all
+	mood     string    // of the targets
+	moody    time.Time // until when
+	deaf     time.Time // the pager takes nothing before that
+	effects  map[string]int
+	attempts map[string]int // at the target, of each job
+	paged    map[engine.IncidentID]bool
+	taken    map[string]bool // jobs of notices
+	clock    clock
+	calls    []string // of the store, with their instants: they say where two runs of a seed part
+}
+
+func newWorld(seed uint64, c *check) *world {
+	w := &world{
+		seed: seed, began: time.Now(), check: c, truths: map[engine.Scope]map[string]string{}, effects: map[string]int{},
+		attempts: map[string]int{}, paged: map[engine.IncidentID]bool{}, taken: map[string]bool{},
+	}
+	for s := range scopes {
+		w.truths[scopeName(s)] = map[string]string{}
+	}
+	w.clock = clock{wall: w.began, since: w.began, rate: 100}
+	return w
+}
+
+// dice throws for something that happens by chance: the same seed and thing always fall the same.
+func (w *world) dice(sides int, format string, args ...any) int {
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%d ", w.seed)
+	fmt.Fprintf(h, format, args...)
+	x := h.Sum64()
+	x ^= x >> 33
+	x *= 0xff51afd7ed558ccd
+	x ^= x >> 33
+	return int(x % uint64(sides))
+}
+
+// note notes a call.
+func (w *world) note(call string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.calls = append(w.calls, time.Since(w.began).String()+" "+call)
+}
+
+// clock is the clock on the wall. It runs at a rate (in per cent) and jumps.
+type clock struct {
+	wall, since time.Time
+	rate        int
+}
+
+func (c clock) now() time.Time {
+	return c.wall.Add(time.Since(c.since) * time.Duration(c.rate) / 100).UTC()
+}
+
+func (w *world) now() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.clock.now()
+}
+
+// turn sets the clock on the wall.
+func (w *world) turn(jump time.Duration, rate int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.clock = clock{wall: w.clock.now().Add(jump), since: time.Now(), rate: rate}
+}
+
+// evaluate is Prometheus and the conditions on it.
+func (w *world) evaluate(ctx context.Context, t loop.Tick, policies map[engine.Scope]engine.Policy, mutation string) loop.Answer {
+	if !sleep(ctx, time.Millisecond+time.Duration(w.dice(int(2*time.Second), "evaluate %v", time.Since(w.began)))) {
+		return w.unseen(t, policies, "cut short")
+	}
+	w.mu.Lock()
+	hangs := time.Now().Before(w.hangs)
+	blind := time.Now().Before(w.blind)
+	w.mu.Unlock()
+	if hangs {
+		<-ctx.Done()
+		return w.unseen(t, policies, "timeout")
+	}
+	if blind {
+		return w.unseen(t, policies, "refused")
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.answer(t, policies, mutation, "")
+}
+
+func (w *world) unseen(t loop.Tick, policies map[engine.Scope]engine.Policy, detail string) loop.Answer {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.answer(t, policies, "", detail)
+}
+
+// answer answers t; with a detail it is that nothing can be seen. It tells the checks what was shown. The caller holds w.mu.
+func (w *world) answer(t loop.Tick, policies map[engine.Scope]engine.Policy, mutation, detail string) loop.Answer {
+	a := loop.Answer{Observations: map[engine.Scope][]engine.Observation{}, SourceBlind: map[engine.Scope]bool{}}
+	a.Sources = []engine.Sight{{Source: "main", Asked: true, Blind: detail != "", Detail: detail}}
+	for _, q := range t.Questions {
+		p := policies[q.Scope]
+		seen := make([]engine.Observation, len(p.Conditions))
+		shown := map[string]engine.Truth{}
+		for _, i := range q.Conditions {
+			name := p.Conditions[i].Name
+			o := engine.Observation{Asked: true}
+			switch truth := w.truths[q.Scope][name]; {
+			case detail != "" || truth == "unknown":
+				o.Blind = true
+			case truth == "true":
+				o.Truth = engine.True
+			case truth == "false":
+				o.Truth = engine.False
+			}
+			shown[name] = o.Truth
+			if mutation == "unknown is false" && o.Truth == engine.Unknown {
+				o.Truth, o.Blind = engine.False, false
+			}
+			seen[i] = o
+		}
+		a.Observations[q.Scope], a.SourceBlind[q.Scope] = seen, detail != ""
+		w.check.showed(q.Scope, t.Instant, shown)
+	}
+	return a
+}
+
+// sleep reports whether d passed before ctx ended.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// The outcomes a target may have, whatever it says.
+const (
+	works   = "works"
+	fails   = "fails"   // says so, has done nothing
+	unknown = "unknown" // does nothing and does not answer
+	lost    = "lost"    // does it, and the answer is lost
+	slow    = "slow"    // does it, after the sender gave up
+)
+
+// do is the target of steps. A keyed target carries out one key once and says so.
+func (w *world) do(ctx context.Context, u *unlucky, jobID string, job engine.StepJob) (string, error) {
+	w.check.arrives(jobID, job)
+	w.mu.Lock()
+	w.attempts[jobID]++
+	throw := fmt.Sprintf("do %s %d", jobID, w.attempts[jobID])
+	mood := works
+	if time.Now().Before(w.moody) {
+		if mood = w.mood; mood == "mixed" {
+			mood = []string{works, fails, unknown, lost, slow}[w.dice(5, "mood %s", throw)]
+		}
+	}
+	w.mu.Unlock()
+	defer w.check.leaves(jobID, job)
+	before := time.Millisecond + time.Duration(w.dice(int(3*time.Second), "before %s", throw))
+	after := time.Millisecond + time.Duration(w.dice(int(time.Second), "after %s", throw))
+	u.perish("before")
+	if !sleep(ctx, before) {
+		// What was under way when the program died arrived, or it did not.
+		if mood != fails && mood != unknown && w.dice(2, "died %s", throw) == 0 {
+			w.effect(job)
+		}
+		return "", &actions.Error{Err: errors.New("no answer"), Unknown: true}
+	}
+	if job.Step.Keyed && w.has(job.Key) {
+		mood = works // the key is known: whatever ails the target, it has done this
+	}
+	switch mood {
+	case fails:
+		sleep(ctx, after)
+		return "", errors.New("500")
+	case unknown:
+		<-ctx.Done()
+		return "", &actions.Error{Err: errors.New("no answer"), Unknown: true}
+	case slow, lost:
+		w.effect(job)
+		if mood == slow {
+			<-ctx.Done()
+		}
+		return "", &actions.Error{Err: errors.New("connection reset"), Unknown: true}
+	}
+	w.effect(job)
+	u.perish("after")
+	if !sleep(ctx, after) {
+		return "", &actions.Error{Err: errors.New("no answer"), Unknown: true}
+	}
+	return "200", nil
+}
+
+func (w *world) has(key string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.effects[key] > 0
+}
+
+func (w *world) effect(job engine.StepJob) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !job.Step.Keyed || w.effects[job.Key] == 0 {
+		w.effects[job.Key]++
+	}
+	w.check.acted(job, w.effects[job.Key])
+}
+
+// Notify is the pager, for pages, tickets and questions alike.
+func (w *world) Notify(ctx context.Context, job engine.Job) error {
+	if !sleep(ctx, time.Millisecond+time.Duration(w.dice(int(time.Second), "pager %s %d", job.ID, job.Attempts))) {
+		return ctx.Err()
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := job.Notice
+	if time.Now().Before(w.deaf) && w.dice(3, "deaf %s %d", job.ID, job.Attempts) > 0 {
+		return errors.New("503")
+	}
+	if n.Action != engine.NoticeTrigger && !w.paged[n.Incident] {
+		w.check.fault("the pager is told to %s %s before it heard of it", n.Action, n.Incident)
+	}
+	w.paged[n.Incident] = true
+	w.taken[job.ID] = true
+	if w.dice(20, "receipt %s %d", job.ID, job.Attempts) == 0 && time.Now().Before(w.deaf) {
+		return errors.New("the answer was lost")
+	}
+	return nil
+}
+
+// set makes a condition stand as "name=truth" says.
+func (w *world) set(scope engine.Scope, what string) {
+	name, truth, _ := strings.Cut(what, "=")
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.truths[scope][name] = truth
+}
