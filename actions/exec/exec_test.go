@@ -299,8 +299,8 @@ func TestAFactThatWouldBeAnOptionIsRefused(t *testing.T) {
 		}
 	}
 	// A fact cannot be the -- that lets the next one through.
-	job = step(t, k, run("do-show", "{{.reason}}", "{{.reason}}"))
-	job.Facts.Reason = "--"
+	job = step(t, k, run("do-show", "-{{.reason}}", "{{.reason}}"))
+	job.Facts.Reason = "-"
 	if _, err := k.Do(t.Context(), job); outcome(err) != engine.OutcomeFailed {
 		t.Errorf("it gives %v", err)
 	}
