@@ -124,12 +124,22 @@ transitions:
 
 func newTheatre(t *testing.T, onFailure string) *theatre {
 	t.Helper()
+	return theatreOf(t, func(url string) string { return playbook(url, onFailure) })
+}
+
+// theatreOf is a server for the rules that rules makes for a target.
+func theatreOf(t *testing.T, rules func(url string) string) *theatre {
+	t.Helper()
 	th := &theatre{t: t, dir: t.TempDir(), target: &effects{calls: map[string]int{}}}
 	srv := httptest.NewServer(th.target)
 	t.Cleanup(srv.Close)
-	put(t, filepath.Join(th.dir, "rules", "shop.yaml"), playbook(srv.URL, onFailure))
+	put(t, filepath.Join(th.dir, "rules", "shop.yaml"), rules(srv.URL))
+	token, _ := api.NewAdminToken()
+	put(t, filepath.Join(th.dir, "token"), token.Reveal())
+	put(t, filepath.Join(th.dir, "tokens.yaml"), "[{principal: drill, person: ann, roles: [admin, break-glass], sha256: "+api.HashToken(token)+"}]\n")
 	put(t, filepath.Join(th.dir, "modeshift.yaml"), `rules: [rules]
 data: data
+tokens_file: tokens.yaml
 listen: 127.0.0.1:0
 evaluation: {interval: 1s}
 prometheus: [{name: main, url: "http://127.0.0.1:1"}]
@@ -170,7 +180,7 @@ func (th *theatre) start() {
 	if err != nil {
 		th.t.Fatalf("the server does not start: %v\n%s", err, th.log())
 	}
-	token, err := secret.Read(filepath.Join(th.dir, "data", AdminTokenFile))
+	token, err := secret.Read(filepath.Join(th.dir, "token"))
 	if err != nil {
 		th.t.Fatal(err)
 	}
@@ -248,6 +258,20 @@ func (th *theatre) story() (kinds []string) {
 	return kinds
 }
 
+// owed is how many jobs are not over.
+func (th *theatre) owed() int {
+	th.t.Helper()
+	log, err := store.OpenReadOnly(th.t.Context(), filepath.Join(th.dir, "data", LogFile))
+	if err != nil {
+		th.t.Fatal(err)
+	}
+	counts, err := log.JobCounts(th.t.Context())
+	if err = errors.Join(err, log.Close()); err != nil {
+		th.t.Fatal(err)
+	}
+	return counts.Owed
+}
+
 // count is how many of the words are one.
 func count(words []string, one string) (n int) {
 	for _, w := range words {
@@ -258,7 +282,7 @@ func count(words []string, one string) (n int) {
 	return n
 }
 
-// keysOfSteps are the keys of the change, which is named by its place in the log.
+// stepNames are keys without their change, which is named by its place in the log.
 func stepNames(keys []string) (names []string) {
 	for _, k := range keys {
 		_, name, _ := strings.Cut(k, "/")
@@ -342,5 +366,63 @@ func TestAKillAtAnyStepLosesNothingAndDoublesNothing(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+func TestADestructiveStepThatNobodyCanAskAboutHappensAtMostOnce(t *testing.T) {
+	for _, phase := range []string{"before it happens", "after it has happened"} {
+		t.Run(phase, func(t *testing.T) {
+			t.Parallel()
+			th := theatreOf(t, func(url string) string {
+				return `version: modeshift/v1
+service: shop
+modes: [{name: normal}, {name: degraded}]
+transitions:
+  - name: fence
+    from: [normal]
+    to: degraded
+    when: dwell() > duration("9000h")
+    approval: {groups: [{role: lead, count: 1}], within: 1h}
+    actions:
+      - {name: one, destructive: true, irreversible: true, attempts: 5, webhook: {url: '` + url + `', keyed: false}}
+`
+			})
+			killed := make(chan struct{})
+			kill := func(_ string, call int) {
+				if call == 1 {
+					th.kill()
+					close(killed)
+				}
+			}
+			if phase == "before it happens" {
+				th.target.before = func(key string, call int) int { kill(key, call); return http.StatusServiceUnavailable }
+			} else {
+				th.target.after = kill
+			}
+			if _, err := th.client.Set(t.Context(), "shop", api.SetRequest{Mode: "degraded", Reason: "drill", Force: true}); err != nil {
+				t.Fatalf("set: %v\n%s", err, th.log())
+			}
+			select {
+			case <-killed:
+			case <-time.After(20 * time.Second):
+				t.Fatalf("the step was not reached\n%s", th.log())
+			}
+			th.start()
+			within(t, "it is stuck, and a person has to look", func() bool { return count(th.story(), "ChangeStuck") == 1 })
+			// It stays so, over a restart too: no job is left that could try it.
+			th.kill()
+			th.start()
+			within(t, "all jobs are over", func() bool { return th.owed() == 0 })
+			th.target.mu.Lock()
+			defer th.target.mu.Unlock()
+			for key, n := range th.target.calls {
+				if n != 1 || len(th.target.calls) != 1 {
+					t.Errorf("%s was called %d times", key, n)
+				}
+			}
+			if v, err := th.client.Scope(t.Context(), "shop"); err != nil || v.Change == nil {
+				t.Errorf("nothing is under way any more: %+v, %v", v, err)
+			}
+		})
 	}
 }
