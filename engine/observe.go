@@ -15,10 +15,16 @@ func (d *decision) observe(o *Observed) {
 	d.withdrawFalse(o)
 	d.goOn(o)
 	d.until(o)
-	chosen := d.choose(o)
+	chosen := -1
+	here := d.left == "" // else this very decision took a change back, and what was asked was asked in the mode before
+	if here {
+		chosen = d.choose(o)
+	}
 	d.alerts(o, chosen)
 	d.withhold(o, chosen)
-	d.proposeReady(o)
+	if here {
+		d.proposeReady(o)
+	}
 	if chosen >= 0 {
 		t := &d.p.Transitions[chosen]
 		d.start(t.To, t, Reason{CodeCondition, d.held(o, t)}, o.Conditions[t.When].Readings, nil)
@@ -218,35 +224,44 @@ func (d *decision) endWithholding(w Withheld, code Code, text string) {
 	}
 }
 
-// leave ends what belongs to a mode that this decision has left.
+// leave ends what belongs to a mode that this decision has left, and what was told of a move that has ended before its mode
+// was reached: a change that publishes last may be taken back without anybody having left anything.
 func (d *decision) leave() {
 	from, to := d.left, d.s.Target
-	if from == "" || from == to {
-		return
-	}
-	left := fmt.Sprintf("%s was left for %s", from, to)
-	for _, w := range d.s.Withheld {
-		if t := d.p.transition(w.Transition); !t.leaves(to) {
-			d.endWithholding(w, CodeLeft, left)
+	moved := from != "" && from != to
+	left := ""
+	if moved {
+		left = fmt.Sprintf("%s was left for %s", from, to)
+		for _, w := range d.s.Withheld {
+			if t := d.p.transition(w.Transition); !t.leaves(to) {
+				d.endWithholding(w, CodeLeft, left)
+			}
 		}
 	}
 	for _, i := range d.s.Incidents {
-		over := false
+		over, code, text := false, CodeLeft, left
 		switch i.Kind {
 		case IncidentTransition, IncidentGlass:
-			over = i.Mode == from
+			over = moved && i.Mode == from
+			if !over && i.Mode != to && (d.s.Change == nil || d.s.Change.To != i.Mode) {
+				over, code, text = true, CodeUndone, fmt.Sprintf("nothing leads to %s any more", i.Mode)
+			}
 		case IncidentTooLong:
-			over = i.Subject == string(from)
+			over = moved && i.Subject == string(from)
 		case IncidentWithheld: // of a transition that started after all, and of which people need not hear
 			_, still := d.s.withheld(i.Subject)
 			_, waits := d.s.proposal(i.Subject)
-			over = !still && !waits
+			if over = !still && !waits; over && !moved {
+				code, text = CodeStarted, "it is not withheld any more"
+			}
 		}
 		if over {
-			d.resolve(i, CodeLeft, left, nil)
+			d.resolve(i, code, text, nil)
 		}
 	}
-	d.renew(CodeLeft)
+	if moved {
+		d.renew(CodeLeft)
+	}
 }
 
 // overstay tells people of a mode that lasts longer than it should.

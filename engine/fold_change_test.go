@@ -1,0 +1,370 @@
+package engine_test
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/modeshift/modeshift/engine"
+)
+
+// Random gates, playbooks and answers to them, and the laws of changes.
+
+var roles = []string{"oncall", "lead", "commander"}
+
+func drawGroups(t *rapid.T, label string) []engine.Group {
+	var groups []engine.Group
+	first := rapid.IntRange(0, len(roles)-1).Draw(t, label)
+	for i := range rapid.IntRange(1, 2).Draw(t, label+" groups") {
+		groups = append(groups, engine.Group{Role: roles[(first+i)%len(roles)], Count: rapid.SampledFrom([]int{1, 1, 1, 2}).Draw(t, label+" count")})
+	}
+	return groups
+}
+
+// drawChange gives a transition its gate and its playbook. What a rule file may not say is not drawn: a destructive step needs
+// a gate, and one that cannot be undone says so.
+func drawChange(t *rapid.T, tr *engine.Transition, conditions int) {
+	span := rapid.SampledFrom(spans)
+	ref := rapid.IntRange(0, conditions)
+	if rapid.Bool().Draw(t, "gated") {
+		g := engine.Gate{Groups: drawGroups(t, "gate"), Within: span.Draw(t, "within") + time.Minute}
+		switch g.Otherwise = rapid.SampledFrom([]engine.Otherwise{"", engine.OtherwiseDeny, engine.OtherwisePage, engine.OtherwiseEscalate}).Draw(t, "otherwise"); g.Otherwise {
+		case engine.OtherwiseEscalate:
+			g.To = drawGroups(t, "escalate to")
+		}
+		tr.Gate = &g
+	}
+	for i := range rapid.SampledFrom([]int{0, 0, 1, 2, 3}).Draw(t, "steps") {
+		s := engine.Step{Name: fmt.Sprintf("s%d", i), Kind: "webhook", Undo: rapid.Bool().Draw(t, "undo"), Keyed: rapid.Bool().Draw(t, "keyed"),
+			Attempts: rapid.IntRange(0, 3).Draw(t, "attempts"), Spec: rapid.SampledFrom([]string{"", "x"}).Draw(t, "spec")}
+		s.Destructive = tr.Gate != nil && rapid.Bool().Draw(t, "destructive")
+		s.Irreversible = s.Destructive && !s.Undo
+		tr.Playbook.Steps = append(tr.Playbook.Steps, s)
+	}
+	tr.Playbook.PublishLast = rapid.IntRange(0, 3).Draw(t, "publish last") == 0
+	tr.Playbook.OnFailure = rapid.SampledFrom([]engine.OnFailure{"", "", engine.OnFailureHold, engine.OnFailureUndo}).Draw(t, "on_failure")
+	if rapid.IntRange(0, 2).Draw(t, "verified") == 0 {
+		tr.Playbook.Verify = engine.ConditionRef(ref.Draw(t, "verify"))
+	}
+	if rapid.IntRange(0, 3).Draw(t, "ends") == 0 {
+		tr.Until = engine.ConditionRef(ref.Draw(t, "until"))
+	}
+	tr.RetryAfter = span.Draw(t, "retry_after")
+	tr.UndoEntry = rapid.IntRange(0, 3).Draw(t, "undo entry") == 0
+	tr.Position = "checkout.yaml:1:1"
+	tr.Digest = engine.Digest(fmt.Sprintf("%x-%d", mustJSON(*tr), tr.Playbook.Verify))
+}
+
+// drawAnswer draws what comes from people and targets about the changes of a state: mostly what fits, sometimes what does not.
+func drawAnswer(t *rapid.T, s engine.State) engine.Happening {
+	reason := rapid.SampledFrom([]string{"why", "why", "why", ""}).Draw(t, "reason")
+	changes := []engine.ChangeID{"", "checkout-1"}
+	for _, p := range s.Past {
+		changes = append(changes, p.ID)
+	}
+	if s.Change != nil {
+		changes = append(changes, s.Change.ID, s.Change.ID, s.Change.ID)
+	}
+	var proposals []engine.ChangeID
+	for _, p := range s.Proposals {
+		proposals = append(proposals, p.ID)
+	}
+	change := rapid.SampledFrom(changes).Draw(t, "change")
+	review := func() engine.Happening {
+		r := &engine.ReviewGiven{Yes: rapid.IntRange(0, 5).Draw(t, "yes") > 0, Blind: rapid.IntRange(0, 4).Draw(t, "blind") == 0, Reason: reason,
+			Roles: []string{rapid.SampledFrom(roles).Draw(t, "role"), rapid.SampledFrom(append(roles, "nobody")).Draw(t, "other role")}}
+		r.Digest = "0123456789"
+		if len(s.Proposals) > 0 {
+			p := rapid.SampledFrom(s.Proposals).Draw(t, "proposal")
+			r.Proposal, r.Digest = p.ID, p.Digest[:rapid.SampledFrom([]int{64, 12, 8, 7, 0}).Draw(t, "of the digest")]
+		} else if len(s.Resting) > 0 {
+			over := rapid.SampledFrom(s.Resting).Draw(t, "ended")
+			r.Proposal, r.Digest = over.ID, over.Digest
+		}
+		if rapid.IntRange(0, 3).Draw(t, "unnamed") == 0 {
+			r.Proposal = ""
+		}
+		return r
+	}
+	report := func() engine.Happening {
+		r := &engine.StepReported{Step: "s0", Outcome: rapid.SampledFrom([]engine.Outcome{engine.OutcomeDone, engine.OutcomeDone, engine.OutcomeFailed,
+			engine.OutcomeFailed, engine.OutcomeUnknown}).Draw(t, "outcome"), Detail: "said"}
+		if s.Change != nil && s.Change.Running != nil && rapid.IntRange(0, 9).Draw(t, "stray") > 0 {
+			run := s.Change.Running
+			r.Step, r.Undo = run.Step.Name, run.Undo
+			if rapid.Bool().Draw(t, "exact") {
+				r.Change, r.Attempt = run.Change, run.Attempt
+			}
+		}
+		return r
+	}
+	choices := []func() engine.Happening{
+		review, report,
+		func() engine.Happening {
+			return &engine.CancelRequested{Change: rapid.SampledFrom(append(changes, proposals...)).Draw(t, "what"), Reason: reason}
+		},
+		func() engine.Happening { return &engine.UndoRequested{Change: change, Reason: reason} },
+		func() engine.Happening {
+			return &engine.SettleRequested{Change: change, As: rapid.SampledFrom([]engine.SettledAs{engine.SettledDone, engine.SettledUndone, "?"}).Draw(t, "as"), Reason: reason}
+		},
+	}
+	switch { // what the state waits for comes more often
+	case s.Change != nil && s.Change.Running != nil:
+		choices = append(choices, report, report, report, report, report, report)
+	case s.Change != nil && s.Change.Stuck:
+		choices = append(choices, choices[4], choices[4], choices[4])
+	}
+	if len(s.Proposals) > 0 {
+		choices = append(choices, review, review, review, review, review)
+	}
+	return rapid.SampledFrom(choices).Draw(t, "answer")()
+}
+
+// changeLaws follows a stream from event to event and knows of each change what it must not forget.
+type changeLaws struct {
+	proposals map[engine.ChangeID]*proposalLaw
+	changes   map[engine.ChangeID]*changeLaw
+	done      map[string]int // how often an event of this kind was seen: laws nobody tests hold always
+}
+
+type proposalLaw struct {
+	gate      engine.Gate
+	digest    engine.Digest
+	yes       map[string]string // the role each person's yes counts for
+	requester string
+	escalated bool
+	over      bool
+}
+
+type changeLaw struct {
+	free    bool // it needs nobody's yes, or has it
+	from    engine.Directive
+	plan    engine.Plan
+	unknown map[string]bool // steps of which nobody knows what came of them, and that are not to run again
+}
+
+func newChangeLaws() *changeLaws {
+	return &changeLaws{map[engine.ChangeID]*proposalLaw{}, map[engine.ChangeID]*changeLaw{}, map[string]int{}}
+}
+
+// enough reports, by a count of its own, whether people have said yes.
+func (p *proposalLaw) enough() bool {
+	has := func(groups []engine.Group) bool {
+		for _, g := range groups {
+			n := 0
+			for _, role := range p.yes {
+				if role == g.Role {
+					n++
+				}
+			}
+			if n < g.Count {
+				return false
+			}
+		}
+		return true
+	}
+	return has(p.gate.Groups) || p.escalated && len(p.gate.To) > 0 && has(p.gate.To)
+}
+
+// see checks one decision, event by event.
+func (l *changeLaws) see(t *rapid.T, p engine.Policy, s engine.State, in engine.Input, events []engine.Event) {
+	transition := func(name string) *engine.Transition {
+		for i := range p.Transitions {
+			if p.Transitions[i].Name == name {
+				return &p.Transitions[i]
+			}
+		}
+		return nil
+	}
+	for _, e := range events {
+		l.done[e.Kind()]++
+		fail := func(format string, args ...any) {
+			t.Fatalf("%s/%d %s: %s\n%s\nbefore: %s", e.Stream, e.Version, e.Kind(), fmt.Sprintf(format, args...), encode(t, e), mustJSON(s))
+		}
+		under := func(id engine.ChangeID) {
+			if s.Change == nil || s.Change.ID != id {
+				fail("%s is not under way", id)
+			}
+		}
+		running := func(change engine.ChangeID, step string, undo bool, attempt int) {
+			if s.Change == nil || s.Change.Running == nil {
+				fail("nothing runs")
+			}
+			if r := s.Change.Running; r.Change != change || r.Step.Name != step || r.Undo != undo || r.Attempt != attempt {
+				fail("what runs is %+v", r)
+			}
+		}
+		switch f := e.Fact.(type) {
+		case engine.ChangeProposed:
+			tr := transition(f.Proposal.Transition)
+			if tr == nil || tr.Gate == nil || !slices.Contains(tr.From, s.Target) {
+				fail("it is not a gated transition from %s", s.Target)
+			}
+			if slices.ContainsFunc(s.Proposals, func(o engine.Proposal) bool { return o.Transition == f.Proposal.Transition }) {
+				fail("it waits already")
+			}
+			law := &proposalLaw{gate: f.Proposal.Gate, digest: f.Proposal.Digest, yes: map[string]string{}}
+			if f.Proposal.Requester != nil {
+				law.requester = f.Proposal.Requester.String()
+			}
+			l.proposals[f.Proposal.ID] = law
+		case engine.ProposalRenewed:
+			law := l.proposals[f.Proposal]
+			law.gate, law.digest, law.yes = f.Gate, f.Digest, map[string]string{}
+		case engine.ApprovalGranted:
+			law := l.proposals[f.Proposal]
+			if law.over || f.Digest != law.digest || f.Person == law.requester || e.Reason.Text == "" {
+				fail("this yes does not count: %+v", *law)
+			}
+			if _, twice := law.yes[f.Person]; !twice {
+				law.yes[f.Person] = f.Role
+			}
+			if (len(f.Missing) == 0) != law.enough() {
+				fail("missing %v, and enough is %v of %+v", f.Missing, law.enough(), *law)
+			}
+		case engine.GateEscalated:
+			if law := l.proposals[f.Proposal]; law.escalated || law.over {
+				fail("it escalates twice, or after its end")
+			} else {
+				law.escalated = true
+			}
+		case engine.ProposalDenied:
+			l.proposals[f.Proposal].over = true
+		case engine.ProposalExpired:
+			l.proposals[f.Proposal].over = true
+		case engine.ProposalWithdrawn:
+			l.proposals[f.Proposal].over = true
+		case engine.ChangeStarted:
+			if s.Change != nil && (f.Overtakes != s.Change.ID || s.Change.Undoing || s.Change.Stuck) || s.Change == nil && f.Overtakes != "" {
+				fail("it overtakes %q while %+v is under way", f.Overtakes, s.Change)
+			}
+			law := &changeLaw{from: s.Directive, plan: f.Plan, unknown: map[string]bool{}}
+			tr := transition(f.Transition)
+			switch {
+			case f.Transition != "" && tr == nil:
+				fail("its transition is not declared")
+			case tr == nil || tr.Gate == nil:
+				law.free = true
+			case f.Forced:
+				r, ok := in.What.(*engine.SetRequested)
+				law.free = ok && r.Force && slices.Contains(r.Roles, engine.RoleBreakGlass) &&
+					slices.ContainsFunc(events, func(e engine.Event) bool { return e.Kind() == "GlassBroken" })
+			case f.Proposal != "":
+				ask := l.proposals[f.Proposal]
+				law.free = ask != nil && !ask.over && ask.enough()
+				if ask != nil {
+					ask.over = true
+				}
+			}
+			if !law.free {
+				fail("nobody said yes to it")
+			}
+			if f.Plan.Back.Name != s.Target || !slices.Contains([]engine.Mode{f.To}, f.Plan.Into.Name) {
+				fail("it leads from %s to %s, its plan from %s to %s", s.Target, f.To, f.Plan.Back.Name, f.Plan.Into.Name)
+			}
+			l.changes[f.Change] = law
+		case engine.StepStarted:
+			if s.Change == nil || s.Change.Running != nil || s.Change.Stuck {
+				fail("no step may begin now")
+			}
+			law := l.changes[f.Change]
+			if law == nil || !law.free {
+				fail("its change never began with a yes")
+			}
+			if !f.Undo && !slices.ContainsFunc(law.plan.Steps, func(o engine.Step) bool { return o == f.Step }) {
+				fail("it is not in the plan that was stored")
+			}
+			if f.Undo && !f.Step.Undo {
+				fail("it has no undo")
+			}
+			if f.Undo == (f.Change == s.Change.ID) && f.Undo != s.Change.Undoing {
+				fail("undoing is %v", s.Change.Undoing)
+			}
+			if law.unknown[fmt.Sprint(f.Step.Name, f.Undo)] {
+				fail("nobody knows what came of it, and it begins again")
+			}
+		case engine.StepDone:
+			running(f.Change, f.Step, f.Undo, f.Attempt)
+		case engine.StepFailed:
+			running(f.Change, f.Step, f.Undo, f.Attempt)
+		case engine.StepUnknown:
+			running(f.Change, f.Step, f.Undo, f.Attempt)
+			if r := s.Change.Running; r.Step.Destructive && !r.Step.Keyed {
+				l.changes[f.Change].unknown[fmt.Sprint(f.Step, f.Undo)] = true
+			}
+		case engine.DirectivePublished:
+			if f.Change != "" {
+				under(f.Change)
+			}
+		case engine.ChangeDone:
+			under(f.Change)
+			if s.Change.Running != nil {
+				fail("a step runs")
+			}
+		case engine.ChangeFailed:
+			under(f.Change)
+		case engine.ChangeHeld:
+			under(f.Change)
+		case engine.ChangeStuck:
+			under(f.Change)
+		case engine.ChangeSettled:
+			under(f.Change)
+			if !s.Change.Stuck {
+				fail("it is not stuck")
+			}
+		case engine.VerificationStarted:
+			under(f.Change)
+		case engine.VerificationHeld:
+			under(f.Change)
+		case engine.UndoStarted:
+			if s.Change != nil {
+				under(f.Change)
+			} else if n := len(s.Past); n == 0 || s.Past[n-1].ID != f.Change {
+				fail("it is not the last that is done")
+			}
+		case engine.ChangeUndone:
+			under(f.Change)
+			law := l.changes[f.Change]
+			if s.Directive.Mode != law.from.Mode || s.Target != law.from.Mode {
+				fail("%s is in force, and %s was before", s.Directive.Mode, law.from.Mode)
+			}
+			if d := s.Directive; !sameFlags(d.Flags, law.plan.Back.Flags) {
+				fail("its flags are %v, and were %v before", d.Flags, law.plan.Back.Flags)
+			}
+			if s.Change.Why != engine.CodeSettled && (len(s.Change.Did) > 0 || s.Change.Running != nil) {
+				fail("%+v is not taken back", s.Change.Did)
+			}
+		}
+		s = engine.Apply(s, e)
+		if len(s.Past) > 10 {
+			fail("%d changes are remembered", len(s.Past))
+		}
+		if s.Change == nil && s.Mode != s.Target && s.Target != "" && !s.Retired && e.Kind() != "DirectivePublished" {
+			fail("no change is under way from %s to %s", s.Mode, s.Target)
+		}
+	}
+}
+
+// sameFlags compares flags as an instance sees them: absent and empty are the same.
+func sameFlags(a, b engine.Flags) bool { return len(a) == 0 && len(b) == 0 || reflect.DeepEqual(a, b) }
+
+// unknownMoves checks that an evaluation that saw nothing started and ended nothing: but for what a person asked for, or said
+// yes to without sight, and had to wait for something else.
+func unknownMoves(t *rapid.T, was engine.State, events []engine.Event) {
+	for _, e := range events {
+		switch f := e.Fact.(type) {
+		case engine.ChangeStarted:
+			i := slices.IndexFunc(was.Proposals, func(p engine.Proposal) bool { return p.ID == f.Proposal })
+			if i < 0 || was.Proposals[i].Requester == nil && was.Proposals[i].BlindBy == "" {
+				t.Fatalf("unknown started a change: %s", encode(t, e))
+			}
+		case engine.UndoStarted, engine.ChangeFailed, engine.ChangeDone:
+			if !slices.ContainsFunc(events, func(e engine.Event) bool { return e.Kind() == "ChangeStarted" }) {
+				t.Fatalf("unknown ended a change: %s", encode(t, e))
+			}
+		}
+	}
+}
