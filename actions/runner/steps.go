@@ -177,9 +177,9 @@ func (l *loop) startSteps() (next time.Time) {
 		}
 		h.state = attempted
 		s.active++
-		run := l.Runner.report
+		run := l.report
 		if !known {
-			run = l.Runner.carryOut
+			run = l.carryOut
 			s.running++
 			s.kinds[kind]++
 			l.keys[h.job.Key] = true

@@ -167,7 +167,7 @@ func (s *Server) reportStep(ctx context.Context, step engine.StepJob, outcome en
 // would be carried out once more, perhaps behind its own undo.
 func (s *Server) stale(job engine.Job) bool {
 	view, known := s.loop.View(job.Step.Scope)
-	_, version, _ := cutLast(job.ID, '/')
+	_, version := cutLast(job.ID, '/')
 	asked, err := strconv.ParseUint(version, 10, 64)
 	if !known || err != nil || uint64(view.State.Version) < asked {
 		return false
@@ -181,10 +181,10 @@ func (s *Server) stale(job engine.Job) bool {
 }
 
 // cutLast cuts s around the last sep.
-func cutLast(s string, sep byte) (before, after string, found bool) {
+func cutLast(s string, sep byte) (before, after string) {
 	i := strings.LastIndexByte(s, sep)
 	if i < 0 {
-		return s, "", false
+		return s, ""
 	}
-	return s[:i], s[i+1:], true
+	return s[:i], s[i+1:]
 }

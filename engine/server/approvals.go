@@ -99,7 +99,7 @@ func (a *asker) told(ctx context.Context, n *engine.Notice) (bool, error) {
 
 // pages reports whether an incident woke somebody: it may be a ticket. An incident's identity is its event's.
 func (a *asker) pages(ctx context.Context, id engine.IncidentID) (bool, error) {
-	stream, text, _ := cutLast(string(id), '-')
+	stream, text := cutLast(string(id), '-')
 	version, err := strconv.ParseUint(text, 10, 64)
 	if err != nil || version == 0 {
 		return false, nil

@@ -211,11 +211,15 @@ func (th *theatre) log() string {
 	return string(text)
 }
 
-// set asks for degraded. Whoever is killed meanwhile does not answer.
-func (th *theatre) set() {
+// set asks for degraded, and waits until the server was killed over it. It may be killed before it answers: by then what was
+// asked for is stored, or no step would have been reached.
+func (th *theatre) set(force bool, killed <-chan struct{}) {
 	th.t.Helper()
-	if _, err := th.client.Set(th.t.Context(), "shop", api.SetRequest{Mode: "degraded", Reason: "drill"}); err != nil {
-		th.t.Fatalf("set: %v\n%s", err, th.log())
+	_, err := th.client.Set(th.t.Context(), "shop", api.SetRequest{Mode: "degraded", Reason: "drill", Force: force})
+	select {
+	case <-killed:
+	case <-time.After(20 * time.Second):
+		th.t.Fatalf("the step was not reached; the answer was %v; target %q\n%s", err, th.target.happened(), th.log())
 	}
 }
 
@@ -346,12 +350,7 @@ func TestAKillAtAnyStepLosesNothingAndDoublesNothing(t *testing.T) {
 							kill() // races with the answer, the report and the next step
 						}()
 					}
-					th.set()
-					select {
-					case <-killed:
-					case <-time.After(20 * time.Second):
-						t.Fatalf("the step was not reached; target %q\n%s", th.target.happened(), th.log())
-					}
+					th.set(false, killed)
 					th.start()
 					if mode := th.settled(); mode != test.mode {
 						t.Errorf("it settled in %s, want %s", mode, test.mode)
@@ -399,14 +398,7 @@ transitions:
 			} else {
 				th.target.after = kill
 			}
-			if _, err := th.client.Set(t.Context(), "shop", api.SetRequest{Mode: "degraded", Reason: "drill", Force: true}); err != nil {
-				t.Fatalf("set: %v\n%s", err, th.log())
-			}
-			select {
-			case <-killed:
-			case <-time.After(20 * time.Second):
-				t.Fatalf("the step was not reached\n%s", th.log())
-			}
+			th.set(true, killed)
 			th.start()
 			within(t, "it is stuck, and a person has to look", func() bool { return count(th.story(), "ChangeStuck") == 1 })
 			// It stays so, over a restart too: no job is left that could try it.

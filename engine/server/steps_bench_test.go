@@ -125,7 +125,7 @@ func BenchmarkChanges(b *testing.B) {
 	}
 	rate := float64(n) / took.Seconds()
 	b.ReportMetric(rate, "changes/s")
-	fmt.Printf("BENCH changes_per_s %.1f changes/s\n", rate)
+	fmt.Printf("BENCH changes_per_s %.1f changes\n", rate)
 }
 
 // waitSettled waits until a service is in a mode and no change is under way.
