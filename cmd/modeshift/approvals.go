@@ -141,7 +141,7 @@ func (v *approveCmd) confirm(s *streams, seen api.Approval) error {
 	return nil
 }
 
-// terminal reports whether somebody sits at r. A device that gives nothing, such as /dev/null, answers no to everything.
+// terminal reports whether somebody sits at r. The null device is one too, and nobody sits there.
 func terminal(r io.Reader) bool {
 	if t, ok := r.(interface{ Terminal() bool }); ok {
 		return t.Terminal()
@@ -151,7 +151,11 @@ func terminal(r io.Reader) bool {
 		return false
 	}
 	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0 && f.Name() != os.DevNull
+	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return false
+	}
+	null, err := os.Stat(os.DevNull)
+	return err != nil || !os.SameFile(info, null)
 }
 
 // quote writes a text as one word for a shell, so that what is printed can be copied.

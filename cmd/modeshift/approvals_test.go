@@ -147,6 +147,17 @@ func TestNobodyApprovesWhatTheyDidNotSee(t *testing.T) {
 	l.says(l.out, "yes of bob")
 }
 
+func TestTheNullDeviceIsNoTerminal(t *testing.T) {
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = null.Close() }() // read only
+	if terminal(null) || terminal(strings.NewReader("yes\n")) || !terminal(keyboard{strings.NewReader("")}) {
+		t.Error("somebody is taken to sit where nobody does, or the other way round")
+	}
+}
+
 type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(b []byte) (int, error) { return f(b) }

@@ -52,8 +52,8 @@ func New(opts Options) *Desk {
 
 // In a description the identity of the change and the people who said yes are not known yet; these words stand for them.
 const (
-	unknownChange engine.ChangeID = "CHANGE"
-	unknownReason                 = "APPROVERS"
+	unknownChange = engine.ChangeID("CHANGE")
+	unknownReason = "APPROVERS"
 )
 
 // behindTime bounds how long a reader waits for the loop to show what the log holds already.

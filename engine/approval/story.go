@@ -100,7 +100,7 @@ func (s *story) take(e engine.Event, id engine.ChangeID) {
 		if f.Proposal == id {
 			s.ended = end(Withdrawn, "")
 			if e.Cause.Principal != "" {
-				s.ended.By = e.Cause.Actor.String()
+				s.ended.By = e.Cause.String()
 			}
 		}
 	case engine.ChangeStarted:

@@ -1,0 +1,133 @@
+package server
+
+import (
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/engine/api"
+	"github.com/modeshift/modeshift/engine/approval"
+	"github.com/modeshift/modeshift/engine/secret"
+)
+
+const gatedRules = `version: modeshift/v1
+service: checkout
+slis:
+  - {name: up, query: vector(1)}
+modes:
+  - name: normal
+  - name: failover
+    beside: true
+transitions:
+  - name: fail-over
+    from: [normal]
+    to: failover
+    when: sli("up") > 2.0
+    approval:
+      groups: [{role: oncall, count: 1}, {role: lead, count: 1}]
+      within: 15m
+    actions:
+      - name: repoint
+        webhook: {url: "http://127.0.0.1:1/repoint", json: {to: eu-2}}
+        destructive: true
+        undo: {webhook: {url: "http://127.0.0.1:1/repoint", json: {to: eu-1}}}
+`
+
+// A vote outlives the server that took it; the page and the API of the next one show the same proposal under the same digest,
+// and one yes by each way carries it out.
+func TestAProposalIsAnsweredByPageAndAPIAcrossARestart(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	cfg := testConfig(t, write("rules.yaml", gatedRules))
+	var tokens strings.Builder
+	for name, role := range map[string]string{"dave": "operator", "bob": "oncall", "carol": "lead"} {
+		tokens.WriteString("- {sha256: " + api.HashToken(secret.New("token-"+name)) + ", principal: " + name + ", roles: [" + role + "], scopes: ['*']}\n")
+	}
+	cfg.TokensFile = write("tokens.yaml", tokens.String())
+	client := func(s *Server, name string) *api.Client {
+		c, err := api.NewClient(s.URL(), secret.New("token-"+name), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+
+	s, stop := runServer(t, cfg, nil)
+	if _, err := client(s, "dave").Set(t.Context(), "checkout", api.SetRequest{Mode: "failover", Reason: "the region is down"}); err != nil {
+		t.Fatal(err)
+	}
+	list, err := client(s, "bob").Approvals(t.Context())
+	if err != nil || len(list) != 1 {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	p := list[0]
+	if _, err := client(s, "bob").Review(t.Context(), p.ID, api.ReviewRequest{Verdict: api.VerdictYes, Digest: p.Digest, Reason: "it is"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+
+	s, stop = runServer(t, cfg, nil)
+	defer func() {
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	}()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	browser := &http.Client{Jar: jar}
+	page := func(method, path string, form url.Values) string {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), method, s.URL()+path, strings.NewReader(form.Encode()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		resp, err := browser.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := resp.Body.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	text := page("POST", "/approvals/sign-in", url.Values{"token": {"token-carol"}, "id": {string(p.ID)}})
+	if !strings.Contains(text, "POST http://127.0.0.1:1/repoint") || !strings.Contains(text, "<strong>bob</strong> said yes") {
+		t.Fatalf("the page does not show what would be done, or the vote before the restart:\n%s", text)
+	}
+	form := url.Values{"verdict": {"yes"}, "reason": {"agreed"}}
+	for _, m := range regexp.MustCompile(`<input type="hidden" name="(form|digest)" value="([^"]*)">`).FindAllStringSubmatch(text, -1) {
+		form.Set(m[1], m[2])
+	}
+	if engine.Digest(form.Get("digest")) != p.Digest {
+		t.Errorf("another digest after the restart: %s, was %s", form.Get("digest"), p.Digest)
+	}
+	if text = page("POST", "/approvals/"+string(p.ID), form); !strings.Contains(text, "Approved, and started") {
+		t.Errorf("after the last yes:\n%s", text)
+	}
+	a, err := client(s, "bob").Approval(t.Context(), p.ID)
+	if err != nil || a.Ended == nil || a.Ended.How != approval.Started || a.Ended.Change == "" {
+		t.Errorf("%+v, %v", a, err)
+	}
+}
