@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,11 +23,17 @@ import (
 // running starts a server on rule files that asks a Prometheus nobody answers for, and stops it with the test.
 func running(t *testing.T, paths ...string) *Server {
 	t.Helper()
+	return runningWith(t, slog.New(slog.DiscardHandler), func(cfg *Config) { cfg.Rules = paths })
+}
+
+func runningWith(t *testing.T, log *slog.Logger, change func(*Config)) *Server {
+	t.Helper()
 	cfg := DefaultConfig()
-	cfg.Rules, cfg.Data, cfg.Listen = paths, t.TempDir(), "127.0.0.1:0"
+	cfg.Data, cfg.Listen = t.TempDir(), "127.0.0.1:0"
 	cfg.Evaluation.Interval = model.Duration(time.Second)
 	cfg.Prometheus = []Source{{Name: "main", URL: "http://127.0.0.1:1"}}
-	s, err := New(t.Context(), Options{Config: cfg, Logger: slog.New(slog.DiscardHandler)})
+	change(&cfg)
+	s, err := New(t.Context(), Options{Config: cfg, Logger: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,5 +216,42 @@ func TestASystemWithoutWatchesToSpareIsNoReasonToStop(t *testing.T) {
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+}
+
+// lines is a log that can be read while it is written.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) has(text string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Contains(l.text.String(), text)
+}
+
+// Whoever takes a token out of the file and sends a SIGHUP hears of a fault from the log or not at all.
+func TestATokenFileThatIsNotTakenIsLogged(t *testing.T) {
+	dir, said := t.TempDir(), &lines{}
+	put(t, filepath.Join(dir, "shop.yaml"), service("shop", "degraded"))
+	tokens := filepath.Join(dir, "tokens")
+	put(t, tokens, "- {sha256: "+strings.Repeat("0a", 32)+", principal: ann, roles: [admin]}\n")
+	s := runningWith(t, slog.New(slog.NewTextHandler(said, nil)), func(cfg *Config) {
+		cfg.Rules, cfg.TokensFile = []string{dir}, tokens
+	})
+	put(t, tokens, "- {sha256: "+strings.Repeat("0b", 32)+", principal: ann, roles: [admn]}\n")
+	if err := s.Reload(t.Context()); err == nil || !said.has("tokens not reloaded") || !said.has("admn") {
+		t.Errorf("a faulty token file: %v; logged:\n%s", err, said.text.String())
+	}
+	put(t, tokens, "- {sha256: "+strings.Repeat("0b", 32)+", principal: ann, roles: [admin]}\n")
+	if err := s.Reload(t.Context()); err != nil || !said.has("tokens reloaded") {
+		t.Errorf("a good one: %v", err)
 	}
 }

@@ -247,9 +247,15 @@ func (s *Server) URL() string {
 	return scheme + "://" + s.Addr()
 }
 
-// Reload reads the rule and token files again. The error says what is not in force, and why.
+// Reload reads the rule and token files again. The error says what is not in force, and why; it is logged too.
 func (s *Server) Reload(ctx context.Context) error {
-	_, err := s.tokens.Reload()
+	changed, err := s.tokens.Reload()
+	switch {
+	case err != nil: // a signal has nobody else to tell
+		s.log.Error("tokens not reloaded: those that were good go on being good, and the others not", "error", err)
+	case changed:
+		s.log.Info("tokens reloaded", "file", s.opts.Config.TokensFile)
+	}
 	// Once the loop has been asked there is no way back: whoever gives up waiting must not leave half of it noted.
 	return errors.Join(err, s.book.reload(context.WithoutCancel(ctx)))
 }
