@@ -252,7 +252,7 @@ func (s *Server) Reload(ctx context.Context) error {
 	changed, err := s.tokens.Reload()
 	switch {
 	case err != nil: // a signal has nobody else to tell
-		s.log.Error("tokens not reloaded: those that were good go on being good, and the others not", "error", err)
+		s.log.Error("tokens not reloaded: those that were in force stay in force", "error", err)
 	case changed:
 		s.log.Info("tokens reloaded", "file", s.opts.Config.TokensFile)
 	}
