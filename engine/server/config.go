@@ -101,7 +101,8 @@ func DefaultConfig() Config {
 	}
 }
 
-// LoadConfig reads modeshift.yaml strictly: a key it does not know is an error with its line.
+// LoadConfig reads modeshift.yaml strictly: a key it does not know is an error with its line. What it says as a whole is
+// checked by Validate, once flags are laid over it.
 func LoadConfig(path string) (Config, error) {
 	c := DefaultConfig()
 	text, err := os.ReadFile(path)
@@ -114,9 +115,6 @@ func LoadConfig(path string) (Config, error) {
 		return c, unreadable(path, err)
 	}
 	c.under(filepath.Dir(path))
-	if err := c.Validate(); err != nil {
-		return c, fmt.Errorf("%s: %w", path, err)
-	}
 	return c, nil
 }
 

@@ -281,7 +281,7 @@ func (s *Server) Run(ctx context.Context) error {
 			}
 		})
 	}
-	// The notifiers outlive the loop: what its last events owe still goes out.
+	// The notifiers outlive the loop, so that what is under way ends well. What is still owed goes out after the next start.
 	notify, stopNotify := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopNotify()
 	inner, stopInner := context.WithCancel(context.WithoutCancel(ctx))
