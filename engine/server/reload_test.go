@@ -255,3 +255,19 @@ func TestATokenFileThatIsNotTakenIsLogged(t *testing.T) {
 		t.Errorf("a good one: %v", err)
 	}
 }
+
+// A restart at night finds the file somebody broke in the evening.
+func TestARestartWithABrokenFileGoesOnByTheRulesItHad(t *testing.T) {
+	dir, data := t.TempDir(), t.TempDir()
+	path := filepath.Join(dir, "shop.yaml")
+	put(t, path, service("shop", "degraded")+"owner: team\n")
+	t.Run("before", func(t *testing.T) {
+		runningWith(t, slog.New(slog.DiscardHandler), func(cfg *Config) { cfg.Rules, cfg.Data = []string{dir}, data })
+	})
+	put(t, path, service("shop", "degraded")+"owner: [team\n")
+	s := runningWith(t, slog.New(slog.DiscardHandler), func(cfg *Config) { cfg.Rules, cfg.Data = []string{dir}, data })
+	v, _ := s.loop.View("shop")
+	if v.State.Retired || v.Policy == nil || v.Policy.Owner != "team" || !strings.Contains(v.RulesProblem, "shop.yaml") {
+		t.Errorf("shop goes on as %+v", v)
+	}
+}
