@@ -39,6 +39,10 @@ func runningWith(t *testing.T, log *slog.Logger, change func(*Config)) *Server {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(context.Background()) }()
+	// What is answered at all, even if by a refusal, is answered by a server that runs.
+	if _, err := s.loop.Submit(t.Context(), "nobody", engine.Actor{}, &engine.UnpinRequested{}); err == nil {
+		t.Error("a scope that nobody declared was unpinned")
+	}
 	t.Cleanup(func() {
 		if err := errors.Join(s.Stop(), <-ended); err != nil {
 			t.Error(err)
