@@ -18,13 +18,12 @@ import (
 	"time"
 )
 
-// TestHelperRun is the program itself, for the tests below to send signals to.
-func TestHelperRun(t *testing.T) {
-	args, found := os.LookupEnv("MODESHIFT_TEST_RUN")
-	if !found {
-		t.Skip("it is called by other tests")
+// TestMain is the program itself when it is called by the tests below, which send signals to it.
+func TestMain(m *testing.M) {
+	if args, found := os.LookupEnv("MODESHIFT_TEST_RUN"); found {
+		os.Exit(run(strings.Split(args, "\n"), &streams{os.Stdin, os.Stdout, os.Stderr}))
 	}
-	os.Exit(run(strings.Split(args, "\n"), &streams{os.Stdin, os.Stdout, os.Stderr}))
+	os.Exit(m.Run())
 }
 
 // child is the program in a process of its own.
@@ -36,7 +35,7 @@ type child struct {
 
 func begin(t *testing.T, args ...string) *child {
 	t.Helper()
-	c := &child{Cmd: exec.Command(os.Args[0], "-test.run=^TestHelperRun$"), lines: make(chan string, 1000), ended: make(chan error, 1)}
+	c := &child{Cmd: exec.Command(os.Args[0]), lines: make(chan string, 1000), ended: make(chan error, 1)}
 	c.Env = append(os.Environ(), "MODESHIFT_TEST_RUN="+strings.Join(args, "\n"))
 	stderr, err := c.StderrPipe()
 	if err != nil {
