@@ -58,7 +58,7 @@ func Apply(s State, e Event) State {
 	case IncidentResolved:
 		s.Incidents = without(s.Incidents, func(i Incident) bool { return i.ID == f.Incident })
 	case SightLost:
-		s.Blind = with(s.Blind, Blind(f))
+		s.Blind = with(without(s.Blind, func(b Blind) bool { return b.Subject == f.Subject }), Blind(f))
 	case SightRegained:
 		s.Blind = without(s.Blind, func(b Blind) bool { return b.Subject == f.Subject })
 	}

@@ -27,6 +27,8 @@ func (c Clock) tick(truth Truth, instant, prev time.Time, p *Policy) (Clock, boo
 		span := instant.Sub(last)
 		switch {
 		case never:
+		case span < 0 && c.Truth == True: // the clock was set back: what is counted is kept, and counting goes on from here
+			next.Sum = sum
 		case span <= 2*p.Interval && c.Truth == True:
 			return c, false
 		case span <= 2*p.Interval:

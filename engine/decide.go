@@ -114,11 +114,17 @@ func (d *decision) staleClocks() []string {
 	var stale []string
 	for _, c := range d.s.Clocks {
 		i := slices.IndexFunc(d.p.Conditions, func(n Condition) bool { return n.Name == c.Condition })
-		if i < 0 || d.p.Conditions[i].Digest != c.Digest {
+		if i < 0 || d.p.Conditions[i].Digest != c.Digest || !d.timed(i) {
 			stale = append(stale, c.Condition)
 		}
 	}
 	return stale
+}
+
+// timed reports whether some transition that leaves the target waits for condition i to have held for a while. The clock of
+// any other stands unwatched: what became of its condition meanwhile would be taken for true.
+func (d *decision) timed(i int) bool {
+	return slices.ContainsFunc(d.p.Transitions, func(t Transition) bool { return t.When == i && t.For > 0 && t.leaves(d.s.Target) })
 }
 
 // expire ends what people asked for when its time is over. At its last instant it is over.

@@ -25,10 +25,10 @@ func (d *decision) resolve(i Incident, code Code, text string, evidence []Readin
 }
 
 // joined finds the open incident in which people hear of t, once: that of a tier its condition mentions, or the one that
-// told them that it is withheld.
-func (d *decision) joined(t *Transition) (Incident, bool) {
+// told them that it is withheld. It is at least as loud as has to be: what pages is not said in a ticket.
+func (d *decision) joined(t *Transition, loud Severity) (Incident, bool) {
 	for _, k := range t.Alerts {
-		if i, open := d.s.Incident(IncidentSLO, d.p.Alerts[k].subject()); open {
+		if i, open := d.s.Incident(IncidentSLO, d.p.Alerts[k].subject()); open && (i.Severity == SeverityPage || loud != SeverityPage) {
 			return i, true
 		}
 	}
@@ -91,7 +91,7 @@ func (d *decision) watch(o *Observed) {
 		name := d.p.Conditions[i].Name
 		lost := d.s.isBlind(name)
 		switch {
-		case seen.Truth == Unknown && seen.Blind && !lost && !o.SourceBlind:
+		case seen.Truth == Unknown && seen.Blind && !o.SourceBlind && (!lost || d.s.blind(name).After(o.Instant)):
 			d.emit(SightLost{Subject: name, Since: o.Instant}, CodeSight, d.p.Conditions[i].Text+" cannot be seen", seen.Readings)
 		case lost && (seen.Truth != Unknown || !seen.Blind):
 			d.regain(name, "")
@@ -141,8 +141,9 @@ func (d *decision) pageBlind(o *Observed) {
 		return
 	}
 	for _, b := range d.s.Blind {
-		if since := o.Instant.Sub(b.Since); since >= d.p.BlindAfter {
-			i := d.condition(b.Subject)
+		// Paged is only what was looked for again, and in vain: one that is asked for rarely may be in sight by now.
+		i := d.condition(b.Subject)
+		if since := o.Instant.Sub(b.Since); since >= d.p.BlindAfter && o.Conditions[i].Asked {
 			d.openBlind(string(d.p.Scope), fmt.Sprintf("%s: %s cannot be seen for %v; the mode holds", d.p.Scope, d.p.Conditions[i].Text, since), b, o.Conditions[i].Readings)
 			return
 		}
@@ -160,7 +161,7 @@ func (d *decision) observeSources(o *SourcesObserved) {
 	for _, src := range o.Sources {
 		lost := d.s.isBlind(src.Source)
 		switch {
-		case src.Asked && src.Blind && !lost:
+		case src.Asked && src.Blind && (!lost || d.s.blind(src.Source).After(o.Instant)):
 			d.emit(SightLost{Subject: src.Source, Since: o.Instant}, CodeSight, src.Detail, nil)
 		case src.Asked && !src.Blind && lost:
 			d.regain(src.Source, "")

@@ -106,7 +106,7 @@ func (d *decision) withhold(o *Observed, chosen int) {
 		}
 		why := d.obstacle(o, t)
 		was, _ := d.s.withheld(t.Name)
-		if why.Code == "" || was.Reason == why {
+		if why.Code == "" || was.Reason == why && !d.over(was.Incident) {
 			continue
 		}
 		d.emit(TransitionWithheld{Transition: t.Name, To: t.To, Incident: d.tell(o, t, why)}, why.Code, why.Text, o.Conditions[t.When].Readings)
@@ -120,16 +120,25 @@ func (d *decision) tell(o *Observed, t *Transition, why Reason) IncidentID {
 		return "" // the rules want it so: nobody has to do anything
 	}
 	note := fmt.Sprintf("%s: %s → %s (%s) is withheld: %s", d.p.Scope, d.s.Target, t.To, t.Name, why.Text)
-	inc, open := d.joined(t)
+	loud := SeverityTicket
+	if d.p.moreRestrictive(d.s.Target, t.To) {
+		loud = SeverityPage
+	}
+	inc, open := d.joined(t, loud)
 	switch {
 	case open:
 		d.emit(IncidentUpdated{Incident: inc.ID, Severity: inc.Severity, Note: note}, why.Code, why.Text, nil)
 		return inc.ID
-	case d.p.moreRestrictive(d.s.Target, t.To):
+	case loud == SeverityPage:
 		return d.open(Incident{Kind: IncidentWithheld, Subject: t.Name, Severity: SeverityPage}, note, t.Name,
 			Reason{CodeWithheld, why.Text}, o.Conditions[t.When].Readings)
 	}
 	return ""
+}
+
+// over reports whether the incident in which something was said is not open any more: then it is to be said again.
+func (d *decision) over(i IncidentID) bool {
+	return i != "" && !slices.ContainsFunc(d.s.Incidents, func(o Incident) bool { return o.ID == i })
 }
 
 func (d *decision) endWithholding(w Withheld, code Code, text string) {
@@ -163,7 +172,7 @@ func (d *decision) start(to Mode, t *Transition, why Reason, evidence []Reading)
 	if t != nil {
 		started.Transition, started.Position, started.Severity = t.Name, t.Position, t.Severity
 		loud = why.Code == CodeCondition && (t.Severity == SeverityPage || t.Severity == SeverityTicket)
-		if inc, told = d.joined(t); told && loud {
+		if inc, told = d.joined(t, t.Severity); told && loud {
 			started.Incident = inc.ID
 		}
 	}

@@ -154,15 +154,17 @@ func (s State) withheld(transition string) (Withheld, bool) {
 	return Withheld{}, false
 }
 
-// isBlind reports whether a subject cannot be seen.
-func (s State) isBlind(subject string) bool {
+// blind is since when a subject cannot be seen; zero when it can. A clock that was set back puts it into the future.
+func (s State) blind(subject string) time.Time {
 	for i := range s.Blind {
 		if s.Blind[i].Subject == subject {
-			return true
+			return s.Blind[i].Since
 		}
 	}
-	return false
+	return time.Time{}
 }
+
+func (s State) isBlind(subject string) bool { return !s.blind(subject).IsZero() }
 
 // without returns a copy of list less those for which gone holds; list itself when there is none.
 func without[T any](list []T, gone func(T) bool) []T {

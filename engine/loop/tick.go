@@ -74,7 +74,7 @@ func (l *Loop) judge(ctx context.Context, a answered) {
 		fleet := l.scopes[engine.Fleet]
 		_, err := l.decide(ctx, engine.Fleet, engine.Actor{}, &engine.SourcesObserved{Instant: a.tick.Instant, Prev: fleet.prev, Sources: a.Sources})
 		if stored = err == nil; stored {
-			fleet.prev = later(fleet.prev, a.tick.Instant)
+			fleet.prev = a.tick.Instant
 		}
 	}
 	for _, q := range a.tick.Questions {
@@ -95,7 +95,7 @@ func (l *Loop) judge(ctx context.Context, a answered) {
 			}
 			continue
 		}
-		sc.prev = later(sc.prev, a.tick.Instant)
+		sc.prev = a.tick.Instant // also when the clock was set back: time is counted on from here
 		l.show(q.Scope)
 	}
 	if stored {
@@ -114,7 +114,7 @@ func (l *Loop) judge(ctx context.Context, a answered) {
 
 // mark keeps the instant. It is written at every tick, so it is also how a full disk is noticed before it matters.
 func (l *Loop) mark(ctx context.Context, instant time.Time) {
-	if instant.After(l.tick) {
+	if !instant.Equal(l.tick) {
 		if err := l.log.Mark(context.WithoutCancel(ctx), instant); err != nil {
 			l.logFault(err)
 			return
@@ -166,11 +166,4 @@ func (l *Loop) snapshot(ctx context.Context, ahead engine.Version) {
 	for _, s := range states {
 		l.scopes[s.Scope].saved = s.Version
 	}
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }
