@@ -131,12 +131,18 @@ func TestASecondSignalEndsAServerThatIsStoppingAtOnce(t *testing.T) {
 	}
 	c := begin(t, "run", "-c", path)
 	address := c.address(t)
-	// Somebody who connects and says nothing is waited for.
-	silent, err := net.Dial("tcp", address)
+	// A request under way is waited for. That the server asks for its body shows that it is.
+	slow, err := net.Dial("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = silent.Close() }() // the server may have closed it
+	defer func() { _ = slow.Close() }() // the server may have closed it
+	if _, err := io.WriteString(slow, "POST /ofrep/v1/evaluate/flags HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(slow).ReadString('\n'); err != nil || !strings.Contains(line, "100") {
+		t.Fatalf("the server answered %q, %v", line, err)
+	}
 	if err := c.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +158,7 @@ func TestASecondSignalEndsAServerThatIsStoppingAtOnce(t *testing.T) {
 	}
 	again := time.NewTicker(50 * time.Millisecond) // the first signal may not have been dealt with wholly
 	defer again.Stop()
-	limit := time.After(3 * time.Second) // less than a silent client is given
+	limit := time.After(3 * time.Second) // less than a request under way is given
 	for {
 		select {
 		case err := <-c.ended:
