@@ -169,6 +169,7 @@ func TestTicksThatADiskTookAreCountedAsMissed(t *testing.T) {
 		log.slow = 40 * time.Second
 		h := start(t, log, w, w.rules(checkout("v1")))
 		h.pass(3 * time.Minute)
+		h.stop() // no report comes any more
 		missed := 0
 		for _, r := range h.reports {
 			missed += r.Missed
