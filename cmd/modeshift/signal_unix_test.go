@@ -8,14 +8,19 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/modeshift/modeshift/engine/api"
+	"github.com/modeshift/modeshift/engine/secret"
 )
 
 // TestMain is the program itself when it is called by the tests below, which send signals to it.
@@ -110,6 +115,94 @@ func TestAHangupDuringTheStartDoesNotEndTheServer(t *testing.T) {
 		t.Error(err)
 	}
 	c.address(t)
+	if err := c.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-c.ended:
+		if err != nil {
+			t.Errorf("a server that is stopped exits with %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("it does not stop")
+	}
+}
+
+// saying waits until the program has said all of these on its standard error.
+func (c *child) saying(t *testing.T, texts ...string) {
+	t.Helper()
+	var said []string
+	timeout := time.After(20 * time.Second)
+	for {
+		select {
+		case line, open := <-c.lines:
+			texts = slices.DeleteFunc(texts, func(text string) bool { return strings.Contains(line, text) })
+			if said = append(said, line); open && len(texts) > 0 {
+				continue
+			}
+		case <-timeout:
+		}
+		if len(texts) > 0 {
+			t.Fatalf("it does not say %q, but:\n%s", texts, strings.Join(said, "\n"))
+		}
+		return
+	}
+}
+
+// A token is taken out of its file in a hurry: that it is refused from the signal on has to be true.
+func TestAHangupReloadsRulesAndTokens(t *testing.T) {
+	dir := t.TempDir()
+	tokens := filepath.Join(dir, "tokens.yaml")
+	write := func(path, text string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	entry := func(name string) string {
+		return fmt.Sprintf("- {sha256: %s, principal: %s, roles: [viewer], scopes: [\"*\"]}\n", api.HashToken(secret.New(name)), name)
+	}
+	write(tokens, entry("ann")+entry("bob"))
+	config := filepath.Join(dir, "modeshift.yaml")
+	write(config, configure(t, dir)+"tokens_file: tokens.yaml\n")
+	c := begin(t, "run", "-c", config)
+	address := c.address(t)
+	show := func(token string) int {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/api/v1/scopes/shop", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := resp.Body.Close(); err != nil {
+			t.Error(err)
+		}
+		return resp.StatusCode
+	}
+	write(tokens, entry("bob"))
+	if got := show("ann"); got != http.StatusOK {
+		t.Fatalf("before the signal ann is answered %d", got)
+	}
+	if err := c.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	c.saying(t, `msg="tokens reloaded"`, `msg="rules loaded"`) // the rules too, though their file has not changed
+	if ann, bob := show("ann"), show("bob"); ann != http.StatusUnauthorized || bob != http.StatusOK {
+		t.Errorf("after the signal ann is answered %d, bob %d", ann, bob)
+	}
+
+	write(tokens, entry("ann")+"- {sha256: x}\n")
+	if err := c.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	c.saying(t, `msg="tokens not reloaded`, `msg="rules loaded"`)
+	if ann, bob := show("ann"), show("bob"); ann != http.StatusUnauthorized || bob != http.StatusOK {
+		t.Errorf("after a file that is not taken ann is answered %d, bob %d", ann, bob)
+	}
 	if err := c.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
