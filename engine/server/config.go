@@ -22,7 +22,7 @@ import (
 type Config struct {
 	// Rules are rule files, folders of them (*.yaml, *.yml) and globs.
 	Rules []string `yaml:"rules"`
-	// Data is the folder of the log and the admin token.
+	// Data is the folder of the log, its identity and the admin token.
 	Data string `yaml:"data"`
 	// Listen is host:port. Without a host other than loopback nobody else can reach the server.
 	Listen string `yaml:"listen"`
