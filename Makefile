@@ -37,6 +37,9 @@ demo: build ## watch modeshift save a small shop; nothing to install
 
 # Tests fetch what they need: npm's packages by npm, Prometheus by Debian's apt. Where that cannot be had they are skipped,
 # and with CI=true they fail.
+# Go's test cache does not see what a test builds and runs: without -count=1 yesterday's answer about another program counts.
+TESTFLAGS ?= -count=1
+
 .PHONY: test
 test: ## run all tests
 	$(GO) test -json -timeout 20m $(TESTFLAGS) ./... | $(GO) run ./test/report

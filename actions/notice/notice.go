@@ -19,14 +19,24 @@ import (
 // allow as much.
 const maxKey = 255
 
-// Key is the deduplication key of an incident: the same for all its notices, another for every other incident, at most 255
-// bytes.
+// LogIncident is the incident "the log cannot be written". Its deduplication key is modeshift/log in every installation.
+// No event can open it, for the identity of those that an event opens ends in a version.
+const LogIncident engine.IncidentID = "log"
+
+// Key is the deduplication key of an incident, modeshift/log's identity/incident: the same for all its notices, another for
+// every other incident, at most 255 bytes.
 //
-// The identity of an incident is stream-version, and a stream's name may be long. One that does not fit keeps its beginning,
-// for people, and ends in a tilde and the SHA-256 of the whole. No short key can be equal to a shortened one: a short one
-// ends in a hyphen and at most 20 digits, in a shortened one 64 characters without a hyphen come last.
-func Key(id engine.IncidentID) string {
+// An incident is known by stream-version, which a new log counts anew, and which another server's log has too. The identity
+// of the log tells those apart: a page under the key of an alert that is open already would wake nobody. Without one the key
+// is modeshift/incident.
+//
+// A stream's name may be long. A key that does not fit keeps its beginning, for people, and ends in a tilde and the SHA-256
+// of the whole. No short key can be equal to a shortened one: a tilde is in neither identities nor the names of scopes.
+func Key(log string, id engine.IncidentID) string {
 	key := "modeshift/" + string(id)
+	if log != "" && id != LogIncident {
+		key = "modeshift/" + log + "/" + string(id)
+	}
 	if len(key) <= maxKey {
 		return key
 	}

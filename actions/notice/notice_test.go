@@ -20,15 +20,40 @@ func TestAKeyOf255BytesStaysAndOneOf256IsShortened(t *testing.T) {
 		const tail = "-17"
 		return engine.IncidentID(strings.Repeat("s", length-len("modeshift/")-len(tail)) + tail)
 	}
-	if got := notice.Key(id(255)); got != "modeshift/"+string(id(255)) {
+	if got := notice.Key("", id(255)); got != "modeshift/"+string(id(255)) {
 		t.Errorf("a key of 255 bytes became %q", got)
 	}
-	got := notice.Key(id(256))
+	got := notice.Key("", id(256))
 	if len(got) != 255 || !strings.HasPrefix(got, "modeshift/sss") || !strings.Contains(got, "~") {
 		t.Errorf("a key of 256 bytes became %q (%d bytes)", got, len(got))
 	}
-	if got := notice.Key("checkout-17"); got != "modeshift/checkout-17" {
+	if got := notice.Key("", "checkout-17"); got != "modeshift/checkout-17" {
 		t.Errorf("Key = %q", got)
+	}
+	if got := notice.Key("1f00", id(255-len("1f00/"))); len(got) != 255 || strings.Contains(got, "~") {
+		t.Errorf("a key of 255 bytes with an identity became %q", got)
+	}
+	if got := notice.Key("1f00", id(256-len("1f00/"))); len(got) != 255 || !strings.Contains(got, "~") {
+		t.Errorf("a key of 256 bytes with an identity became %q", got)
+	}
+}
+
+// A new log counts from one again, and its first page must not look like one of the old log's that is still open.
+func TestTheSameIncidentOfAnotherLogHasAnotherKey(t *testing.T) {
+	for _, c := range []struct {
+		log  string
+		id   engine.IncidentID
+		want string
+	}{
+		{"1f00", "checkout-17", "modeshift/1f00/checkout-17"},
+		{"2e11", "checkout-17", "modeshift/2e11/checkout-17"},
+		{"1f00", notice.LogIncident, "modeshift/log"},
+		{"2e11", notice.LogIncident, "modeshift/log"},
+		{"1f00", "log-1", "modeshift/1f00/log-1"},
+	} {
+		if got := notice.Key(c.log, c.id); got != c.want {
+			t.Errorf("Key(%q, %q) = %q, want %q", c.log, c.id, got, c.want)
+		}
 	}
 }
 
@@ -39,7 +64,8 @@ func TestKeysOfDifferentIncidentsDifferAndFit(t *testing.T) {
 		name := rapid.StringMatching(`[a-z~-]{0,3}`)
 		a := engine.IncidentID(fmt.Sprintf("%s%s-%d", base, name.Draw(t, "a"), rapid.Uint64().Draw(t, "version a")))
 		b := engine.IncidentID(fmt.Sprintf("%s%s-%d", base, name.Draw(t, "b"), rapid.Uint64().Draw(t, "version b")))
-		ka, kb := notice.Key(a), notice.Key(b)
+		log := rapid.SampledFrom([]string{"", "0123456789abcdef"}).Draw(t, "log")
+		ka, kb := notice.Key(log, a), notice.Key(log, b)
 		if len(ka) > 255 || !utf8.ValidString(ka) {
 			t.Fatalf("key %q has %d bytes", ka, len(ka))
 		}

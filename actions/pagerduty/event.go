@@ -44,7 +44,7 @@ type details struct {
 // event makes the API's event of a job, without the routing key. The same job always gives the same event.
 func (n *Notifier) event(job engine.Job) (*api.V2Event, error) {
 	it := job.Notice
-	e := &api.V2Event{DedupKey: notice.Key(it.Incident)}
+	e := &api.V2Event{DedupKey: notice.Key(n.opts.Log, it.Incident)}
 	switch it.Action {
 	case engine.NoticeTrigger, engine.NoticeUpdate:
 		e.Action = "trigger"

@@ -1,7 +1,7 @@
 // Package pagerduty tells people of incidents through PagerDuty's Events API v2.
 //
-// One incident is one alert there: trigger, update and resolve carry the same dedup_key, made of the incident's identity.
-// An update is sent as another trigger: the API has no event of its own for it, and PagerDuty adds a trigger for an open
+// One incident is one alert there: trigger, update and resolve carry the same dedup_key, made of the identities of the
+// log and the incident. An update is sent as another trigger: the API has no event of its own for it, and PagerDuty adds a trigger for an open
 // alert to that alert's log without notifying anybody again. It would open a new alert if the old one were resolved, so
 // notices of one incident have to be sent strictly in order, each only when the one before was taken. That is what jobs of
 // one key do.
@@ -59,6 +59,9 @@ type Options struct {
 	Endpoint       string        // without /v2/enqueue; empty: DefaultEndpoint
 	RoutingKey     secret.Secret // the integration key of the service
 	RoutingKeyFile string        // read at each attempt, so that the key can be changed without a restart
+
+	// Log is the identity of the log the notices come from; it is part of the deduplication keys. Empty: none.
+	Log string
 
 	// Client is used when it is set; else one is made of HTTP: proxy and TLS. Redirects are not followed.
 	Client *http.Client

@@ -70,7 +70,7 @@ func job(action engine.NoticeAction) engine.Job {
 
 func TestAPageCarriesWhatAPersonAsksFirst(t *testing.T) {
 	r := start(t, receiver.Options{RoutingKeys: []secret.Secret{secret.New(routingKey)}})
-	n := notifier(t, pagerduty.Options{Endpoint: r.URL() + "/", ExternalURL: "https://modeshift.example",
+	n := notifier(t, pagerduty.Options{Endpoint: r.URL() + "/", ExternalURL: "https://modeshift.example", Log: "1f00",
 		StatusURL:  func(s engine.Scope) string { return "https://modeshift.example/scopes/" + string(s) },
 		Checkpoint: func(engine.Event) string { return "fleet/9 feed" }})
 	if err := n.Notify(t.Context(), job(engine.NoticeTrigger)); err != nil {
@@ -85,7 +85,7 @@ func TestAPageCarriesWhatAPersonAsksFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := json.Unmarshal([]byte(`{
-		"routing_key": "`+routingKey+`", "event_action": "trigger", "dedup_key": "modeshift/checkout-17",
+		"routing_key": "`+routingKey+`", "event_action": "trigger", "dedup_key": "modeshift/1f00/checkout-17",
 		"client": "modeshift", "client_url": "https://modeshift.example",
 		"links": [{"href": "https://runbooks.example/checkout", "text": "Runbook"},
 		          {"href": "https://modeshift.example/scopes/checkout", "text": "Status of checkout"}],

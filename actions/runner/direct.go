@@ -9,12 +9,8 @@ import (
 	"github.com/modeshift/modeshift/engine"
 )
 
-// LogIncident is the incident "the log cannot be written": the only one that no event opened. Its deduplication key is
-// modeshift/log. No other incident can have this identity, for theirs end in a version.
-const LogIncident engine.IncidentID = "log"
-
-// Direct delivers a notice that no stored event stands behind, bypassing the store: that the log cannot be written, and that
-// it can be again. It needs neither the store nor Run. The rate and the pauses of the route hold for it too; it takes no
+// Direct delivers a notice that no stored event stands behind, bypassing the store: that the log cannot be written, that a
+// scope is not evaluated any more, and that all is well again. It needs neither the store nor Run. The rate and the pauses of the route hold for it too; it takes no
 // slot, so that nothing under way can keep it from going out.
 //
 // It returns nil once the target has taken the notice, the refusal when that is final, and an error that wraps the cause of

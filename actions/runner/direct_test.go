@@ -11,12 +11,13 @@ import (
 	"time"
 
 	"github.com/modeshift/modeshift/actions"
+	notices "github.com/modeshift/modeshift/actions/notice"
 	"github.com/modeshift/modeshift/actions/runner"
 	"github.com/modeshift/modeshift/engine"
 )
 
 func logNotice(action engine.NoticeAction) engine.Notice {
-	return engine.Notice{Action: action, Incident: runner.LogIncident, Severity: engine.SeverityPage,
+	return engine.Notice{Action: action, Incident: notices.LogIncident, Severity: engine.SeverityPage,
 		Summary: "the log cannot be written", Event: engine.Event{At: time.Now()}}
 }
 

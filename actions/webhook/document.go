@@ -57,6 +57,14 @@ type Details struct {
 	Event       string            `json:"event"`           // stream/version in the log
 }
 
+// id names a notice. Jobs are known by stream/version, which a new log counts anew: the log's identity tells them apart.
+func (n *Notifier) id(job engine.Job) string {
+	if n.opts.Log == "" {
+		return job.ID
+	}
+	return n.opts.Log + "/" + job.ID
+}
+
 // document writes a job's body. The same job always gives the same bytes.
 func (n *Notifier) document(job engine.Job) ([]byte, error) {
 	it := job.Notice
@@ -82,8 +90,8 @@ func (n *Notifier) document(job engine.Job) ([]byte, error) {
 	err := enc.Encode(Document{
 		Version:  Version,
 		Action:   action,
-		Key:      notice.Key(it.Incident),
-		ID:       job.ID,
+		Key:      notice.Key(n.opts.Log, it.Incident),
+		ID:       n.id(job),
 		Severity: it.Severity,
 		Scope:    scope,
 		Summary:  cmp.Or(notice.Line(it.Summary, maxSummary), notice.Line(string(scope)+": "+string(it.Incident), maxSummary)),

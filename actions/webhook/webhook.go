@@ -80,6 +80,9 @@ type Options struct {
 	SigningSecret     secret.Secret
 	SigningSecretFile string
 
+	// Log is the identity of the log the notices come from; it is part of keys and ids. Empty: none.
+	Log string
+
 	// Client is used when it is set; else one is made of HTTP, in Prometheus's shape: authorization, basic_auth,
 	// tls_config, proxy.
 	Client *http.Client
@@ -157,7 +160,7 @@ func (n *Notifier) Notify(ctx context.Context, job engine.Job) error {
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "modeshift")
-	req.Header.Set("Idempotency-Key", job.ID)
+	req.Header.Set("Idempotency-Key", n.id(job))
 
 	var key secret.Secret
 	if n.signing != nil {

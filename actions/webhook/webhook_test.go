@@ -61,11 +61,11 @@ func job(version engine.Version, action engine.NoticeAction) engine.Job {
 
 func TestATicketIsTheWholeStoryInOneDocument(t *testing.T) {
 	r := start(t, receiver.Options{})
-	n := notifier(t, webhook.Options{URL: r.TicketURL(), ExternalURL: "https://modeshift.example"})
+	n := notifier(t, webhook.Options{URL: r.TicketURL(), ExternalURL: "https://modeshift.example", Log: "1f00"})
 	if err := n.Notify(t.Context(), job(17, engine.NoticeTrigger)); err != nil {
 		t.Fatal(err)
 	}
-	want := `{"version":"1","action":"open","key":"modeshift/checkout-17","id":"checkout/17","severity":"ticket","scope":"checkout",` +
+	want := `{"version":"1","action":"open","key":"modeshift/1f00/checkout-17","id":"1f00/checkout/17","severity":"ticket","scope":"checkout",` +
 		`"summary":"checkout: budget burns slowly","reason":{"code":"burning","text":"3 < burn rate"},` +
 		`"details":{"mode":"normal","owner":"team-payments","runbook":"https://runbooks.example/checkout","labels":{"tier":"1"},"rules":"abc","event":"checkout/17"},` +
 		`"evidence":[{"signal":"burn_rate(\"availability\", \"2h\")","value":4}],"at":"2026-03-01T12:00:00Z","url":"https://modeshift.example"}`
@@ -73,7 +73,7 @@ func TestATicketIsTheWholeStoryInOneDocument(t *testing.T) {
 	if string(q.Body) != want {
 		t.Errorf("the document is\n%s\nwant\n%s", q.Body, want)
 	}
-	if got := q.Header.Get("Idempotency-Key"); got != "checkout/17" {
+	if got := q.Header.Get("Idempotency-Key"); got != "1f00/checkout/17" {
 		t.Errorf("Idempotency-Key is %q", got)
 	}
 }

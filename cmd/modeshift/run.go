@@ -96,7 +96,11 @@ func (r *runCmd) config() (server.Config, error) {
 		return cfg, errors.New("nothing to run: name a configuration (-c modeshift.yaml), or rules and a Prometheus (--rules rules/ --prometheus URL)")
 	}
 	if err := cfg.Validate(); err != nil {
-		return cfg, fmt.Errorf("the configuration does not hold together:\n%w", err)
+		from := "the configuration"
+		if r.Config != "" {
+			from = r.Config
+		}
+		return cfg, fmt.Errorf("%s: %w", from, err)
 	}
 	return cfg, nil
 }

@@ -8,23 +8,27 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/modeshift/modeshift/engine/api"
+	"github.com/modeshift/modeshift/engine/secret"
 )
 
-// TestHelperRun is the program itself, for the tests below to send signals to.
-func TestHelperRun(t *testing.T) {
-	args, found := os.LookupEnv("MODESHIFT_TEST_RUN")
-	if !found {
-		t.Skip("it is called by other tests")
+// TestMain is the program itself when it is called by the tests below, which send signals to it.
+func TestMain(m *testing.M) {
+	if args, found := os.LookupEnv("MODESHIFT_TEST_RUN"); found {
+		os.Exit(run(strings.Split(args, "\n"), &streams{os.Stdin, os.Stdout, os.Stderr}))
 	}
-	os.Exit(run(strings.Split(args, "\n"), &streams{os.Stdin, os.Stdout, os.Stderr}))
+	os.Exit(m.Run())
 }
 
 // child is the program in a process of its own.
@@ -36,7 +40,7 @@ type child struct {
 
 func begin(t *testing.T, args ...string) *child {
 	t.Helper()
-	c := &child{Cmd: exec.Command(os.Args[0], "-test.run=^TestHelperRun$"), lines: make(chan string, 1000), ended: make(chan error, 1)}
+	c := &child{Cmd: exec.Command(os.Args[0]), lines: make(chan string, 1000), ended: make(chan error, 1)}
 	c.Env = append(os.Environ(), "MODESHIFT_TEST_RUN="+strings.Join(args, "\n"))
 	stderr, err := c.StderrPipe()
 	if err != nil {
@@ -124,6 +128,94 @@ func TestAHangupDuringTheStartDoesNotEndTheServer(t *testing.T) {
 	}
 }
 
+// saying waits until the program has said all of these on its standard error.
+func (c *child) saying(t *testing.T, texts ...string) {
+	t.Helper()
+	var said []string
+	timeout := time.After(20 * time.Second)
+	for {
+		select {
+		case line, open := <-c.lines:
+			texts = slices.DeleteFunc(texts, func(text string) bool { return strings.Contains(line, text) })
+			if said = append(said, line); open && len(texts) > 0 {
+				continue
+			}
+		case <-timeout:
+		}
+		if len(texts) > 0 {
+			t.Fatalf("it does not say %q, but:\n%s", texts, strings.Join(said, "\n"))
+		}
+		return
+	}
+}
+
+// A token is taken out of its file in a hurry: that it is refused from the signal on has to be true.
+func TestAHangupReloadsRulesAndTokens(t *testing.T) {
+	dir := t.TempDir()
+	tokens := filepath.Join(dir, "tokens.yaml")
+	write := func(path, text string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	entry := func(name string) string {
+		return fmt.Sprintf("- {sha256: %s, principal: %s, roles: [viewer], scopes: [\"*\"]}\n", api.HashToken(secret.New(name)), name)
+	}
+	write(tokens, entry("ann")+entry("bob"))
+	config := filepath.Join(dir, "modeshift.yaml")
+	write(config, configure(t, dir)+"tokens_file: tokens.yaml\n")
+	c := begin(t, "run", "-c", config)
+	address := c.address(t)
+	show := func(token string) int {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/api/v1/scopes/shop", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := resp.Body.Close(); err != nil {
+			t.Error(err)
+		}
+		return resp.StatusCode
+	}
+	write(tokens, entry("bob"))
+	if got := show("ann"); got != http.StatusOK {
+		t.Fatalf("before the signal ann is answered %d", got)
+	}
+	if err := c.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	c.saying(t, `msg="tokens reloaded"`, `msg="rules loaded"`) // the rules too, though their file has not changed
+	if ann, bob := show("ann"), show("bob"); ann != http.StatusUnauthorized || bob != http.StatusOK {
+		t.Errorf("after the signal ann is answered %d, bob %d", ann, bob)
+	}
+
+	write(tokens, entry("ann")+"- {sha256: x}\n")
+	if err := c.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	c.saying(t, `msg="tokens not reloaded`, `msg="rules loaded"`)
+	if ann, bob := show("ann"), show("bob"); ann != http.StatusUnauthorized || bob != http.StatusOK {
+		t.Errorf("after a file that is not taken ann is answered %d, bob %d", ann, bob)
+	}
+	if err := c.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-c.ended:
+		if err != nil {
+			t.Errorf("a server that is stopped exits with %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("it does not stop")
+	}
+}
+
 func TestASecondSignalEndsAServerThatIsStoppingAtOnce(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "modeshift.yaml")
@@ -132,12 +224,18 @@ func TestASecondSignalEndsAServerThatIsStoppingAtOnce(t *testing.T) {
 	}
 	c := begin(t, "run", "-c", path)
 	address := c.address(t)
-	// Somebody who connects and says nothing is waited for.
-	silent, err := net.Dial("tcp", address)
+	// A request under way is waited for. That the server asks for its body shows that it is.
+	slow, err := net.Dial("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = silent.Close() }() // the server may have closed it
+	defer func() { _ = slow.Close() }() // the server may have closed it
+	if _, err := io.WriteString(slow, "POST /ofrep/v1/evaluate/flags HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(slow).ReadString('\n'); err != nil || !strings.Contains(line, "100") {
+		t.Fatalf("the server answered %q, %v", line, err)
+	}
 	if err := c.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +251,7 @@ func TestASecondSignalEndsAServerThatIsStoppingAtOnce(t *testing.T) {
 	}
 	again := time.NewTicker(50 * time.Millisecond) // the first signal may not have been dealt with wholly
 	defer again.Stop()
-	limit := time.After(3 * time.Second) // less than a silent client is given
+	limit := time.After(3 * time.Second) // less than a request under way is given
 	for {
 		select {
 		case err := <-c.ended:

@@ -61,7 +61,7 @@ func (v *statusCmd) Run(s *streams, c *cli) error {
 func printStatus(w io.Writer, st api.Status, scopes []api.Summary) error {
 	var failed error
 	say := func(format string, args ...any) {
-		if _, err := fmt.Fprintf(w, format+"\n", args...); err != nil && failed == nil {
+		if _, err := fmt.Fprintln(w, manyLines(fmt.Sprintf(format, args...))); err != nil && failed == nil {
 			failed = err
 		}
 	}
@@ -192,4 +192,4 @@ func printScope(w io.Writer, sc api.Scope) error {
 }
 
 // indent puts text under its first line.
-func indent(text, by string) string { return strings.ReplaceAll(text, "\n", "\n"+by) }
+func indent(text, by string) string { return strings.ReplaceAll(manyLines(text), "\n", "\n"+by) }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/modeshift/modeshift/engine"
 	"github.com/modeshift/modeshift/engine/api"
@@ -38,14 +39,28 @@ func table(w io.Writer, header string, rows func(row func(cells ...any))) error 
 	return failed
 }
 
-// oneLine keeps text from outside from breaking the table or the terminal.
+// oneLine keeps text from outside from breaking the table or the terminal, or from looking like other text than it is: line
+// ends and other control characters (also those of C1, which terminals obey as well) become spaces, marks of direction and
+// characters without width go. Bytes that are no text become U+FFFD.
 func oneLine(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		switch {
+		case unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp):
 			return ' '
+		case unicode.Is(unicode.Cf, r):
+			return -1
 		}
 		return r
 	}, s)
+}
+
+// manyLines does the same for text of several lines.
+func manyLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i := range lines {
+		lines[i] = oneLine(lines[i])
+	}
+	return strings.Join(lines, "\n")
 }
 
 // printEvents prints events, one a line.

@@ -75,7 +75,7 @@ func (a *API) view(scope string) (engine.View, error) {
 		return v, nil
 	}
 	if !ok {
-		return v, problem(http.StatusNotFound, CodeUnknownScope, fmt.Sprintf("no scope %q; GET %s/scopes lists those there are", scope, Prefix))
+		return v, problem(http.StatusNotFound, CodeUnknownScope, fmt.Sprintf("no scope %q; modeshift status lists those there are", scope))
 	}
 	return v, nil
 }

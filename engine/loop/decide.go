@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime/debug"
 	"time"
 
@@ -49,8 +50,11 @@ func (l *Loop) decideOnce(ctx context.Context, name engine.Scope, by engine.Acto
 	events, err := guarded(*p, sc.state, in)
 	if err != nil {
 		// Its rules and its state do not fit, which a person has to look at. The others go on.
-		l.opts.Logger.Error("deciding went wrong: the scope holds its mode and is not evaluated any more", "scope", name, "error", err, "stack", stack(err))
+		if sc.policy != nil || !sc.broken { // the fleet's stream is asked on
+			l.opts.Logger.Error("deciding went wrong: the scope holds its mode and is not evaluated any more", "scope", name, "error", err, "stack", stack(err))
+		}
 		sc.policy, sc.problem = nil, "deciding went wrong: "+err.Error()
+		l.broke(name, err)
 		l.show(name)
 		return nil, err
 	}
@@ -83,6 +87,47 @@ func guarded(p engine.Policy, s engine.State, in engine.Input) (events []engine.
 		}
 	}()
 	return engine.Decide(p, s, in), nil
+}
+
+// broke notes that a scope is not evaluated any more, and says so once.
+func (l *Loop) broke(name engine.Scope, err error) {
+	l.breaking(name, err.Error())
+	if sc := l.scopes[name]; !sc.broken {
+		sc.broken = true
+		if l.opts.OnBroken != nil {
+			l.opts.OnBroken(name, err)
+		}
+	}
+}
+
+// works ends that, now that the scope was evaluated or nobody wants it to be.
+func (l *Loop) works(name engine.Scope) {
+	sc := l.scopes[name]
+	if !sc.broken {
+		return
+	}
+	sc.broken = false
+	l.breaking(name, "")
+	l.opts.Logger.Info("the scope is evaluated again, or retired", "scope", name)
+	if l.opts.OnBroken != nil {
+		l.opts.OnBroken(name, nil)
+	}
+}
+
+// breaking publishes why a scope is broken; empty when it is not. Whoever reads the map has it for good, hence the copy.
+func (l *Loop) breaking(name engine.Scope, why string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	broken := maps.Clone(l.health.Broken)
+	if broken == nil {
+		broken = map[engine.Scope]string{}
+	}
+	if why == "" {
+		delete(broken, name)
+	} else {
+		broken[name] = why
+	}
+	l.health.Broken = broken
 }
 
 // store appends the events, applies them and tells whoever waits for them.

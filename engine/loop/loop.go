@@ -82,6 +82,9 @@ type Options struct {
 	OnTick func(TickReport)
 	// OnLogFault is called when the log cannot be written (err is set) and when it can be again (nil).
 	OnLogFault func(err error)
+	// OnBroken is called when a scope is not evaluated any more because deciding went wrong (err is set), and when it is
+	// evaluated again, or retired (nil); from the loop's goroutine, it must not block.
+	OnBroken func(scope engine.Scope, err error)
 }
 
 // TickReport says how a tick went.
@@ -124,6 +127,7 @@ type scope struct {
 	seen    *engine.Observed
 	saved   engine.Version // of the last snapshot
 	problem string
+	broken  bool // deciding went wrong, and it was not evaluated since
 }
 
 type fault struct {
@@ -133,8 +137,9 @@ type fault struct {
 
 // Health says whether the loop does its work.
 type Health struct {
-	Tick     time.Time // the last evaluated instant; zero before the first
-	LogFault string    // why the log cannot be written; empty when it can
+	Tick     time.Time               // the last evaluated instant; zero before the first
+	LogFault string                  // why the log cannot be written; empty when it can
+	Broken   map[engine.Scope]string // why a scope is not evaluated though it has rules: deciding went wrong; not to be changed
 	Sources  []engine.Sight
 }
 
@@ -271,12 +276,18 @@ func (l *Loop) replace(ctx context.Context, rules Rules) error {
 		var what engine.Happening = &engine.TimePassed{Prev: sc.prev}
 		if sc.policy == nil {
 			if !rules.Whole || sc.problem != "" {
+				if sc.problem == "" && !sc.state.Retired {
+					sc.problem = "no file declares it, and a rule file is broken; mend that first"
+				}
 				l.show(name)
 				continue
 			}
 			what = &engine.ScopeRemoved{}
 		}
-		if _, err := l.decide(ctx, name, engine.Actor{}, what); err != nil && stack(err) == "" {
+		switch _, err := l.decide(ctx, name, engine.Actor{}, what); {
+		case err == nil && sc.policy == nil:
+			l.works(name) // it is retired: nobody waits for it
+		case err != nil && stack(err) == "":
 			faults = append(faults, err)
 		}
 		l.show(name)

@@ -3,6 +3,7 @@ package loop_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -22,6 +23,7 @@ type harness struct {
 	world   *world
 	reports []loop.TickReport
 	faults  []error
+	broken  []string // scope: why; without a reason when it works again
 	commits int
 	stop    context.CancelFunc
 }
@@ -34,6 +36,7 @@ func start(t *testing.T, log *memory, w *world, rules loop.Rules) *harness {
 		Interval: 15 * time.Second, BlindAfter: 5 * time.Minute, Logger: slog.New(slog.DiscardHandler),
 		OnTick:     func(r loop.TickReport) { h.reports = append(h.reports, r) },
 		OnLogFault: func(err error) { h.faults = append(h.faults, err) },
+		OnBroken:   func(scope engine.Scope, err error) { h.broken = append(h.broken, fmt.Sprint(scope, ": ", err != nil)) },
 		OnCommit:   func([]engine.Event) { h.commits++ },
 	})
 	if err := h.Start(t.Context(), rules); err != nil {
@@ -185,6 +188,7 @@ func TestTicksThatADiskTookAreCountedAsMissed(t *testing.T) {
 		log.slow = 40 * time.Second
 		h := start(t, log, w, w.rules(checkout("v1")))
 		h.pass(3 * time.Minute)
+		h.stop() // no report comes any more
 		missed := 0
 		for _, r := range h.reports {
 			missed += r.Missed
@@ -371,6 +375,52 @@ func TestAScopeWhoseRulesDoNotFitItsStateTakesNobodyAlong(t *testing.T) {
 		}
 		if v, _ := h.View("cart"); v.RulesProblem == "" || v.State.Mode != "normal" {
 			t.Errorf("cart: %q, mode %s", v.RulesProblem, v.State.Mode)
+		}
+	})
+}
+
+func TestAScopeThatIsNotEvaluatedAnyMoreIsSaidSoOnceAndWhenItIsAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, log := &world{}, newMemory()
+		cart := checkout("v1")
+		cart.Scope = "cart"
+		h := start(t, log, w, w.rules(checkout("v1"), cart))
+		h.stop()
+		bad := cart
+		bad.Modes, bad.Digest = []engine.ModeRule{{Name: "other"}}, "v2" // the mode in force is gone; rules refuses such files
+		h = start(t, log, w, w.rules(checkout("v2"), bad))
+		h.pass(time.Minute)
+		if want := []string{"cart: true"}; !slices.Equal(h.broken, want) || h.Health().Broken["cart"] == "" || len(h.Health().Broken) != 1 {
+			t.Fatalf("told %v, want %v; health says %v", h.broken, want, h.Health().Broken)
+		}
+		cart.Digest = "v3"
+		if err := h.Replace(t.Context(), w.rules(checkout("v2"), cart)); err != nil {
+			t.Fatal(err)
+		}
+		if len(h.broken) != 1 || len(h.Health().Broken) != 1 {
+			t.Errorf("told %v before it was evaluated: what went wrong may go wrong again", h.broken)
+		}
+		h.pass(time.Minute)
+		if want := []string{"cart: true", "cart: false"}; !slices.Equal(h.broken, want) || len(h.Health().Broken) != 0 {
+			t.Errorf("told %v, want %v; health says %v", h.broken, want, h.Health().Broken)
+		}
+	})
+}
+
+func TestAScopeThatNoFileDeclaresWhileOneIsBrokenSaysWhyNothingCanBeDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, log := &world{}, newMemory()
+		cart := checkout("v1")
+		cart.Scope = "cart"
+		h := start(t, log, w, w.rules(checkout("v1"), cart))
+		some := w.rules(checkout("v1"))
+		some.Whole = false
+		if err := h.Replace(t.Context(), some); err != nil {
+			t.Fatal(err)
+		}
+		_, err := h.Submit(t.Context(), "cart", engine.Actor{Principal: "ann"}, &engine.SetRequested{Mode: "degraded", Reason: "drill"})
+		if want := "no rules are in force for cart: no file declares it, and a rule file is broken; mend that first"; code(err) != "no_rules" || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
 		}
 	})
 }

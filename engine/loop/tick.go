@@ -71,6 +71,9 @@ func (l *Loop) judge(ctx context.Context, a answered) {
 		_, err := l.decide(ctx, engine.Fleet, engine.Actor{}, &engine.SourcesObserved{Instant: a.tick.Instant, Prev: fleet.prev, Sources: a.Sources})
 		if stored = err == nil; stored {
 			fleet.prev = a.tick.Instant
+			if fleet.policy != nil {
+				l.works(engine.Fleet)
+			}
 		}
 	}
 	for _, q := range a.tick.Questions {
@@ -92,6 +95,7 @@ func (l *Loop) judge(ctx context.Context, a answered) {
 			continue
 		}
 		sc.prev = a.tick.Instant // also when the clock was set back: time is counted on from here
+		l.works(q.Scope)
 		l.show(q.Scope)
 	}
 	if stored {

@@ -56,7 +56,10 @@ receivers: {approvals: {webhook: {url: https://chat.example.com/hook}}}
 		"receivers: {approvals: {webhook: {url: chat.example}}}": "receivers.approvals.webhook.url: ",
 	} {
 		put(t, path, rest+text+"\n")
-		_, err := LoadConfig(path)
+		cfg, err := LoadConfig(path)
+		if err == nil {
+			err = cfg.Validate()
+		}
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", text, err, want)
 		}
@@ -233,7 +236,12 @@ func TestOfAHundredRequestsAtOnceOneStartsAChange(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "shop.yaml")
 	put(t, path, slotRules)
 	k := &slot{begun: make(chan engine.StepJob, 1000), free: make(chan struct{})}
-	s := runningWith(t, map[string]actions.Kind{"slot": k}, path)
+	s, stop := runServer(t, testConfig(t, path), map[string]actions.Kind{"slot": k})
+	t.Cleanup(func() {
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	started, answers := 0, 0

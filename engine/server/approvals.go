@@ -17,6 +17,7 @@ import (
 // asker asks people for their yes. Each proposal is an alert of its own, under its own key, and its link leads to where it is
 // answered. It is told when nobody needs to answer any more.
 type asker struct {
+	log      string // the identity of the log, for deduplication keys
 	external string
 	receiver *Receiver
 	client   *http.Client // one for all
@@ -28,13 +29,13 @@ type asker struct {
 }
 
 // newAsker makes the way to a receiver.
-func newAsker(r *Receiver, shared bool, external string, read func(context.Context, engine.Scope, engine.Version, int) ([]engine.Event, error)) (*asker, error) {
-	a := &asker{external: strings.TrimRight(external, "/"), receiver: r, shared: shared, read: read}
+func newAsker(r *Receiver, shared bool, log, external string, read func(context.Context, engine.Scope, engine.Version, int) ([]engine.Event, error)) (*asker, error) {
+	a := &asker{log: log, external: strings.TrimRight(external, "/"), receiver: r, shared: shared, read: read}
 	var err error
 	if a.client, err = r.client("approvals"); err != nil {
 		return nil, err
 	}
-	a.limited, err = r.notifier(a.external, a.client)
+	a.limited, err = r.notifier(log, a.external, a.client)
 	return a, err
 }
 
@@ -71,7 +72,7 @@ func (a *asker) Notify(ctx context.Context, job engine.Job) error {
 	if a.shared || a.receiver.PagerDuty != nil {
 		n.Severity = engine.SeverityPage // who is asked is woken
 	}
-	to, err := a.receiver.notifier(link, a.client)
+	to, err := a.receiver.notifier(a.log, link, a.client)
 	if err != nil {
 		return err // of the configuration, which was good at the start
 	}

@@ -24,7 +24,7 @@ import (
 type Config struct {
 	// Rules are rule files, folders of them (*.yaml, *.yml) and globs.
 	Rules []string `yaml:"rules"`
-	// Data is the folder of the log and the admin token.
+	// Data is the folder of the log, its identity and the admin token.
 	Data string `yaml:"data"`
 	// Listen is host:port. Without a host other than loopback nobody else can reach the server.
 	Listen string `yaml:"listen"`
@@ -112,7 +112,8 @@ func DefaultConfig() Config {
 	}
 }
 
-// LoadConfig reads modeshift.yaml strictly: a key it does not know is an error with its line.
+// LoadConfig reads modeshift.yaml strictly: a key it does not know is an error with its line. What it says as a whole is
+// checked by Validate, once flags are laid over it.
 func LoadConfig(path string) (Config, error) {
 	c := DefaultConfig()
 	text, err := os.ReadFile(path)
@@ -125,9 +126,6 @@ func LoadConfig(path string) (Config, error) {
 		return c, unreadable(path, err)
 	}
 	c.under(filepath.Dir(path))
-	if err := c.Validate(); err != nil {
-		return c, fmt.Errorf("%s: %w", path, err)
-	}
 	return c, nil
 }
 

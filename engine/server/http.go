@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -17,6 +20,7 @@ import (
 	"github.com/modeshift/modeshift/engine/api"
 	"github.com/modeshift/modeshift/engine/secret"
 	"github.com/modeshift/modeshift/engine/web"
+	"github.com/modeshift/modeshift/rules"
 )
 
 // handler puts together what is served.
@@ -59,11 +63,11 @@ func (s *Server) handler() (http.Handler, error) {
 // checks says what the server needs to be ready, each with how to mend it.
 func (s *Server) checks() []api.Check {
 	set, problem := s.book.current()
-	rules := api.Check{Name: "rules", OK: set != nil && len(set.Services) > 0, Detail: "no service is declared: see the rule files"}
-	if rules.OK {
-		rules.Detail = ""
+	declared := api.Check{Name: "rules", OK: set != nil && len(set.Services) > 0, Detail: "no service is declared: see the rule files"}
+	if declared.OK {
+		declared.Detail = ""
 		if problem != nil {
-			rules.Detail = fmt.Sprintf("%d faults in rule files that are not in force", len(diagnostics(problem)))
+			declared.Detail = fmt.Sprintf("%d faults in rule files that are not in force", len(diagnostics(problem)))
 		}
 	}
 	health := s.loop.Health()
@@ -79,7 +83,15 @@ func (s *Server) checks() []api.Check {
 	case time.Since(last) > late:
 		evaluation = api.Check{Name: "evaluation", Detail: fmt.Sprintf("the last one was %v ago", time.Since(last).Round(time.Second))}
 	}
-	return []api.Check{rules, log, evaluation}
+	if len(health.Broken) == 0 {
+		return []api.Check{declared, log, evaluation}
+	}
+	deciding := api.Check{Name: "deciding"}
+	for _, scope := range slices.Sorted(maps.Keys(health.Broken)) {
+		deciding.Detail += fmt.Sprintf("%s is not evaluated any more: %s; ", scope, health.Broken[scope])
+	}
+	deciding.Detail += "report this fault with the server's log, and reload once the rules are changed"
+	return []api.Check{declared, log, evaluation, deciding}
 }
 
 func later(a, b time.Time) time.Time {
@@ -91,14 +103,25 @@ func later(a, b time.Time) time.Time {
 
 // rulesProblems lists what is wrong with files on disk that no scope in force comes from; of the others the scope tells.
 func (s *Server) rulesProblems() []api.RulesProblem {
-	set, problem := s.book.current()
-	told := map[string]bool{}
+	return untold(s.book.current())
+}
+
+// untold lists the faults that no service in force tells of. What two files say of each other (that both declare a service)
+// is one fault.
+func untold(set *rules.Set, problem error) (list []api.RulesProblem) {
+	told := map[string]bool{} // files and faults
 	for _, service := range set.Services {
-		told[service.File] = service.Problem != ""
+		if service.Problem != "" {
+			told[service.File], told[service.Problem] = true, true
+		}
 	}
-	var list []api.RulesProblem
+	var said []rules.Diagnostic
 	for _, d := range diagnostics(problem) {
-		if !told[d.File] {
+		mirrored := slices.ContainsFunc(said, func(o rules.Diagnostic) bool {
+			return d.Line > 0 && o.Line > 0 && strings.Contains(o.Message, d.Position()) && strings.Contains(d.Message, o.Position())
+		})
+		if !told[d.File] && !told[d.Summary()] && !mirrored {
+			said = append(said, d)
 			list = append(list, api.RulesProblem{Problem: d.Error()})
 		}
 	}

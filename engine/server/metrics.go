@@ -18,6 +18,7 @@ type metrics struct {
 
 	ticks, missed, dropped prometheus.Counter
 	tickSeconds            prometheus.Histogram
+	transitionSeconds      prometheus.Histogram
 	reloadGood             prometheus.Gauge
 	reloadTime             prometheus.Gauge
 	logWritable            prometheus.Gauge
@@ -35,19 +36,20 @@ var (
 func newMetrics(views func() []engine.View, version string) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(), views: views,
-		ticks:       prometheus.NewCounter(prometheus.CounterOpts{Name: "modeshift_ticks_total", Help: "Evaluations of all scopes."}),
-		missed:      prometheus.NewCounter(prometheus.CounterOpts{Name: "modeshift_ticks_missed_total", Help: "Ticks that did not happen because the one before took too long."}),
-		dropped:     prometheus.NewCounter(prometheus.CounterOpts{Name: "modeshift_answers_dropped_total", Help: "Answers about a scope that were out of date when they came."}),
-		tickSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "modeshift_tick_seconds", Help: "From a tick's instant to its events being stored.", Buckets: prometheus.ExponentialBuckets(0.005, 2, 12)}),
-		reloadGood:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "modeshift_rules_last_reload_successful", Help: "1 if every rule file on disk is in force."}),
-		reloadTime:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "modeshift_rules_last_reload_success_timestamp_seconds", Help: "When all rule files were last in force."}),
-		logWritable: prometheus.NewGauge(prometheus.GaugeOpts{Name: "modeshift_log_writable", Help: "1 if the log can be written."}),
-		events:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "modeshift_events_total", Help: "Events stored by this process, by kind."}, []string{"kind"}),
+		ticks:             prometheus.NewCounter(prometheus.CounterOpts{Name: "modeshift_ticks_total", Help: "Evaluations of all scopes."}),
+		missed:            prometheus.NewCounter(prometheus.CounterOpts{Name: "modeshift_ticks_missed_total", Help: "Ticks that did not happen because the one before took too long."}),
+		dropped:           prometheus.NewCounter(prometheus.CounterOpts{Name: "modeshift_answers_dropped_total", Help: "Answers about a scope that were out of date when they came."}),
+		tickSeconds:       prometheus.NewHistogram(prometheus.HistogramOpts{Name: "modeshift_tick_seconds", Help: "From a tick's instant to its events being stored.", Buckets: prometheus.ExponentialBuckets(0.005, 2, 12)}),
+		transitionSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "modeshift_transition_seconds", Help: "From the instant of the readings a change was decided on, or from a person's request being taken up, to its directive being stored.", Buckets: prometheus.ExponentialBuckets(0.005, 2, 14)}),
+		reloadGood:        prometheus.NewGauge(prometheus.GaugeOpts{Name: "modeshift_rules_last_reload_successful", Help: "1 if every rule file on disk is in force."}),
+		reloadTime:        prometheus.NewGauge(prometheus.GaugeOpts{Name: "modeshift_rules_last_reload_success_timestamp_seconds", Help: "When all rule files were last in force."}),
+		logWritable:       prometheus.NewGauge(prometheus.GaugeOpts{Name: "modeshift_log_writable", Help: "1 if the log can be written."}),
+		events:            prometheus.NewCounterVec(prometheus.CounterOpts{Name: "modeshift_events_total", Help: "Events stored by this process, by kind."}, []string{"kind"}),
 	}
 	m.logWritable.Set(1)
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "modeshift_build_info", Help: "1, with the version.", ConstLabels: prometheus.Labels{"version": version}})
 	build.Set(1)
-	m.registry.MustRegister(m, m.ticks, m.missed, m.dropped, m.tickSeconds, m.reloadGood, m.reloadTime, m.logWritable, m.events, build,
+	m.registry.MustRegister(m, m.ticks, m.missed, m.dropped, m.tickSeconds, m.transitionSeconds, m.reloadGood, m.reloadTime, m.logWritable, m.events, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -90,6 +92,26 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		}
 		ch <- prometheus.MustNewConstMetric(descPinned, prometheus.GaugeValue, pinned, scope)
 		ch <- prometheus.MustNewConstMetric(descWithheld, prometheus.GaugeValue, float64(len(v.State.Withheld)), scope)
+	}
+}
+
+// committed counts events of one batch, stored by now, and times the changes whose directive is among them.
+func (m *metrics) committed(events []engine.Event, now time.Time) {
+	var change engine.ChangeID
+	var from time.Time
+	for _, e := range events {
+		m.events.WithLabelValues(e.Kind()).Inc()
+		switch f := e.Fact.(type) {
+		case engine.ChangeStarted:
+			change, from = f.Change, e.Cause.Instant
+			if from.IsZero() {
+				from = e.At
+			}
+		case engine.DirectivePublished:
+			if f.Change != "" && f.Change == change {
+				m.transitionSeconds.Observe(max(0, now.Sub(from)).Seconds()) // a clock may have been set back
+			}
+		}
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/common/config"
 
 	"github.com/modeshift/modeshift/actions"
+	"github.com/modeshift/modeshift/actions/notice"
 	"github.com/modeshift/modeshift/actions/pagerduty"
 	"github.com/modeshift/modeshift/actions/webhook"
 	"github.com/modeshift/modeshift/engine"
@@ -23,7 +24,7 @@ func (s *Server) notifiers() (map[engine.Severity]actions.Notifier, error) {
 		if r == nil {
 			continue // Run says so
 		}
-		n, err := r.notifier(s.externalURL(), nil)
+		n, err := r.notifier(s.identity, s.externalURL(), nil)
 		if err != nil {
 			return nil, fmt.Errorf("receivers.%s: %w", severity, err)
 		}
@@ -31,7 +32,7 @@ func (s *Server) notifiers() (map[engine.Severity]actions.Notifier, error) {
 	}
 	who := s.opts.Config.Receivers
 	if asked := cmp.Or(who.Approvals, who.Page); asked != nil {
-		n, err := newAsker(asked, who.Approvals == nil, s.externalURL(), s.store.Read)
+		n, err := newAsker(asked, who.Approvals == nil, s.identity, s.externalURL(), s.store.Read)
 		if err != nil {
 			return nil, fmt.Errorf("receivers.approvals: %w", err)
 		}
@@ -40,16 +41,16 @@ func (s *Server) notifiers() (map[engine.Severity]actions.Notifier, error) {
 	return routes, nil
 }
 
-// notifier makes the way to a receiver; links lead to external. client is used where it is set.
-func (r *Receiver) notifier(external string, client *http.Client) (actions.Notifier, error) {
+// notifier makes the way to a receiver, for the log of that identity; links lead to external. client is used where it is set.
+func (r *Receiver) notifier(log, external string, client *http.Client) (actions.Notifier, error) {
 	if r.PagerDuty != nil {
 		return pagerduty.New(pagerduty.Options{
-			Endpoint: r.PagerDuty.URL, RoutingKey: r.PagerDuty.RoutingKey, RoutingKeyFile: r.PagerDuty.RoutingKeyFile,
+			Endpoint: r.PagerDuty.URL, RoutingKey: r.PagerDuty.RoutingKey, RoutingKeyFile: r.PagerDuty.RoutingKeyFile, Log: log,
 			HTTP: config.DefaultHTTPClientConfig, Client: client, ExternalURL: external,
 		})
 	}
 	return webhook.New(webhook.Options{
-		URL: r.Webhook.URL, SigningSecretFile: r.Webhook.HMACSecretFile,
+		URL: r.Webhook.URL, SigningSecretFile: r.Webhook.HMACSecretFile, Log: log,
 		HTTP: httpConfig(r.Webhook.HTTPConfig), Client: client, ExternalURL: external,
 	})
 }
@@ -82,17 +83,13 @@ func httpConfig(c *config.HTTPClientConfig) config.HTTPClientConfig {
 	return *c
 }
 
-// logIncident is the one incident that is not in the log when people are told of it, because the log is what is broken. Its
-// identity is fixed, so that two servers with the same trouble page once.
-const logIncident engine.IncidentID = "log"
-
 // directs counts the notices that go around the store.
 type directs struct{ wg sync.WaitGroup }
 
 // logFault pages when the log cannot be written, and resolves that when it can be again.
 func (s *Server) logFault(err error) {
 	n := engine.Notice{
-		Action: engine.NoticeTrigger, Incident: logIncident, Severity: engine.SeverityPage,
+		Action: engine.NoticeTrigger, Incident: notice.LogIncident, Severity: engine.SeverityPage,
 		Details: engine.Details{Scope: engine.Fleet},
 		Event:   engine.Event{Stream: engine.Fleet, At: time.Now().UTC(), Fact: engine.LogRecovered{}},
 	}
@@ -105,11 +102,39 @@ func (s *Server) logFault(err error) {
 		n.Action, n.Summary = engine.NoticeResolve, "the log can be written again"
 		n.Event.Reason = engine.Reason{Code: engine.CodeLogFault, Text: n.Summary}
 	}
+	s.tell(n)
+}
+
+// codeDeciding is the reason of notices about a scope that is not evaluated any more.
+const codeDeciding engine.Code = "deciding"
+
+// broken pages when a scope is not evaluated any more because deciding went wrong, and resolves that when it is evaluated
+// again. Nothing can be stored of it: its events are what cannot be made. The incident is the scope's, the same each time, so
+// that a server that is restarted into the same trouble does not page again.
+func (s *Server) broken(scope engine.Scope, err error) {
+	n := engine.Notice{
+		Action: engine.NoticeTrigger, Incident: engine.IncidentID("deciding/" + string(scope)), Severity: engine.SeverityPage,
+		Details: engine.Details{Scope: scope}, Event: engine.Event{Stream: scope, At: time.Now().UTC()},
+	}
+	if err != nil {
+		n.Summary = fmt.Sprintf("%s holds its mode and is not evaluated any more: deciding went wrong: %v", scope, err)
+		n.Event.Reason = engine.Reason{Code: codeDeciding, Text: err.Error()}
+		n.Event.Fact = engine.IncidentOpened{Incident: engine.Incident{ID: n.Incident, Subject: string(scope), Severity: n.Severity, Opened: n.Event.At}, Summary: n.Summary}
+	} else {
+		n.Action, n.Summary = engine.NoticeResolve, fmt.Sprintf("%s is evaluated again, or retired", scope)
+		n.Event.Reason = engine.Reason{Code: codeDeciding, Text: n.Summary}
+		n.Event.Fact = engine.IncidentResolved{Incident: n.Incident, Severity: n.Severity, Subject: string(scope)}
+	}
+	s.tell(n)
+}
+
+// tell delivers a notice that no stored event stands behind.
+func (s *Server) tell(n engine.Notice) {
 	s.direct.wg.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 		defer cancel()
 		if err := s.runner.Direct(ctx, n); err != nil {
-			s.log.Error("nobody could be told that the log cannot be written", "error", err)
+			s.log.Error("nobody could be told", "notice", n.Summary, "error", err)
 		}
 	})
 }

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,13 +24,15 @@ import (
 // running starts a server on rule files that asks a Prometheus nobody answers for, and stops it with the test.
 func running(t *testing.T, paths ...string) *Server {
 	t.Helper()
-	return runningWith(t, nil, paths...)
+	return runningWith(t, slog.New(slog.DiscardHandler), func(cfg *Config) { cfg.Rules = paths })
 }
 
-// runningWith is running, with further kinds of action.
-func runningWith(t *testing.T, kinds map[string]actions.Kind, paths ...string) *Server {
+// runningWith is running, with a log of its own and another configuration.
+func runningWith(t *testing.T, log *slog.Logger, change func(*Config)) *Server {
 	t.Helper()
-	s, stop := runServer(t, testConfig(t, paths...), kinds)
+	cfg := testConfig(t)
+	change(&cfg)
+	s, stop := serve(t, Options{Config: cfg, Logger: log})
 	t.Cleanup(func() {
 		if err := stop(); err != nil {
 			t.Error(err)
@@ -42,31 +44,30 @@ func runningWith(t *testing.T, kinds map[string]actions.Kind, paths ...string) *
 // testConfig is a configuration for rule files, with a log of its own.
 func testConfig(t testing.TB, paths ...string) Config {
 	cfg := DefaultConfig()
-	cfg.Rules, cfg.Data, cfg.Listen = paths, t.TempDir(), "127.0.0.1:0"
+	cfg.Rules = paths
+	cfg.Data, cfg.Listen = t.TempDir(), "127.0.0.1:0"
 	cfg.Evaluation.Interval = model.Duration(time.Second)
 	cfg.Prometheus = []Source{{Name: "main", URL: "http://127.0.0.1:1"}}
 	return cfg
 }
 
-// runServer starts a server, and returns what stops it.
+// runServer starts a server with further kinds of action, and returns what stops it.
 func runServer(t testing.TB, cfg Config, kinds map[string]actions.Kind) (s *Server, stop func() error) {
 	t.Helper()
-	s, err := New(t.Context(), Options{Config: cfg, Logger: slog.New(slog.DiscardHandler), Kinds: kinds})
+	return serve(t, Options{Config: cfg, Logger: slog.New(slog.DiscardHandler), Kinds: kinds})
+}
+
+func serve(t testing.TB, opts Options) (s *Server, stop func() error) {
+	t.Helper()
+	s, err := New(t.Context(), opts)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(context.Background()) }()
-	// Only what runs can be stopped.
-	for deadline := time.Now().Add(15 * time.Second); ; time.Sleep(time.Millisecond) {
-		resp, err := http.Get(s.URL() + "/-/healthy")
-		if err == nil {
-			_ = resp.Body.Close() // there is nothing in it
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal(err)
-		}
+	// What is answered at all, even if by a refusal, is answered by a server that runs.
+	if _, err := s.loop.Submit(t.Context(), "nobody", engine.Actor{}, &engine.UnpinRequested{}); err == nil {
+		t.Error("a scope that nobody declared was unpinned")
 	}
 	return s, func() error { return errors.Join(s.Stop(), <-ended) }
 }
@@ -240,5 +241,58 @@ func TestASystemWithoutWatchesToSpareIsNoReasonToStop(t *testing.T) {
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+}
+
+// lines is a log that can be read while it is written.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) has(text string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Contains(l.text.String(), text)
+}
+
+// Whoever takes a token out of the file and sends a SIGHUP hears of a fault from the log or not at all.
+func TestATokenFileThatIsNotTakenIsLogged(t *testing.T) {
+	dir, said := t.TempDir(), &lines{}
+	put(t, filepath.Join(dir, "shop.yaml"), service("shop", "degraded"))
+	tokens := filepath.Join(dir, "tokens")
+	put(t, tokens, "- {sha256: "+strings.Repeat("0a", 32)+", principal: ann, roles: [admin]}\n")
+	s := runningWith(t, slog.New(slog.NewTextHandler(said, nil)), func(cfg *Config) {
+		cfg.Rules, cfg.TokensFile = []string{dir}, tokens
+	})
+	put(t, tokens, "- {sha256: "+strings.Repeat("0b", 32)+", principal: ann, roles: [admn]}\n")
+	if err := s.Reload(t.Context()); err == nil || !said.has("tokens not reloaded") || !said.has("admn") {
+		t.Errorf("a faulty token file: %v; logged:\n%s", err, said.text.String())
+	}
+	put(t, tokens, "- {sha256: "+strings.Repeat("0b", 32)+", principal: ann, roles: [admin]}\n")
+	if err := s.Reload(t.Context()); err != nil || !said.has("tokens reloaded") {
+		t.Errorf("a good one: %v", err)
+	}
+}
+
+// A restart at night finds the file somebody broke in the evening.
+func TestARestartWithABrokenFileGoesOnByTheRulesItHad(t *testing.T) {
+	dir, data := t.TempDir(), t.TempDir()
+	path := filepath.Join(dir, "shop.yaml")
+	put(t, path, service("shop", "degraded")+"owner: team\n")
+	t.Run("before", func(t *testing.T) {
+		runningWith(t, slog.New(slog.DiscardHandler), func(cfg *Config) { cfg.Rules, cfg.Data = []string{dir}, data })
+	})
+	put(t, path, service("shop", "degraded")+"owner: [team\n")
+	s := runningWith(t, slog.New(slog.DiscardHandler), func(cfg *Config) { cfg.Rules, cfg.Data = []string{dir}, data })
+	v, _ := s.loop.View("shop")
+	if v.State.Retired || v.Policy == nil || v.Policy.Owner != "team" || !strings.Contains(v.RulesProblem, "shop.yaml") {
+		t.Errorf("shop goes on as %+v", v)
 	}
 }

@@ -30,11 +30,17 @@ import (
 const (
 	LogFile        = "modeshift.db"         // the event log
 	AdminTokenFile = "admin-token"          // mode 0600; only without a tokens_file
+	IdentityFile   = "identity"             // of the log, random; a part of all deduplication keys; mode 0600
 	lastGoodFile   = "last-good-rules.json" // the rule files in force, for a restart with broken ones
 )
 
 // stopTimeout bounds how long a stopping server waits for requests under way.
 const stopTimeout = 5 * time.Second
+
+// answerTimeout bounds how long an answer may take, its making and its reading together, so that a client that does not read
+// holds nothing for ever. It exceeds the 30 s that a write to the log may take. Event streams, which do not end, put a bound
+// of their own on each event.
+const answerTimeout = time.Minute
 
 // Options are what a server needs.
 type Options struct {
@@ -64,6 +70,7 @@ type Server struct {
 	direct   directs
 	api      *api.API
 	began    time.Time
+	identity string // of the log
 
 	cancel  context.CancelFunc
 	stopped chan struct{}
@@ -109,6 +116,9 @@ func New(ctx context.Context, opts Options) (_ *Server, err error) {
 	if err := s.store.Release(ctx); err != nil {
 		return nil, fmt.Errorf("take over the jobs of the last run: %w", err)
 	}
+	if s.identity, err = openIdentity(filepath.Join(cfg.Data, IdentityFile)); err != nil {
+		return nil, err
+	}
 	if s.tokens, err = openTokens(cfg); err != nil {
 		return nil, err
 	}
@@ -124,7 +134,7 @@ func New(ctx context.Context, opts Options) (_ *Server, err error) {
 	}
 	s.http = &http.Server{
 		Handler: handler, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
-		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: answerTimeout, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 	}
 	return s, nil
 }
@@ -164,7 +174,7 @@ func (s *Server) startLoop(ctx context.Context) error {
 	e := cfg.Evaluation
 	s.loop = loop.New(storeLog{s.store}, loop.Options{
 		Interval: time.Duration(e.Interval), Timeout: time.Duration(e.Timeout), BlindAfter: time.Duration(e.BlindAfter),
-		Logger: s.log, OnCommit: s.committed, OnTick: s.metrics.ticked, OnLogFault: s.logFault,
+		Logger: s.log, OnCommit: s.committed, OnTick: s.metrics.ticked, OnLogFault: s.logFault, OnBroken: s.broken,
 	})
 	states, err := s.store.LoadAll(ctx)
 	if err != nil {
@@ -246,9 +256,7 @@ func (s *Server) inForce(set *rules.Set, problem error) loop.Rules {
 
 // committed is told of every batch of stored events.
 func (s *Server) committed(events []engine.Event) {
-	for _, e := range events {
-		s.metrics.events.WithLabelValues(e.Kind()).Inc()
-	}
+	s.metrics.committed(events, time.Now())
 	s.runner.Wake()
 }
 
@@ -264,15 +272,21 @@ func (s *Server) URL() string {
 	return scheme + "://" + s.Addr()
 }
 
-// Reload reads the rule and token files again. The error says what is not in force, and why.
+// Reload reads the rule and token files again. The error says what is not in force, and why; it is logged too.
 func (s *Server) Reload(ctx context.Context) error {
-	_, err := s.tokens.Reload()
+	changed, err := s.tokens.Reload()
+	switch {
+	case err != nil: // a signal has nobody else to tell
+		s.log.Error("tokens not reloaded: those that were in force stay in force", "error", err)
+	case changed:
+		s.log.Info("tokens reloaded", "file", s.opts.Config.TokensFile)
+	}
 	// Once the loop has been asked there is no way back: whoever gives up waiting must not leave half of it noted.
 	return errors.Join(err, s.book.reload(context.WithoutCancel(ctx)))
 }
 
 // Run serves until ctx is cancelled or Stop is called, then stops everything in reverse order. It returns nil when it was
-// stopped.
+// stopped and every part ended well.
 func (s *Server) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -292,7 +306,7 @@ func (s *Server) Run(ctx context.Context) error {
 			}
 		})
 	}
-	// The notifiers outlive the loop: what its last events owe still goes out.
+	// The notifiers outlive the loop, so that what is under way ends well. What is still owed goes out after the next start.
 	notify, stopNotify := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopNotify()
 	inner, stopInner := context.WithCancel(context.WithoutCancel(ctx))
@@ -339,6 +353,10 @@ func (s *Server) Run(ctx context.Context) error {
 	s.direct.wait(bounded)
 	stopNotify()
 	wg.Wait()
+	close(failed) // every part has ended
+	for late := range failed {
+		err = errors.Join(err, late)
+	}
 	return errors.Join(err, s.close())
 }
 

@@ -2,7 +2,14 @@ package server
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"regexp"
+	"strings"
 
 	"github.com/modeshift/modeshift/engine"
 	"github.com/modeshift/modeshift/engine/api"
@@ -19,6 +26,31 @@ func (l storeLog) Append(ctx context.Context, stream engine.Scope, after engine.
 		return loop.ErrConflict
 	}
 	return err
+}
+
+var identityShape = regexp.MustCompile(`^[0-9a-f]{16}$`)
+
+// openIdentity reads the identity of the log, and makes it when there is none: 64 random bits, in hexadecimal. The log counts
+// incidents from one in each data folder; with the identity, the incidents of two folders never have one deduplication key.
+func openIdentity(path string) (string, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		bits := make([]byte, 8)
+		_, _ = rand.Read(bits) // it never fails
+		id := hex.EncodeToString(bits)
+		if err := writeFile(path, []byte(id+"\n")); err != nil {
+			return "", fmt.Errorf("keep the identity of the log: %w", err)
+		}
+		return id, nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("read the identity of the log: %w", err)
+	}
+	id := strings.TrimSpace(string(text))
+	if !identityShape.MatchString(id) {
+		return "", fmt.Errorf("the identity of the log in %s is not 16 hexadecimal digits: put it back, or remove it to have a new one made (alerts that are open now will then not be resolved)", path)
+	}
+	return id, nil
 }
 
 // storeReader is the store as the API wants it.

@@ -51,7 +51,7 @@ type SQLite struct {
 func Open(ctx context.Context, path string, opts Options) (*SQLite, error) {
 	s := newSQLite(path, opts)
 	if err := s.open(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("open log %s: %w", path, err), s.release())
+		return nil, errors.Join(fmt.Errorf("open log %s: %w", path, explain(err)), s.release())
 	}
 	s.close = sync.OnceValue(func() error {
 		close(s.closing)
@@ -66,7 +66,7 @@ func OpenReadOnly(ctx context.Context, path string) (*SQLite, error) {
 	s := newSQLite(path, Options{})
 	close(s.ended)
 	if err := s.openReadOnly(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("open log %s: %w", path, err), s.release())
+		return nil, errors.Join(fmt.Errorf("open log %s: %w", path, explain(err)), s.release())
 	}
 	s.close = sync.OnceValue(func() error {
 		close(s.closing)

@@ -253,6 +253,9 @@ func TestAConditionIsBlindOnlyForWantOfWhatCouldStillDecideIt(t *testing.T) {
 		if strings.Contains(q, "idle_total") {
 			return model.Vector{{Value: 0}}, nil, nil
 		}
+		if q == alive {
+			return model.Vector{{Value: 7}}, nil, nil
+		}
 		return model.Vector{}, nil, nil
 	}}
 	const sees, blind = false, true
@@ -272,6 +275,33 @@ func TestAConditionIsBlindOnlyForWantOfWhatCouldStillDecideIt(t *testing.T) {
 		a := New(set, []Source{{"main", api}}, Options{}).Evaluate(t.Context(), everything(set, noon))
 		if o := a.Observations["shop"][0]; o.Truth != engine.Unknown || o.Blind != c.want {
 			t.Errorf("%s: %v, blind %v, want unknown, blind %v\n%+v", c.when, o.Truth, o.Blind, c.want, o.Readings)
+		}
+	}
+}
+
+// A Prometheus that lost its data answers like one whose alerts are all silent. To recover because of that would be to take
+// protection away in the middle of an outage.
+func TestAnAlertIsSilentOnlyWhereTheSourceShowsSomething(t *testing.T) {
+	for _, c := range []struct {
+		firing, up model.Vector
+		want       engine.Truth
+		why        engine.Why
+	}{
+		{nil, nil, engine.Unknown, engine.WhyAbsent},
+		{nil, model.Vector{{Value: 3}}, engine.False, ""},
+		{model.Vector{{Value: 1}}, model.Vector{{Value: 3}}, engine.True, ""},
+		{model.Vector{{Value: 1}}, nil, engine.True, ""},
+	} {
+		api := &funcAPI{query: func(_ context.Context, q string, _ time.Time) (model.Value, v1.Warnings, error) {
+			if q == alive {
+				return c.up, nil, nil
+			}
+			return c.firing, nil, nil
+		}}
+		set := load(t, "shop.yaml", service("shop", events("a_total"), "", `alert("X")`))
+		o := New(set, []Source{{"main", api}}, Options{}).Evaluate(t.Context(), everything(set, noon)).Observations["shop"][0]
+		if o.Truth != c.want || o.Blind != (c.why != "") || o.Readings[0].Why != c.why {
+			t.Errorf("firing %v, up %v: %+v", c.firing, c.up, o)
 		}
 	}
 }

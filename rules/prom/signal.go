@@ -145,16 +145,27 @@ func sliProbe(sli *rules.SLI) *probe {
 	})
 }
 
+// alive is a query that only a source without data answers empty: it scrapes nothing, and not even the alert that many keep
+// firing for this purpose fires.
+const alive = `count(up) or count(ALERTS)`
+
 // alertProbe asks whether an alert fires, whatever its labels. One that does not fire has no series, so that an empty answer
-// is false; a source that does not answer leaves it unknown.
+// is false, if the source shows anything at all: one that lost its data, or has just begun to gather some, would otherwise
+// say of every alert that it is over. A source that does not answer leaves it unknown.
 func alertProbe(name string) *probe {
 	q := query{text: fmt.Sprintf(`count(ALERTS{alertname=%s,alertstate="firing"})`, strconv.Quote(name))}
-	return &probe{queries: []wanted{{q, lookback}}, read: func(t *tick) rules.Value {
+	life := query{text: alive}
+	return &probe{queries: []wanted{{q, lookback}, {life, lookback}}, read: func(t *tick) rules.Value {
 		r := engine.Reading{Signal: text(rules.Signal{Kind: rules.SignalAlert, Name: name}), Query: q.text,
 			Source: t.sources[q.source].Name}
 		n, why, detail := t.answers[q].number()
+		if why == engine.WhyAbsent {
+			n = 0
+			if _, why, detail = t.answers[life].number(); why == engine.WhyAbsent {
+				detail = "the source shows neither targets nor alerts: that this one does not fire means nothing"
+			}
+		}
 		switch {
-		case why == engine.WhyAbsent:
 		case why != "":
 			r.Why, r.Detail = why, detail
 		case n > 0:

@@ -94,12 +94,10 @@ func Run(t *testing.T, fresh func(t testing.TB) Open, traits ...Trait) {
 		{"outcomes survive closing", true, outcomesSurvive},
 		{"a clock that was ahead before a restart puts no job off", true, clockAhead},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			if test.lasts && !lasting {
-				t.Skip("this store's log ends with Close")
-			}
-			test.run(t, begin(t, fresh(t)))
-		})
+		if test.lasts && !lasting {
+			continue // there is nothing to promise
+		}
+		t.Run(test.name, func(t *testing.T) { test.run(t, begin(t, fresh(t))) })
 	}
 	t.Run("jobs behave as a model of them does", func(t *testing.T) { model(t, fresh, lasting) })
 }
