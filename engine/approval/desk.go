@@ -34,7 +34,8 @@ type Options struct {
 	Log  Log
 	// Describe says in full what a step would do, without doing it and without secrets. nil: no kind of step is known.
 	Describe func(engine.StepJob) (string, error)
-	// Budget says how long the error budgets of a scope last at the present burn. nil: nothing is said of budgets.
+	// Budget says how long the error budgets of a scope last at the present burn, by the context's deadline. nil: nothing is
+	// said of budgets.
 	Budget func(context.Context, engine.Scope) []Budget
 	Now    func() time.Time // nil: time.Now
 }
@@ -58,6 +59,10 @@ const (
 
 // behindTime bounds how long a reader waits for the loop to show what the log holds already.
 const behindTime = 2 * time.Second
+
+// budgetTime bounds how long somebody waits for the budgets: with a Prometheus that hangs they are unknown, and the rest of
+// what has to be known is shown all the same.
+const budgetTime = 3 * time.Second
 
 // errBehind says that the log is ahead of the loop's view for an instant.
 var errBehind = errors.New("the proposal is being decided at this moment: ask again")
@@ -93,7 +98,7 @@ func Parse(id engine.ChangeID) (engine.Scope, engine.Version, bool) {
 // Get returns one proposal with all there is to know of it, waiting or ended. The error is ErrNotFound, or why the log cannot
 // be read.
 func (d *Desk) Get(ctx context.Context, id engine.ChangeID) (Approval, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, behindTime, errBehind)
+	patience, cancel := context.WithTimeout(ctx, behindTime)
 	defer cancel()
 	for {
 		changed := d.opts.Loop.Changed()
@@ -103,7 +108,7 @@ func (d *Desk) Get(ctx context.Context, id engine.ChangeID) (Approval, error) {
 		}
 		select {
 		case <-changed:
-		case <-ctx.Done():
+		case <-patience.Done():
 			return Approval{}, unavailable(err)
 		}
 	}
@@ -138,6 +143,8 @@ func (d *Desk) look(ctx context.Context, id engine.ChangeID) (Approval, error) {
 	}
 	d.plan(&a, v, s.plan)
 	if d.opts.Budget != nil {
+		ctx, cancel := context.WithTimeout(ctx, budgetTime)
+		defer cancel()
 		a.Budgets = d.opts.Budget(ctx, scope)
 	}
 	return a, nil

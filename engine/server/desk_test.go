@@ -10,15 +10,22 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/modeshift/modeshift/engine"
 	"github.com/modeshift/modeshift/engine/api"
 	"github.com/modeshift/modeshift/engine/approval"
 	"github.com/modeshift/modeshift/engine/secret"
+	"github.com/modeshift/modeshift/rules/prom"
 )
 
 const gatedRules = `version: modeshift/v1
 service: checkout
+slos:
+  - name: availability
+    objective: 99.9
+    sli: {events: {error_query: "sum(rate(errors_total[{{.window}}]))", total_query: "sum(rate(requests_total[{{.window}}]))"}}
+    alerting: {name: Availability, page_alert: {}, ticket_alert: {}}
 slis:
   - {name: up, query: vector(1)}
 modes:
@@ -126,8 +133,32 @@ func TestAProposalIsAnsweredByPageAndAPIAcrossARestart(t *testing.T) {
 	if text = page("POST", "/approvals/"+string(p.ID), form); !strings.Contains(text, "Approved, and started") {
 		t.Errorf("after the last yes:\n%s", text)
 	}
-	a, err := client(s, "bob").Approval(t.Context(), p.ID)
+	var a api.Approval
+	within(t, "the budget is spoken of", func() bool {
+		a, err = client(s, "bob").Approval(t.Context(), p.ID)
+		return err != nil || len(a.Budgets) == 1
+	})
+	if len(a.Budgets) != 1 || a.Budgets[0].SLO != "availability" || a.Budgets[0].Unknown == "" { // nobody answers for Prometheus here
+		t.Errorf("budgets: %+v", a.Budgets)
+	}
 	if err != nil || a.Ended == nil || a.Ended.How != approval.Started || a.Ended.Change == "" {
 		t.Errorf("%+v, %v", a, err)
+	}
+}
+
+func TestABudgetIsShownAsFarAsItIsKnown(t *testing.T) {
+	for name, c := range map[string]struct {
+		in   prom.Budget
+		want approval.Budget
+	}{
+		"known":          {prom.Budget{SLO: "a", Remaining: 0.5, RemainingKnown: true, Burn: 10, BurnKnown: true, Lasts: 36 * time.Hour}, approval.Budget{SLO: "a", Remaining: 0.5, Burn: 10, Lasts: 36 * time.Hour}},
+		"nothing burns":  {prom.Budget{SLO: "a", Remaining: 0.5, RemainingKnown: true, BurnKnown: true, Lasts: prom.Forever}, approval.Budget{SLO: "a", Remaining: 0.5}},
+		"only the burn":  {prom.Budget{SLO: "a", Burn: 14.4, BurnKnown: true, Unknown: engine.WhyTimeout, Detail: "no answer"}, approval.Budget{SLO: "a", Burn: 14.4, Unknown: "timeout: no answer; it burns 14.4 times as fast as it may"}},
+		"only the rest":  {prom.Budget{SLO: "a", Remaining: 0.25, RemainingKnown: true, Unknown: engine.WhyNoTraffic}, approval.Budget{SLO: "a", Remaining: 0.25, Unknown: "no traffic; 25.0 % of it is left"}},
+		"nothing at all": {prom.Budget{SLO: "a", Unknown: engine.WhyFailed, Detail: "refused"}, approval.Budget{SLO: "a", Unknown: "failed: refused"}},
+	} {
+		if got := budgetShown(c.in); got != c.want {
+			t.Errorf("%s: %+v, want %+v", name, got, c.want)
+		}
 	}
 }

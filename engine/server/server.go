@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -61,6 +62,7 @@ type Server struct {
 	kinds    map[string]actions.Kind
 	book     *ruleBook
 	policies *policyBook
+	present  atomic.Pointer[prom.Evaluator] // of the rules that were evaluated last; nil before the first tick
 	tokens   *api.Tokens
 	sources  []prom.Source
 	metrics  *metrics
@@ -245,6 +247,7 @@ func (s *Server) inForce(set *rules.Set, problem error) loop.Rules {
 		s.log.Warn("what is decided from now on cannot be replayed later", "error", err)
 	}
 	r.Evaluate = func(ctx context.Context, t loop.Tick) loop.Answer {
+		s.present.Store(evaluator) // rules that are refused after all are never evaluated
 		a := evaluator.Evaluate(ctx, prom.Tick{
 			Instant: t.Instant, Questions: t.Questions,
 			Modes: func(scope engine.Scope) (engine.Mode, bool) { m, ok := t.Modes[scope]; return m, ok },
