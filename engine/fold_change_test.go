@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"fmt"
+	"math/bits"
 	"reflect"
 	"slices"
 	"time"
@@ -13,13 +14,53 @@ import (
 
 // Random gates, playbooks and answers to them, and the laws of changes.
 
+// between draws a number from lo to hi, each about as often. What rapid draws as a number is mostly small, and histories of
+// small numbers hardly get anywhere: this draws bits. All of them zero is lo, so that a failing history still shrinks.
+func between(t *rapid.T, lo, hi int, label string) int {
+	return lo + rapid.Custom(func(t *rapid.T) int {
+		n := 0
+		for range bits.Len(uint(hi-lo)) + 2 {
+			n <<= 1
+			if rapid.Bool().Draw(t, "bit") {
+				n++
+			}
+		}
+		return n % (hi - lo + 1)
+	}).Draw(t, label)
+}
+
+// pick draws one of a list, each as often.
+func pick[T any](t *rapid.T, list []T, label string) T {
+	return list[between(t, 0, len(list)-1, label)]
+}
+
+// often makes nothing of a span, three times out of four: what waits for it would hardly ever happen.
+func often(t *rapid.T, d time.Duration, label string) time.Duration {
+	if between(t, 0, 3, label) > 0 {
+		return 0
+	}
+	return d
+}
+
+// choice is a list to pick from, more than once.
+type choice[T any] []T
+
+// Draw picks one.
+func (c choice[T]) Draw(t *rapid.T, label string) T { return pick(t, c, label) }
+
+// within is a span of numbers to draw from, more than once.
+type within struct{ lo, hi int }
+
+// Draw draws one.
+func (w within) Draw(t *rapid.T, label string) int { return between(t, w.lo, w.hi, label) }
+
 var roles = []string{"oncall", "lead", "commander"}
 
 func drawGroups(t *rapid.T, label string) []engine.Group {
 	var groups []engine.Group
-	first := rapid.IntRange(0, len(roles)-1).Draw(t, label)
-	for i := range rapid.IntRange(1, 2).Draw(t, label+" groups") {
-		groups = append(groups, engine.Group{Role: roles[(first+i)%len(roles)], Count: rapid.SampledFrom([]int{1, 1, 1, 2}).Draw(t, label+" count")})
+	first := between(t, 0, len(roles)-1, label)
+	for i := range between(t, 1, 2, label+" groups") {
+		groups = append(groups, engine.Group{Role: roles[(first+i)%len(roles)], Count: pick(t, []int{1, 1, 1, 2}, label+" count")})
 	}
 	return groups
 }
@@ -27,40 +68,40 @@ func drawGroups(t *rapid.T, label string) []engine.Group {
 // drawChange gives a transition its gate and its playbook. What a rule file may not say is not drawn: a destructive step needs
 // a gate, and one that cannot be undone says so.
 func drawChange(t *rapid.T, tr *engine.Transition, conditions int) {
-	span := rapid.SampledFrom(spans)
-	ref := rapid.IntRange(0, conditions)
+	span := choice[time.Duration](spans)
+	ref := within{0, conditions}
 	if rapid.Bool().Draw(t, "gated") {
 		g := engine.Gate{Groups: drawGroups(t, "gate"), Within: span.Draw(t, "within") + time.Minute}
-		switch g.Otherwise = rapid.SampledFrom([]engine.Otherwise{"", engine.OtherwiseDeny, engine.OtherwisePage, engine.OtherwiseEscalate}).Draw(t, "otherwise"); g.Otherwise {
+		switch g.Otherwise = pick(t, []engine.Otherwise{"", engine.OtherwiseDeny, engine.OtherwisePage, engine.OtherwiseEscalate}, "otherwise"); g.Otherwise {
 		case engine.OtherwiseEscalate:
 			g.To = drawGroups(t, "escalate to")
 		}
 		tr.Gate = &g
 	}
-	for i := range rapid.SampledFrom([]int{0, 0, 1, 2, 3}).Draw(t, "steps") {
+	for i := range pick(t, []int{0, 0, 1, 2, 3}, "steps") {
 		s := engine.Step{Name: fmt.Sprintf("s%d", i), Kind: "webhook", Undo: rapid.Bool().Draw(t, "undo"), Keyed: rapid.Bool().Draw(t, "keyed"),
-			Attempts: rapid.IntRange(0, 3).Draw(t, "attempts"), Spec: rapid.SampledFrom([]string{"", "x"}).Draw(t, "spec")}
+			Attempts: between(t, 0, 3, "attempts"), Spec: pick(t, []string{"", "x"}, "spec")}
 		s.Destructive = tr.Gate != nil && rapid.Bool().Draw(t, "destructive")
 		s.Irreversible = s.Destructive && !s.Undo
 		tr.Playbook.Steps = append(tr.Playbook.Steps, s)
 	}
-	tr.Playbook.PublishLast = rapid.IntRange(0, 3).Draw(t, "publish last") == 0
-	tr.Playbook.OnFailure = rapid.SampledFrom([]engine.OnFailure{"", "", engine.OnFailureHold, engine.OnFailureUndo}).Draw(t, "on_failure")
-	if rapid.IntRange(0, 2).Draw(t, "verified") == 0 {
+	tr.Playbook.PublishLast = between(t, 0, 3, "publish last") == 0
+	tr.Playbook.OnFailure = pick(t, []engine.OnFailure{"", "", engine.OnFailureHold, engine.OnFailureUndo}, "on_failure")
+	if between(t, 0, 2, "verified") == 0 {
 		tr.Playbook.Verify = engine.ConditionRef(ref.Draw(t, "verify"))
 	}
-	if rapid.IntRange(0, 3).Draw(t, "ends") == 0 {
+	if between(t, 0, 3, "ends") == 0 {
 		tr.Until = engine.ConditionRef(ref.Draw(t, "until"))
 	}
 	tr.RetryAfter = span.Draw(t, "retry_after")
-	tr.UndoEntry = rapid.IntRange(0, 3).Draw(t, "undo entry") == 0
+	tr.UndoEntry = between(t, 0, 3, "undo entry") == 0
 	tr.Position = "checkout.yaml:1:1"
 	tr.Digest = engine.Digest(fmt.Sprintf("%x-%d", mustJSON(*tr), tr.Playbook.Verify))
 }
 
 // drawAnswer draws what comes from people and targets about the changes of a state: mostly what fits, sometimes what does not.
 func drawAnswer(t *rapid.T, s engine.State) engine.Happening {
-	reason := rapid.SampledFrom([]string{"why", "why", "why", ""}).Draw(t, "reason")
+	reason := pick(t, []string{"why", "why", "why", ""}, "reason")
 	changes := []engine.ChangeID{"", "checkout-1"}
 	for _, p := range s.Past {
 		changes = append(changes, p.ID)
@@ -72,27 +113,27 @@ func drawAnswer(t *rapid.T, s engine.State) engine.Happening {
 	for _, p := range s.Proposals {
 		proposals = append(proposals, p.ID)
 	}
-	change := rapid.SampledFrom(changes).Draw(t, "change")
+	change := pick(t, changes, "change")
 	review := func() engine.Happening {
-		r := &engine.ReviewGiven{Yes: rapid.IntRange(0, 5).Draw(t, "yes") > 0, Blind: rapid.IntRange(0, 4).Draw(t, "blind") == 0, Reason: reason,
-			Roles: []string{rapid.SampledFrom(roles).Draw(t, "role"), rapid.SampledFrom(append(roles, "nobody")).Draw(t, "other role")}}
+		r := &engine.ReviewGiven{Yes: between(t, 0, 5, "yes") > 0, Blind: between(t, 0, 4, "blind") == 0, Reason: reason,
+			Roles: []string{pick(t, roles, "role"), pick(t, append(roles, "nobody"), "other role")}}
 		r.Digest = "0123456789"
 		if len(s.Proposals) > 0 {
-			p := rapid.SampledFrom(s.Proposals).Draw(t, "proposal")
-			r.Proposal, r.Digest = p.ID, p.Digest[:rapid.SampledFrom([]int{64, 12, 8, 7, 0}).Draw(t, "of the digest")]
+			p := pick(t, s.Proposals, "proposal")
+			r.Proposal, r.Digest = p.ID, p.Digest[:pick(t, []int{64, 12, 8, 7, 0}, "of the digest")]
 		} else if len(s.Resting) > 0 {
-			over := rapid.SampledFrom(s.Resting).Draw(t, "ended")
+			over := pick(t, s.Resting, "ended")
 			r.Proposal, r.Digest = over.ID, over.Digest
 		}
-		if rapid.IntRange(0, 3).Draw(t, "unnamed") == 0 {
+		if between(t, 0, 3, "unnamed") == 0 {
 			r.Proposal = ""
 		}
 		return r
 	}
 	report := func() engine.Happening {
-		r := &engine.StepReported{Step: "s0", Outcome: rapid.SampledFrom([]engine.Outcome{engine.OutcomeDone, engine.OutcomeDone, engine.OutcomeFailed,
-			engine.OutcomeFailed, engine.OutcomeUnknown}).Draw(t, "outcome"), Detail: "said"}
-		if s.Change != nil && s.Change.Running != nil && rapid.IntRange(0, 9).Draw(t, "stray") > 0 {
+		r := &engine.StepReported{Step: "s0", Outcome: pick(t, []engine.Outcome{engine.OutcomeDone, engine.OutcomeDone, engine.OutcomeFailed,
+			engine.OutcomeFailed, engine.OutcomeUnknown}, "outcome"), Detail: "said"}
+		if s.Change != nil && s.Change.Running != nil && between(t, 0, 9, "stray") > 0 {
 			run := s.Change.Running
 			r.Step, r.Undo = run.Step.Name, run.Undo
 			if rapid.Bool().Draw(t, "exact") {
@@ -104,11 +145,11 @@ func drawAnswer(t *rapid.T, s engine.State) engine.Happening {
 	choices := []func() engine.Happening{
 		review, report,
 		func() engine.Happening {
-			return &engine.CancelRequested{Change: rapid.SampledFrom(append(changes, proposals...)).Draw(t, "what"), Reason: reason}
+			return &engine.CancelRequested{Change: pick(t, append(changes, proposals...), "what"), Reason: reason}
 		},
 		func() engine.Happening { return &engine.UndoRequested{Change: change, Reason: reason} },
 		func() engine.Happening {
-			return &engine.SettleRequested{Change: change, As: rapid.SampledFrom([]engine.SettledAs{engine.SettledDone, engine.SettledUndone, "?"}).Draw(t, "as"), Reason: reason}
+			return &engine.SettleRequested{Change: change, As: pick(t, []engine.SettledAs{engine.SettledDone, engine.SettledUndone, "?"}, "as"), Reason: reason}
 		},
 	}
 	switch { // what the state waits for comes more often
@@ -120,7 +161,7 @@ func drawAnswer(t *rapid.T, s engine.State) engine.Happening {
 	if len(s.Proposals) > 0 {
 		choices = append(choices, review, review, review, review, review)
 	}
-	return rapid.SampledFrom(choices).Draw(t, "answer")()
+	return pick(t, choices, "answer")()
 }
 
 // changeLaws follows a stream from event to event and knows of each change what it must not forget.

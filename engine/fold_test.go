@@ -22,10 +22,10 @@ import (
 
 // drawModes draws what must not change under a scope while it runs: the names and ranks of its modes.
 func drawModes(t *rapid.T) []engine.ModeRule {
-	names := []engine.Mode{"normal", "degraded", "read-only", "failover"}[:rapid.IntRange(0, 4).Draw(t, "modes")]
+	names := []engine.Mode{"normal", "degraded", "read-only", "failover"}[:pick(t, []int{4, 4, 3, 3, 2, 1, 0}, "modes")]
 	var modes []engine.ModeRule
 	for i, n := range names {
-		modes = append(modes, engine.ModeRule{Name: n, Beside: i > 0 && rapid.IntRange(0, 3).Draw(t, "beside") == 0})
+		modes = append(modes, engine.ModeRule{Name: n, Beside: i > 0 && between(t, 0, 3, "beside") == 0})
 	}
 	return modes
 }
@@ -34,21 +34,21 @@ var spans = []time.Duration{0, time.Second, 15 * time.Second, 30 * time.Second, 
 
 // drawPolicy draws rules over the modes. The digest is of their text, so equal rules have equal digests.
 func drawPolicy(t *rapid.T, modes []engine.ModeRule) engine.Policy {
-	span := rapid.SampledFrom(spans)
-	p := engine.Policy{Scope: "checkout", Interval: 15 * time.Second, BlindAfter: rapid.SampledFrom(spans[3:]).Draw(t, "blind_after")}
+	span := choice[time.Duration](spans)
+	p := engine.Policy{Scope: "checkout", Interval: 15 * time.Second, BlindAfter: pick(t, spans[3:], "blind_after")}
 	for _, m := range modes {
-		m.MinDuration, m.MaxDuration = span.Draw(t, "min"), span.Draw(t, "max")
+		m.MinDuration, m.MaxDuration = often(t, span.Draw(t, "min"), "no min"), often(t, span.Draw(t, "max"), "no max")
 		if rapid.Bool().Draw(t, "flagged") {
-			m.Flags = engine.Flags{"banner": rapid.SampledFrom([]any{true, "on", 1.5}).Draw(t, "flag")}
+			m.Flags = engine.Flags{"banner": pick(t, []any{true, "on", 1.5}, "flag")}
 		}
 		p.Modes = append(p.Modes, m)
 	}
-	for i := range rapid.IntRange(1, 5).Draw(t, "conditions") {
+	for i := range between(t, 1, 5, "conditions") {
 		name := fmt.Sprintf("c%d", i)
-		p.Conditions = append(p.Conditions, engine.Condition{Name: name, Text: name, Digest: engine.Digest(rapid.SampledFrom([]string{"x", "y"}).Draw(t, "digest"))})
+		p.Conditions = append(p.Conditions, engine.Condition{Name: name, Text: name, Digest: engine.Digest(pick(t, []string{"x", "y"}, "digest"))})
 	}
-	condition := rapid.IntRange(0, len(p.Conditions)-1)
-	for i := range rapid.IntRange(0, 2).Draw(t, "SLOs") {
+	condition := within{0, len(p.Conditions) - 1}
+	for i := range between(t, 0, 2, "SLOs") {
 		for _, s := range []engine.Severity{engine.SeverityPage, engine.SeverityTicket} {
 			if rapid.Bool().Draw(t, "tier") {
 				p.Alerts = append(p.Alerts, engine.Alert{SLO: fmt.Sprintf("slo%d", i), Severity: s, Condition: condition.Draw(t, "condition")})
@@ -56,16 +56,22 @@ func drawPolicy(t *rapid.T, modes []engine.ModeRule) engine.Policy {
 		}
 	}
 	if len(modes) > 1 {
-		mode := rapid.IntRange(0, len(modes)-1)
-		for i := range rapid.IntRange(0, 5).Draw(t, "transitions") {
+		mode := within{0, len(modes) - 1}
+		for i := range between(t, 0, 7, "transitions") {
 			from, to := mode.Draw(t, "from"), mode.Draw(t, "to")
 			if from == to {
 				continue
 			}
-			tr := engine.Transition{Name: fmt.Sprintf("t%d", i), From: []engine.Mode{modes[from].Name}, To: modes[to].Name, When: condition.Draw(t, "when"),
-				For: span.Draw(t, "for"), Severity: rapid.SampledFrom([]engine.Severity{"", engine.SeverityInfo, engine.SeverityTicket, engine.SeverityPage}).Draw(t, "severity")}
+			leaves := []engine.Mode{modes[from].Name}
+			for _, m := range modes {
+				if m.Name != leaves[0] && m.Name != modes[to].Name && rapid.Bool().Draw(t, "leaves "+string(m.Name)) {
+					leaves = append(leaves, m.Name)
+				}
+			}
+			tr := engine.Transition{Name: fmt.Sprintf("t%d", i), From: leaves, To: modes[to].Name, When: condition.Draw(t, "when"),
+				For: often(t, span.Draw(t, "for"), "at once"), Severity: pick(t, []engine.Severity{"", engine.SeverityInfo, engine.SeverityTicket, engine.SeverityPage}, "severity")}
 			if len(p.Alerts) > 0 && rapid.Bool().Draw(t, "joins") {
-				tr.Alerts = []int{rapid.IntRange(0, len(p.Alerts)-1).Draw(t, "alert")}
+				tr.Alerts = []int{between(t, 0, len(p.Alerts)-1, "alert")}
 			}
 			drawChange(t, &tr, len(p.Conditions))
 			p.Transitions = append(p.Transitions, tr)
@@ -82,11 +88,11 @@ func drawPolicy(t *rapid.T, modes []engine.ModeRule) engine.Policy {
 // drawObserved draws an evaluation: most come an interval after the one before, some late, some after a long time, some
 // from a clock that was set back.
 func drawObserved(t *rapid.T, p engine.Policy, prev time.Time) *engine.Observed {
-	step := rapid.SampledFrom([]time.Duration{15, 15, 15, 15, 15, 30, 31, 45, 60, 300, 301, 900, 0, -15, -120}).Draw(t, "step") * time.Second
-	o := &engine.Observed{Instant: prev.Add(step), Prev: prev, SourceBlind: rapid.IntRange(0, 5).Draw(t, "source blind") == 0}
-	dark := rapid.IntRange(0, 5).Draw(t, "dark") == 0
+	step := pick(t, []time.Duration{15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 30, 30, 31, 60, 300, 301, 900, 0, -15, -120}, "step") * time.Second
+	o := &engine.Observed{Instant: prev.Add(step), Prev: prev, SourceBlind: between(t, 0, 5, "source blind") == 0}
+	dark := between(t, 0, 9, "dark") == 0
 	for _, c := range p.Conditions {
-		word := rapid.SampledFrom([]string{"true", "true", "true", "false", "unknown", "no-traffic", ""}).Draw(t, c.Name)
+		word := pick(t, []string{"true", "true", "true", "true", "true", "false", "false", "unknown", "no-traffic", ""}, c.Name)
 		if dark && word != "" {
 			word = "unknown"
 		}
@@ -101,35 +107,37 @@ func drawObserved(t *rapid.T, p engine.Policy, prev time.Time) *engine.Observed 
 
 // drawFrozen draws whether the whole fleet is frozen.
 func drawFrozen(t *rapid.T) string {
-	if rapid.IntRange(0, 9).Draw(t, "frozen") == 0 {
+	if between(t, 0, 29, "frozen") == 0 {
 		return "game day"
 	}
 	return ""
 }
 
 func drawHappening(t *rapid.T, p engine.Policy, s engine.State, prev time.Time) engine.Happening {
-	if rapid.IntRange(0, 2).Draw(t, "answered") == 0 {
+	if between(t, 0, 2, "answered") == 0 {
 		return drawAnswer(t, s)
 	}
-	reason := rapid.SampledFrom([]string{"why", ""}).Draw(t, "reason")
-	span := rapid.SampledFrom([]time.Duration{0, 20 * time.Second, 2 * time.Minute, 25 * time.Hour, -time.Second}).Draw(t, "span")
-	switch rapid.IntRange(0, 19).Draw(t, "happening") {
+	reason := pick(t, []string{"why", ""}, "reason")
+	span := pick(t, []time.Duration{0, 20 * time.Second, 2 * time.Minute, 25 * time.Hour, -time.Second}, "span")
+	switch between(t, 0, 39, "happening") {
 	case 0, 1:
-		return &engine.SetRequested{Mode: rapid.SampledFrom([]engine.Mode{"normal", "degraded", "failover", "nowhere"}).Draw(t, "mode"), Reason: reason,
-			For: span, Via: rapid.SampledFrom([]string{"", "", "t0"}).Draw(t, "via"), DirectiveOnly: rapid.IntRange(0, 2).Draw(t, "directive only") == 0,
-			Force: rapid.IntRange(0, 3).Draw(t, "force") == 0, Roles: []string{rapid.SampledFrom([]string{"oncall", engine.RoleBreakGlass}).Draw(t, "role")}}
-	case 2:
+		return &engine.SetRequested{Mode: pick(t, []engine.Mode{"normal", "degraded", "failover", "nowhere"}, "mode"), Reason: reason,
+			For: span, Via: pick(t, []string{"", "", "t0"}, "via"), DirectiveOnly: between(t, 0, 2, "directive only") == 0,
+			Force: between(t, 0, 3, "force") == 0, Roles: []string{pick(t, []string{"oncall", engine.RoleBreakGlass}, "role")}}
+	case 2, 3, 4:
 		return &engine.UnpinRequested{Reason: reason}
-	case 3:
-		return &engine.FreezeRequested{Reason: reason, For: max(0, span)}
-	case 4:
-		return &engine.UnfreezeRequested{Reason: reason}
 	case 5:
+		return &engine.FreezeRequested{Reason: reason, For: max(0, span)}
+	case 6, 7:
+		return &engine.UnfreezeRequested{Reason: reason}
+	case 8:
 		return &engine.RulesLoaded{}
-	case 6:
-		return &engine.ScopeRemoved{}
-	case 7:
-		return &engine.TimePassed{Prev: rapid.SampledFrom([]time.Time{{}, prev, prev.Add(-time.Minute)}).Draw(t, "answered last")}
+	case 9:
+		if between(t, 0, 5, "really") == 0 {
+			return &engine.ScopeRemoved{}
+		}
+	case 10, 11:
+		return &engine.TimePassed{Prev: pick(t, []time.Time{{}, prev, prev.Add(-time.Minute)}, "answered last")}
 	}
 	return drawObserved(t, p, prev)
 }
@@ -222,8 +230,8 @@ func TestTheLawsOfTheCore(t *testing.T) {
 		laws := newChangeLaws()
 		var h history
 		prev := start
-		for range rapid.IntRange(1, 40).Draw(t, "steps") {
-			if rapid.IntRange(0, 9).Draw(t, "reload") == 0 {
+		for range between(t, 1, 60, "steps") {
+			if between(t, 0, 19, "reload") == 0 {
 				p = drawPolicy(t, modes)
 			}
 			what := drawHappening(t, p, h.live, prev)
@@ -231,14 +239,14 @@ func TestTheLawsOfTheCore(t *testing.T) {
 			if o, ok := what.(*engine.Observed); ok {
 				prev, at = o.Instant, o.Instant
 			}
-			at = at.Add(rapid.SampledFrom([]time.Duration{0, time.Second, 20 * time.Second}).Draw(t, "delay"))
+			at = at.Add(pick(t, []time.Duration{0, time.Second, 20 * time.Second}, "delay"))
 			if at.Before(h.live.At) {
 				at = h.live.At
 			}
 			was := h.live
-			who := rapid.SampledFrom([]string{"alice", "bob", "carol"}).Draw(t, "by")
-			in := engine.Input{At: at, Term: uint64(rapid.IntRange(1, 3).Draw(t, "term")), Frozen: drawFrozen(t), What: what,
-				By: engine.Actor{Principal: who + rapid.SampledFrom([]string{"", "-laptop"}).Draw(t, "token"), Person: who}}
+			who := pick(t, []string{"alice", "bob", "carol"}, "by")
+			in := engine.Input{At: at, Term: uint64(between(t, 1, 3, "term")), Frozen: drawFrozen(t), What: what,
+				By: engine.Actor{Principal: who + pick(t, []string{"", "-laptop"}, "token"), Person: who}}
 			events := h.decide(t, p, in)
 			for _, e := range events {
 				t.Logf("%s %d %s %s (%s: %s)", e.Cause.Input, e.Version, e.Kind(), mustJSON(e.Fact), e.Reason.Code, e.Reason.Text)
@@ -257,20 +265,20 @@ func TestTheLawsHoldForTheFleet(t *testing.T) {
 		p := engine.Policy{Scope: engine.Fleet, Digest: "rules", Interval: 15 * time.Second, BlindAfter: time.Minute}
 		var h history
 		prev := start
-		for range rapid.IntRange(1, 40).Draw(t, "steps") {
-			o := &engine.SourcesObserved{Prev: prev, Instant: prev.Add(rapid.SampledFrom([]time.Duration{15, 15, 15, 30, 31, 300, -15}).Draw(t, "step") * time.Second)}
-			for _, name := range []string{"main", "other"}[:rapid.IntRange(0, 2).Draw(t, "sources")] {
-				asked := rapid.IntRange(0, 3).Draw(t, "asked") > 0
-				o.Sources = append(o.Sources, engine.Sight{Source: name, Asked: asked, Blind: asked && rapid.IntRange(0, 2).Draw(t, "blind") > 0})
+		for range between(t, 1, 40, "steps") {
+			o := &engine.SourcesObserved{Prev: prev, Instant: prev.Add(pick(t, []time.Duration{15, 15, 15, 30, 31, 300, -15}, "step") * time.Second)}
+			for _, name := range []string{"main", "other"}[:between(t, 0, 2, "sources")] {
+				asked := between(t, 0, 3, "asked") > 0
+				o.Sources = append(o.Sources, engine.Sight{Source: name, Asked: asked, Blind: asked && between(t, 0, 2, "blind") > 0})
 			}
 			var what engine.Happening = o
-			switch rapid.IntRange(0, 9).Draw(t, "happening") {
+			switch between(t, 0, 9, "happening") {
 			case 0:
 				what = &engine.HeadsObserved{Heads: []engine.Head{{Stream: "checkout", Version: 3, Hash: "abc"}}}
 			case 1:
 				what = &engine.LogFaulted{From: prev, Detail: "no space left"}
 			case 2:
-				what = &engine.FreezeRequested{Reason: "why", For: rapid.SampledFrom([]time.Duration{0, time.Minute}).Draw(t, "for")}
+				what = &engine.FreezeRequested{Reason: "why", For: pick(t, []time.Duration{0, time.Minute}, "for")}
 			case 3:
 				what = &engine.UnfreezeRequested{Reason: "why"}
 			default:

@@ -248,6 +248,10 @@ func (d *decision) leave() {
 			}
 		case IncidentTooLong:
 			over = moved && i.Subject == string(from)
+		case IncidentGate: // people were woken because nobody answered
+			if p, waits := d.s.proposal(i.Subject); !waits || len(p.missing()) == 0 {
+				over, code, text = true, CodeApproved, "people have answered"
+			}
 		case IncidentWithheld: // of a transition that started after all, and of which people need not hear
 			_, still := d.s.withheld(i.Subject)
 			_, waits := d.s.proposal(i.Subject)

@@ -364,7 +364,7 @@ func explainAll(events []engine.Event, policies explain.Policies) error {
 		}
 		for _, s := range x.Steps {
 			for i, a := range s.Attempts {
-				if a.Outcome == "" && (i < len(s.Attempts)-1 || x.Outcome == explain.Done || x.Outcome == explain.Undone) {
+				if a.Outcome == "" && i < len(s.Attempts)-1 {
 					return fmt.Errorf("%s: %s has an attempt without an answer, and is %s: %+v", id, s.Step, x.Outcome, s)
 				}
 			}
