@@ -2,6 +2,8 @@ package runner
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/modeshift/modeshift/engine"
@@ -200,7 +202,8 @@ func (l *loop) store(h *held) bool {
 func (l *loop) reopen() {
 	l.leasing.shut, l.storing.shut = false, false
 	now := time.Now()
-	for _, h := range l.held {
+	for _, id := range slices.Sorted(maps.Keys(l.held)) { // in an order of their own, so that a simulation repeats
+		h := l.held[id]
 		switch {
 		case h.state != unstored:
 		case h.result.verb == retry && h.job.Notice != nil && !now.Before(h.result.due):
