@@ -44,6 +44,12 @@ TESTFLAGS ?= -count=1
 test: ## run all tests
 	$(GO) test -json -timeout 20m $(TESTFLAGS) ./... | $(GO) run ./test/report
 
+# The simulation in `make test` is the same with 500 seeds. One that fails says which command repeats it.
+SEEDS ?= 10000
+.PHONY: sim
+sim: ## simulate SEEDS=10000 worlds
+	$(GO) test ./test/sim -count=1 -timeout 0 -v -run Seeds -sim.seeds=$(SEEDS)
+
 .PHONY: check
 check: vet fmt-check lint tidy-check core-check generated-check race ## everything else CI wants to know
 	@echo "all checks passed"

@@ -462,13 +462,8 @@ func (c *check) arrives(id string, job engine.StepJob) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.streams[job.Scope]
-	owed := false
-	for _, e := range c.log {
-		f, ok := e.Fact.(engine.StepStarted)
-		owed = owed || ok && e.Stream == job.Scope && fmt.Sprintf("%s/%d", e.Stream, e.Version) == id && f.Change == job.Change && f.Step == job.Step && f.Undo == job.Undo
-	}
-	if !owed {
-		c.breaks("a step arrives for which no event is stored: %s", id)
+	if !awaited(s.state, job) {
+		c.breaks("%s arrives, for which nobody waits", id)
 	}
 	if other := c.busy[job.Scope]; other != "" {
 		c.breaks("%s arrives while %s is under way", id, other)

@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/modeshift/modeshift/actions/runner"
 	"github.com/modeshift/modeshift/engine"
 	"github.com/modeshift/modeshift/engine/loop"
 	"github.com/modeshift/modeshift/engine/store"
@@ -40,6 +41,7 @@ type outcome struct {
 	broken []string
 	trace  string // all that happened, to be compared
 	calls  []string
+	events []engine.Event
 	hours  float64
 }
 
@@ -144,18 +146,13 @@ func (r *run) start() {
 		if r.proc != nil { // what ails the disk outlives the process
 			p.log.faults = r.proc.log.faults
 		}
-		k := &worker{w: r.world, log: p.log, wake: make(chan struct{}, 1), held: map[string]bool{}}
+		var jobs *runner.Runner
 		p.loop = loop.New(p.log, loop.Options{
 			Interval: interval, BlindAfter: blindAfter, Checkpoint: 20 * time.Minute, Now: r.world.now, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
-			OnCommit: func([]engine.Event) {
-				select {
-				case k.wake <- struct{}{}:
-				default:
-				}
-			},
-			OnTick: func(t loop.TickReport) { r.judged(p.loop, t) },
+			OnCommit: func([]engine.Event) { jobs.Wake() },
+			OnTick:   func(t loop.TickReport) { r.judged(p.loop, t) },
 		})
-		k.loop = p.loop
+		jobs = newRunner(r.world, p)
 		r.proc = p
 		if r.number == 1 { // without faults: what follows begins with a server that runs
 			if err := p.loop.Start(p.ctx, r.inForce()); err != nil {
@@ -174,7 +171,8 @@ func (r *run) start() {
 				r.check.fault("the loop ended: %v", err)
 			}
 		})
-		p.wg.Go(func() { k.run(p.ctx) })
+		// That outcomes could not be stored when the process died is what the next one is for.
+		p.wg.Go(func() { _ = jobs.Run(p.ctx) })
 		time.Sleep(startup)
 		return
 	}
@@ -539,8 +537,8 @@ func (r *run) outcome() outcome {
 			if f.Undo {
 				key += "/undo"
 			}
-			fmt.Fprintf(&b, "%s %s/%d: %d attempts, %d effects\n", key, e.Stream, e.Version, r.world.attempts[fmt.Sprintf("%s/%d", e.Stream, e.Version)], r.world.effects[key])
+			fmt.Fprintf(&b, "%s %s/%d: %d attempts, %d effects\n", key, e.Stream, e.Version, r.world.attempts[attemptID(key, f.Attempt)], r.world.effects[key])
 		}
 	}
-	return outcome{broken: r.check.broken, trace: b.String(), calls: r.world.calls, hours: time.Since(r.world.began).Hours()}
+	return outcome{broken: r.check.broken, trace: b.String(), calls: r.world.calls, events: r.check.log, hours: time.Since(r.world.began).Hours()}
 }

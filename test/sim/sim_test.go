@@ -3,6 +3,9 @@ package sim
 import (
 	"flag"
 	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,6 +18,7 @@ import (
 var (
 	seedFlag  = flag.Uint64("sim.seed", 0, "run this seed alone, and print its story")
 	seedsFlag = flag.Int("sim.seeds", 500, "run so many seeds")
+	firstFlag = flag.Uint64("sim.first", 1, "begin with this seed")
 	listFlag  = flag.Bool("sim.list", false, "go on after failures, and give each a line instead of a story")
 )
 
@@ -22,17 +26,23 @@ var (
 const workers = 2
 
 func TestSeedsKeepEveryPromise(t *testing.T) {
-	seeds, first := *seedsFlag, uint64(1)
+	seeds, first := *seedsFlag, *firstFlag
 	switch {
 	case *seedFlag > 0:
 		seeds, first = 1, *seedFlag
 	case testing.Short():
 		seeds = 20
 	}
-	var next, done atomic.Int64
+	var next, done, hours atomic.Int64 // hours of virtual time, in thousandths
 	began := time.Now()
-	var hours atomic.Int64 // of virtual time, in thousandths
-	var mu sync.Mutex      // guards failed
+	met := kinds{count: map[string]int{}}
+	t.Cleanup(func() {
+		if seeds > 1 {
+			met.judge(t, seeds)
+			t.Logf("BENCH sim_hours_per_s %.2f h", float64(hours.Load())/1000/time.Since(began).Seconds())
+		}
+	})
+	var mu sync.Mutex // guards failed
 	failed := 0
 	for range workers {
 		t.Run("", func(t *testing.T) {
@@ -45,7 +55,7 @@ func TestSeedsKeepEveryPromise(t *testing.T) {
 				if i >= int64(seeds) || enough {
 					return
 				}
-				bad, h := trySeed(t, first+uint64(i))
+				bad, h := trySeed(t, first+uint64(i), &met)
 				if bad {
 					mu.Lock()
 					failed++
@@ -60,11 +70,23 @@ func TestSeedsKeepEveryPromise(t *testing.T) {
 	}
 }
 
+// The simulation needs a testing.T, so its speed is measured by the test itself, in a process of its own.
+func BenchmarkSimulation(b *testing.B) {
+	for b.Loop() {
+		out, err := exec.Command(os.Args[0], "-test.run=Seeds", "-test.v", "-sim.seeds=60").CombinedOutput()
+		if err != nil {
+			b.Fatalf("%v\n%s", err, out)
+		}
+		fmt.Println(regexp.MustCompile(`BENCH sim_hours_per_s .*`).FindString(string(out)))
+	}
+}
+
 // trySeed runs a seed twice, and one in twenty with its log in a file too.
-func trySeed(t *testing.T, seed uint64) (bad bool, hours float64) {
+func trySeed(t *testing.T, seed uint64, met *kinds) (bad bool, hours float64) {
 	s := prepare(seed)
 	first := play(t, s)
 	hours = first.hours
+	met.add(first)
 	if len(first.broken) > 0 {
 		report(t, s, first)
 		return true, hours
@@ -87,6 +109,44 @@ func trySeed(t *testing.T, seed uint64) (bad bool, hours float64) {
 		return false, hours
 	}
 	return true, hours
+}
+
+// kinds counts events by their kind and reason: a simulation that never meets what it checks checks nothing.
+type kinds struct {
+	mu    sync.Mutex // guards count
+	count map[string]int
+}
+
+func (k *kinds) add(o outcome) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, e := range o.events {
+		k.count[e.Kind()]++
+		k.count[e.Kind()+" "+string(e.Reason.Code)]++
+	}
+}
+
+// judge fails when enough seeds have never met something that has checks of its own.
+func (k *kinds) judge(t *testing.T, seeds int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if seeds < 200 {
+		return
+	}
+	for _, kind := range []string{
+		"ChangeProposed condition", "ChangeProposed request", "ProposalRenewed", "ApprovalGranted", "ApprovalRefused digest", "ApprovalRefused role",
+		"ApprovalRefused own request", "ApprovalRefused same person", "ApprovalRefused over", "GateEscalated", "DeadlineMoved", "ProposalDenied",
+		"ProposalExpired", "ProposalWithdrawn not ready", "ProposalWithdrawn left", "ChangeStarted approved", "ChangeStarted condition", "ChangeStarted request",
+		"GlassBroken", "StepFailed", "StepUnknown", "ChangeHeld", "ChangeFailed", "ChangeStuck", "ChangeSettled", "ChangeOvertaken", "UndoStarted until",
+		"UndoStarted request", "ChangeUndone", "VerificationHeld", "ChangeDone verify", "TimeLost", "RulesChanged", "TransitionWithheld frozen",
+		"TransitionWithheld pinned", "TransitionWithheld unknown", "SightLost", "LogRecovered",
+	} {
+		if k.count[kind] == 0 {
+			t.Errorf("%d seeds never met %s", seeds, kind)
+		}
+	}
+	t.Logf("approved changes %d, stuck %d, overtaken %d, undone %d, time lost %d", k.count["ChangeStarted approved"], k.count["ChangeStuck"],
+		k.count["ChangeOvertaken"], k.count["ChangeUndone"], k.count["TimeLost"])
 }
 
 // report tells of a seed that failed, with the command that repeats it and the story shrunk.

@@ -28,7 +28,7 @@ type world struct {
 	moody    time.Time // until when
 	deaf     time.Time // the pager takes nothing before that
 	effects  map[string]int
-	attempts map[string]int // at the target, of each job
+	attempts map[string]int // by attempt
 	paged    map[engine.IncidentID]bool
 	taken    map[string]bool // jobs of notices
 	clock    clock
@@ -169,11 +169,12 @@ const (
 )
 
 // do is the target of steps. A keyed target carries out one key once and says so.
-func (w *world) do(ctx context.Context, u *unlucky, jobID string, job engine.StepJob) (string, error) {
-	w.check.arrives(jobID, job)
+func (w *world) do(ctx context.Context, u *unlucky, job engine.StepJob) (string, error) {
+	id := attemptID(job.Key, job.Attempt)
+	w.check.arrives(id, job)
 	w.mu.Lock()
-	w.attempts[jobID]++
-	throw := fmt.Sprintf("do %s %d", jobID, w.attempts[jobID])
+	w.attempts[id]++
+	throw := fmt.Sprintf("do %s %d", id, w.attempts[id])
 	mood := works
 	if time.Now().Before(w.moody) {
 		if mood = w.mood; mood == "mixed" {
@@ -181,7 +182,7 @@ func (w *world) do(ctx context.Context, u *unlucky, jobID string, job engine.Ste
 		}
 	}
 	w.mu.Unlock()
-	defer w.check.leaves(jobID, job)
+	defer w.check.leaves(id, job)
 	before := time.Millisecond + time.Duration(w.dice(int(3*time.Second), "before %s", throw))
 	after := time.Millisecond + time.Duration(w.dice(int(time.Second), "after %s", throw))
 	u.perish("before")
@@ -232,8 +233,11 @@ func (w *world) effect(job engine.StepJob) {
 	w.check.acted(job, w.effects[job.Key])
 }
 
-// Notify is the pager, for pages, tickets and questions alike.
-func (w *world) Notify(ctx context.Context, job engine.Job) error {
+// attemptID names an attempt of a step.
+func attemptID(key string, attempt int) string { return fmt.Sprintf("%s#%d", key, attempt) }
+
+// notify is the pager, for pages, tickets and questions alike.
+func (w *world) notify(ctx context.Context, job engine.Job) error {
 	if !sleep(ctx, time.Millisecond+time.Duration(w.dice(int(time.Second), "pager %s %d", job.ID, job.Attempts))) {
 		return ctx.Err()
 	}

@@ -1,0 +1,95 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/modeshift/modeshift/actions"
+	"github.com/modeshift/modeshift/actions/runner"
+	"github.com/modeshift/modeshift/engine"
+)
+
+const attemptTimeout = 10 * time.Second
+
+// newRunner is the production runner, wired as the server wires it, with targets and a pager of the world's.
+func newRunner(w *world, p *process) *runner.Runner {
+	pager := &outside{w: w, p: p}
+	return runner.New(p.log, map[engine.Severity]actions.Notifier{
+		engine.SeverityPage: pager, engine.SeverityTicket: pager, engine.SeverityAsk: pager,
+	}, runner.Options{
+		Timeout: attemptTimeout, Log: slog.New(slog.DiscardHandler),
+		Rand: func() float64 { return float64(w.dice(1000, "backoff %v", time.Since(w.began))) / 1000 },
+		Steps: &runner.Steps{
+			Kinds: map[string]actions.Kind{"sim": &outside{w: w, p: p}}, Timeout: attemptTimeout,
+			Stale: func(job engine.Job) bool { return stale(p, job) },
+			Report: func(ctx context.Context, step engine.StepJob, outcome engine.Outcome, detail string) error {
+				return tellLoop(ctx, w, p, step, outcome, detail)
+			},
+		},
+	})
+}
+
+// tellLoop tells the loop what came of an attempt. Now and then it tells it twice.
+func tellLoop(ctx context.Context, w *world, p *process, step engine.StepJob, outcome engine.Outcome, detail string) error {
+	told := &engine.StepReported{
+		Change: step.Change, Step: step.Step.Name, Undo: step.Undo, Attempt: step.Attempt, Outcome: outcome, Detail: detail,
+	}
+	_, err := p.loop.Submit(ctx, step.Scope, engine.Actor{}, told)
+	if err == nil && w.dice(4, "again %s %d", step.Key, step.Attempt) == 0 {
+		again := *told
+		_, err = p.loop.Submit(ctx, step.Scope, engine.Actor{}, &again)
+	}
+	return err
+}
+
+// stale reports whether nobody waits for a step's outcome: the loop is past the event that asked for it.
+func stale(p *process, job engine.Job) bool {
+	v, ok := p.loop.View(job.Step.Scope)
+	var asked engine.Version
+	if _, err := fmt.Sscanf(job.ID, string(job.Step.Scope)+"/%d", &asked); err != nil || !ok || v.State.Version < asked {
+		return false
+	}
+	return !awaited(v.State, *job.Step)
+}
+
+// awaited reports whether s waits for the outcome of this very attempt.
+func awaited(s engine.State, job engine.StepJob) bool {
+	if s.Change == nil || s.Change.Running == nil {
+		return false
+	}
+	r := s.Change.Running
+	return r.Change == job.Change && r.Step.Name == job.Step.Name && r.Undo == job.Undo && r.Attempt == job.Attempt
+}
+
+// outside is the way of one process to the world: it ends with the process.
+type outside struct {
+	w *world
+	p *process
+}
+
+// mortal ends ctx when the process dies, which leaves attempts no time to end well.
+func (o *outside) mortal(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(o.p.ctx, cancel)
+	return ctx, func() { stop(); cancel() }
+}
+
+func (o *outside) Notify(ctx context.Context, job engine.Job) error {
+	ctx, done := o.mortal(ctx)
+	defer done()
+	return o.w.notify(ctx, job)
+}
+
+func (o *outside) Do(ctx context.Context, job engine.StepJob) (string, error) {
+	ctx, done := o.mortal(ctx)
+	defer done()
+	return o.w.do(ctx, o.p.log, job)
+}
+
+func (o *outside) Check(spec []byte) ([]byte, engine.Traits, []engine.SpecProblem) {
+	return spec, engine.Traits{}, nil // the traits of a step are drawn
+}
+
+func (o *outside) Describe(job engine.StepJob) (string, error) { return job.Key, nil }
