@@ -1,0 +1,276 @@
+package engine_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/modeshift/modeshift/engine"
+)
+
+// The states that the core can reach with one gate, every input tried in every one of them. What random histories only make
+// likely is certain here, for as far as the model goes: one scope, a gated transition with a destructive step and its undo, two
+// groups, four people, time in classes (the next evaluation; the gate's last instant; the end of its rest).
+
+// modelPolicy has one way there and one back.
+func modelPolicy() engine.Policy {
+	return engine.Policy{
+		Digest: "model", Scope: "checkout", Interval: 15 * time.Second, BlindAfter: 10 * time.Minute,
+		Modes:      []engine.ModeRule{{Name: "normal"}, {Name: "failover", Beside: true}},
+		Conditions: []engine.Condition{{Name: "dead", Text: "dead", Digest: "dead"}, {Name: "well", Text: "well", Digest: "well"}},
+		Transitions: []engine.Transition{
+			{
+				Name: "fail-over", From: []engine.Mode{"normal"}, To: "failover", When: 0, Digest: "fail-over",
+				Gate: &engine.Gate{
+					Groups: []engine.Group{{Role: "oncall", Count: 1}, {Role: "lead", Count: 1}}, Within: 15 * time.Minute,
+				},
+				Playbook: engine.Playbook{Steps: []engine.Step{{Name: "repoint", Kind: "webhook", Destructive: true, Undo: true, Attempts: 1}}},
+			},
+			{Name: "fall-back", From: []engine.Mode{"failover"}, To: "normal", When: 1, Digest: "fall-back"},
+		},
+	}
+}
+
+// modelInput is one thing that may happen, with how far time moves before it.
+type modelInput struct {
+	name string
+	of   func(s engine.State) engine.Happening
+	wait time.Duration
+}
+
+func modelInputs() []modelInput {
+	var inputs []modelInput
+	add := func(name string, wait time.Duration, of func(engine.State) engine.Happening) {
+		inputs = append(inputs, modelInput{name, of, wait})
+	}
+	for _, dead := range []engine.Truth{engine.False, engine.Unknown, engine.True} {
+		seen := []engine.Observation{{Asked: true, Truth: dead, Blind: dead == engine.Unknown}, {Asked: true, Truth: engine.False}}
+		add("dead is "+dead.String(), 15*time.Second, func(s engine.State) engine.Happening { return modelObserved(s, seen) })
+	}
+	add("well", 15*time.Second, func(s engine.State) engine.Happening {
+		return modelObserved(s, []engine.Observation{{Asked: true, Truth: engine.False}, {Asked: true, Truth: engine.True}})
+	})
+	for _, who := range modelPeople {
+		for _, kind := range []string{"yes", "no", "yes to another digest", "blind yes"} {
+			if kind == "blind yes" && who.person != "bob" {
+				continue
+			}
+			add(who.person+" says "+kind, time.Second, func(s engine.State) engine.Happening { return modelReview(s, who.roles, kind) })
+		}
+	}
+	for _, outcome := range []engine.Outcome{engine.OutcomeDone, engine.OutcomeFailed, engine.OutcomeUnknown} {
+		add("the step is "+string(outcome), time.Second, func(s engine.State) engine.Happening {
+			if s.Change == nil || s.Change.Running == nil {
+				return &engine.StepReported{Step: "repoint", Outcome: outcome} // late, or forged
+			}
+			r := s.Change.Running
+			return &engine.StepReported{Change: r.Change, Step: r.Step.Name, Undo: r.Undo, Attempt: r.Attempt, Outcome: outcome}
+		})
+	}
+	add("the gate's time is over", 15*time.Minute, func(engine.State) engine.Happening { return &engine.TimePassed{} })
+	add("the rest is over", time.Hour, func(engine.State) engine.Happening { return &engine.TimePassed{} })
+	add("bob freezes", time.Second, func(engine.State) engine.Happening { return &engine.FreezeRequested{Reason: "holiday"} })
+	add("bob releases", time.Second, func(engine.State) engine.Happening { return &engine.UnfreezeRequested{Reason: "over"} })
+	add("bob sets failover", time.Second, func(engine.State) engine.Happening {
+		return &engine.SetRequested{Mode: "failover", Reason: "drill", For: time.Minute}
+	})
+	add("bob cancels", time.Second, func(s engine.State) engine.Happening {
+		switch {
+		case s.Change != nil:
+			return &engine.CancelRequested{Change: s.Change.ID, Reason: "no"}
+		case len(s.Proposals) > 0:
+			return &engine.CancelRequested{Change: s.Proposals[0].ID, Reason: "no"}
+		}
+		return &engine.CancelRequested{Change: "checkout-1", Reason: "no"}
+	})
+	for _, as := range []engine.SettledAs{engine.SettledDone, engine.SettledUndone} {
+		add("bob settles it as "+string(as), time.Second, func(s engine.State) engine.Happening {
+			if s.Change == nil {
+				return &engine.SettleRequested{Change: "checkout-1", As: as, Reason: "looked"}
+			}
+			return &engine.SettleRequested{Change: s.Change.ID, As: as, Reason: "looked"}
+		})
+	}
+	return inputs
+}
+
+// modelPeople are those who answer. Bob is who freezes and asks for modes too; mallory has every role the gate does not ask for.
+var modelPeople = []struct {
+	person string
+	roles  []string
+}{{"bob", []string{"oncall"}}, {"carol", []string{"lead"}}, {"dave", []string{"oncall", "lead"}}, {"mallory", []string{"viewer"}}}
+
+func modelObserved(s engine.State, seen []engine.Observation) engine.Happening {
+	at := s.At.Add(15 * time.Second).Truncate(15 * time.Second)
+	return &engine.Observed{Instant: at, Prev: at.Add(-15 * time.Second), Conditions: seen}
+}
+
+// modelReview answers the proposal that waits, or the last one that ended.
+func modelReview(s engine.State, roles []string, kind string) engine.Happening {
+	r := &engine.ReviewGiven{Proposal: "checkout-3", Yes: kind != "no", Blind: kind == "blind yes", Roles: roles, Reason: "looked", Digest: "0123456789"}
+	switch {
+	case len(s.Proposals) > 0:
+		r.Proposal, r.Digest = s.Proposals[0].ID, s.Proposals[0].Digest
+	case len(s.Resting) > 0:
+		r.Proposal, r.Digest = s.Resting[0].ID, s.Resting[0].Digest
+	}
+	if kind == "yes to another digest" {
+		r.Digest = "0123456789"
+	}
+	return r
+}
+
+// model is a state of the core with what its history has to be remembered for.
+type model struct {
+	state engine.State
+	yes   map[string]string // to the proposal that waits as it is now: role by person
+	asked string            // who asked for it by hand
+	dead  bool              // the last proposal was denied, expired or withdrawn, and none was made since
+	path  []string
+}
+
+// key is what tells two models apart: everything but names of events and absolute times, which only grow.
+func (m model) key() string {
+	s := m.state
+	at := s.At
+	class := func(t time.Time) time.Duration {
+		if t.IsZero() {
+			return -1
+		}
+		// What is over is over; what is to come matters by the order of the classes of time.
+		return min(max(t.Sub(at), -1), time.Hour).Truncate(15 * time.Second)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s %v %s dead=%v", s.Mode, s.Target, m.yes, m.asked, m.dead)
+	for _, p := range s.Proposals {
+		fmt.Fprintf(&b, " P(%v %s blind=%s requested=%v)", p.Votes, class(p.Until), p.BlindBy, p.Requester != nil)
+	}
+	for _, r := range s.Resting {
+		fmt.Fprintf(&b, " R(%s %v %v %v)", r.Transition, r.Over, at.Sub(r.Since) >= r.Retry.After, r.Digest != "")
+	}
+	if c := s.Change; c != nil {
+		fmt.Fprintf(&b, " C(%s %d %v %v %v %v %v)", c.Transition, c.Next, c.Running != nil, len(c.Did), c.Undoing, c.Stuck, c.Why)
+		if c.Running != nil {
+			fmt.Fprintf(&b, "%v%d", c.Running.Undo, c.Running.Attempt)
+		}
+	}
+	for _, c := range s.Clocks {
+		fmt.Fprintf(&b, " %s=%v/%v", c.Condition, c.Truth, c.Truth == engine.False && at.Sub(c.Since) >= 30*time.Second)
+	}
+	fmt.Fprintf(&b, " pin=%v freeze=%v past=%d", s.Pin != nil, s.Freeze != nil, min(len(s.Past), 1))
+	if n := len(s.Past); n > 0 {
+		fmt.Fprintf(&b, "/%s/%d", s.Past[n-1].Transition, len(s.Past[n-1].Did))
+	}
+	return b.String()
+}
+
+// next is what follows from an input, judged: it fails the test when a destructive step starts that must not.
+func (m model) next(t *testing.T, p engine.Policy, in modelInput) model {
+	t.Helper()
+	what := in.of(m.state)
+	at := m.state.At.Add(in.wait)
+	if o, ok := what.(*engine.Observed); ok {
+		at = o.Instant
+	}
+	who := "bob"
+	if name, _, ok := strings.Cut(in.name, " says "); ok {
+		who = name
+	}
+	events := engine.Decide(p, m.state, engine.Input{At: at, By: engine.Actor{Principal: who, Person: who}, What: what})
+	n := model{state: m.state, yes: m.yes, asked: m.asked, dead: m.dead, path: append(slices.Clip(m.path), in.name)}
+	for _, e := range events {
+		n.state = engine.Apply(n.state, e)
+		switch f := e.Fact.(type) {
+		case engine.ChangeProposed:
+			n.yes, n.dead, n.asked = nil, false, ""
+			if f.Proposal.Requester != nil {
+				n.asked = f.Proposal.Requester.Person
+			}
+		case engine.ProposalRenewed:
+			n.yes = nil
+		case engine.ApprovalGranted:
+			if r, ok := what.(*engine.ReviewGiven); !ok || !r.Yes || r.Digest == "0123456789" || n.dead {
+				t.Fatalf("a yes is recorded that nobody gave: %v", n.path)
+			}
+			yes := map[string]string{f.Person: f.Role}
+			for person, role := range n.yes {
+				yes[person] = role
+			}
+			n.yes = yes
+		case engine.ProposalDenied, engine.ProposalExpired, engine.ProposalWithdrawn:
+			n.yes, n.dead = nil, true
+		case engine.StepStarted:
+			if f.Undo || !f.Step.Destructive {
+				continue
+			}
+			if n.dead {
+				t.Fatalf("a destructive step starts from what was denied, expired or withdrawn: %v", n.path)
+			}
+			roles := map[string]bool{}
+			for person, role := range n.yes {
+				if person != n.asked {
+					roles[role] = true
+				}
+			}
+			if !roles["oncall"] || !roles["lead"] {
+				t.Fatalf("a destructive step starts with %v, asked for by %q: %v", n.yes, n.asked, n.path)
+			}
+		}
+	}
+	return n
+}
+
+func TestNoPathLeadsFromANoToActing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("hundreds of thousands of decisions: once is enough")
+	}
+	p := modelPolicy()
+	inputs := modelInputs()
+	began := model{}
+	for _, e := range engine.Decide(p, engine.State{}, engine.Input{At: time.Unix(0, 0).UTC(), What: &engine.RulesLoaded{}}) {
+		began.state = engine.Apply(began.state, e)
+	}
+	seen := map[string]bool{began.key(): true}
+	met := map[string]int{} // that the model is worth something: how many of its states there are of each kind
+	queue := []model{began}
+	steps := 0
+	for len(queue) > 0 {
+		m := queue[0]
+		queue = queue[1:]
+		for _, in := range inputs {
+			steps++
+			n := m.next(t, p, in)
+			if k := n.key(); !seen[k] {
+				seen[k] = true
+				queue = append(queue, n)
+				n.count(met)
+			}
+		}
+		if len(seen) > 1_000_000 {
+			b, err := json.Marshal(m.state)
+			t.Fatalf("the model does not end: %s %v\n%v", b, err, m.path)
+		}
+	}
+	t.Logf("%d states, %d decisions: %v", len(seen), steps, met)
+	for _, kind := range []string{"dead", "approved in part", "acting", "undoing", "stuck", "done", "frozen", "requested"} {
+		if met[kind] == 0 {
+			t.Errorf("the model never meets a state that is %s", kind)
+		}
+	}
+}
+
+func (m model) count(met map[string]int) {
+	c := m.state.Change
+	for kind, is := range map[string]bool{
+		"dead": m.dead, "approved in part": len(m.yes) == 1 && c == nil, "acting": c != nil && c.Running != nil && !c.Running.Undo,
+		"undoing": c != nil && c.Undoing, "stuck": c != nil && c.Stuck, "done": m.state.Mode == "failover",
+		"frozen": m.state.Freeze != nil, "requested": len(m.state.Proposals) > 0 && m.asked != "",
+	} {
+		if is {
+			met[kind]++
+		}
+	}
+}
