@@ -188,7 +188,9 @@ func (s State) takeBack(f UndoStarted, why Code) State {
 }
 
 // takesBack reports whether f is the undo of a step.
-func (f StepDone) takesBack(d Done) bool { return f.Undo && d.Change == f.Change && d.Step.Name == f.Step }
+func (f StepDone) takesBack(d Done) bool {
+	return f.Undo && d.Change == f.Change && d.Step.Name == f.Step
+}
 
 // forget drops a step that was taken back from the changes that are done: should whatever took it back be cancelled or fail,
 // nobody takes it back a second time.
