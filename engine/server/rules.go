@@ -237,16 +237,20 @@ func (b *ruleBook) watch(ctx context.Context) error {
 		}()
 	}
 	told := map[string]bool{}
-	follow := func() {
+	// It reports whether it found a folder that was not watched.
+	follow := func() (found bool) {
 		if w == nil {
-			return
+			return false
 		}
+		watched := w.WatchList()
 		for _, dir := range b.folders() {
+			found = found || !told[dir] && !slices.Contains(watched, dir)
 			if err := w.Add(dir); err != nil && !told[dir] {
 				told[dir] = true
 				b.log.Warn("a folder of rules cannot be watched; it is looked at every half minute", "folder", dir, "error", err)
 			}
 		}
+		return found
 	}
 	follow()
 	look := time.NewTicker(30 * time.Second)
@@ -274,7 +278,9 @@ func (b *ruleBook) watch(ctx context.Context) error {
 		if b.changed() {
 			// What is wrong is logged, shown and measured by reload itself.
 			_ = b.reload(ctx)
-			follow() // a link may lead to another folder now
+			if follow() { // a link leads to another folder now, and something may have been written there before the watch
+				quiet.Reset(100 * time.Millisecond)
+			}
 		}
 	}
 }
