@@ -128,7 +128,7 @@ func (l *life) tell(e engine.Event) {
 		voice(f.Person, engine.RoleBreakGlass, "went around the gate")
 	case engine.ChangeStarted:
 		if f.Change == x.Change && f.Proposal == "" && e.Cause.Actor != (engine.Actor{}) && !f.Forced {
-			voice(e.Cause.Actor.String(), "", "asked for it")
+			voice(e.Cause.String(), "", "asked for it")
 		}
 	case engine.UndoStarted:
 		x.Outcome = Undoing
@@ -138,7 +138,7 @@ func (l *life) tell(e engine.Event) {
 	case engine.ChangeSettled:
 		voice(f.Person, "", "settled it as "+string(f.As))
 	case engine.RequestRefused:
-		voice(e.Cause.Actor.String(), "", "asked for something that was refused")
+		voice(e.Cause.String(), "", "asked for something that was refused")
 	case engine.ChangeDone:
 		end(Done)
 	case engine.ChangeUndone:
