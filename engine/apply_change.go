@@ -84,8 +84,8 @@ func applyChange(s State, e Event) State {
 	if f, ok := e.Fact.(ChangeStarted); ok {
 		return s.begin(f, e.Reason.Text)
 	}
-	if f, ok := e.Fact.(UndoStarted); ok {
-		return s.takeBack(f, e.Reason.Code)
+	if _, ok := e.Fact.(UndoStarted); ok {
+		return s.takeBack(e.Reason.Code)
 	}
 	if s.Change == nil {
 		return s
@@ -171,7 +171,7 @@ func (s State) remember(p Past) State {
 }
 
 // takeBack begins an undo: of the change under way, or of the last one that is done.
-func (s State) takeBack(f UndoStarted, why Code) State {
+func (s State) takeBack(why Code) State {
 	if s.Change != nil {
 		c := *s.Change
 		c.Undoing, c.Why, c.Verify = true, why, ""

@@ -42,7 +42,7 @@ func (d *decision) retry(t *Transition) RetryRules {
 }
 
 // start moves the scope to a mode, by a transition or (t is nil) by a directive only; p is the proposal people approved.
-func (d *decision) start(to Mode, t *Transition, why Reason, evidence []Reading, p *Proposal) ChangeID {
+func (d *decision) start(to Mode, t *Transition, why Reason, evidence []Reading, p *Proposal) {
 	from := d.s.Target
 	c := ChangeStarted{Change: ChangeID(d.next()), From: from, To: to, Plan: d.plan(t, to), Retry: d.retry(t)}
 	if t != nil {
@@ -80,7 +80,6 @@ func (d *decision) start(to Mode, t *Transition, why Reason, evidence []Reading,
 	}):
 		d.emit(IncidentUpdated{Incident: inc.ID, Severity: inc.Severity, Note: d.move(from, to, t.Name)}, why.Code, why.Text, nil)
 	}
-	return c.Change
 }
 
 // loud reports whether people hear of t.

@@ -51,7 +51,7 @@ type (
 		Proposal ChangeID  `json:"proposal"`
 		Until    time.Time `json:"until"`
 	}
-	// ProposalDenied, ProposalExpired and ProposalWithdrawn end a proposal: nothing follows from it any more.
+	// ProposalDenied ends a proposal by somebody's no: nothing follows from it any more.
 	ProposalDenied struct {
 		Proposal ChangeID `json:"proposal"`
 		Person   string   `json:"person"`
@@ -59,11 +59,13 @@ type (
 		Asked    []Group  `json:"asked,omitempty"`
 		Summary  string   `json:"summary"`
 	}
+	// ProposalExpired ends a proposal whose time is over.
 	ProposalExpired struct {
 		Proposal ChangeID `json:"proposal"`
 		Asked    []Group  `json:"asked,omitempty"`
 		Summary  string   `json:"summary"`
 	}
+	// ProposalWithdrawn ends a proposal that nobody needs any more, or that somebody took back.
 	ProposalWithdrawn struct {
 		Proposal ChangeID `json:"proposal"`
 		Asked    []Group  `json:"asked,omitempty"`

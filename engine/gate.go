@@ -68,7 +68,7 @@ func (d *decision) propose(t *Transition, r *SetRequested, why Reason, evidence 
 func (d *decision) proposeReady(o *Observed) {
 	for i := range d.p.Transitions {
 		t := &d.p.Transitions[i]
-		if t.Gate == nil || !d.ready(o, t) || d.obstacle(o, t).Code != "" {
+		if t.Gate == nil || !d.ready(o, t) || d.obstacle(t).Code != "" {
 			continue
 		}
 		if _, waits := d.s.proposal(t.Name); waits {
@@ -270,7 +270,7 @@ func (d *decision) mayReview(p *Proposal, r *ReviewGiven, person string) (string
 		return role, Reason{CodeRole, "the gate asks " + strings.Join(names, " or ")}
 	case r.Yes && p.Requester != nil && p.Requester.String() == person:
 		return role, Reason{CodeOwnRequest, person + " asked for it"}
-	case r.Yes && p.voted(person) && !(r.Blind && d.unseen(p)):
+	case r.Yes && p.voted(person) && (!r.Blind || !d.unseen(p)):
 		return role, Reason{CodeSamePerson, person + " has said yes already"}
 	}
 	if name := fits(lacking); name != "" {

@@ -68,7 +68,7 @@ func (d *decision) ready(o *Observed, t *Transition) bool {
 }
 
 // obstacle says what keeps a ready transition from starting by itself; the zero Reason when nothing does.
-func (d *decision) obstacle(o *Observed, t *Transition) Reason {
+func (d *decision) obstacle(t *Transition) Reason {
 	if why := d.keptOff(); why.Code != "" {
 		return why
 	}
@@ -146,7 +146,7 @@ func (d *decision) choose(o *Observed) int {
 	best := -1
 	for i := range d.p.Transitions {
 		t := &d.p.Transitions[i]
-		if t.Gate != nil || !d.ready(o, t) || d.obstacle(o, t).Code != "" {
+		if t.Gate != nil || !d.ready(o, t) || d.obstacle(t).Code != "" {
 			continue
 		}
 		if best < 0 || d.p.rank(t.To) > d.p.rank(d.p.Transitions[best].To) {
@@ -179,7 +179,7 @@ func (d *decision) withhold(o *Observed, chosen int) {
 		if _, waits := d.s.proposal(t.Name); waits {
 			continue
 		}
-		why := d.obstacle(o, t)
+		why := d.obstacle(t)
 		was, _ := d.s.withheld(t.Name)
 		if why.Code == "" || why.Text == "" || was.Reason == why && !d.over(was.Incident) {
 			continue
