@@ -70,7 +70,7 @@ func (u *unlucky) edge(op, what string, call func() error) error {
 	if u.dead {
 		return errDied
 	}
-	if after == errDied {
+	if errors.Is(after, errDied) {
 		u.dead = true
 		u.died()
 	}

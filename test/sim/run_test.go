@@ -108,7 +108,7 @@ func (r *run) play() {
 // until waits for an instant of the story, and starts the process again when it dies meanwhile.
 func (r *run) until(at time.Duration) {
 	for {
-		left := r.world.began.Add(at).Sub(time.Now())
+		left := time.Until(r.world.began.Add(at))
 		if left <= 0 {
 			return
 		}

@@ -50,8 +50,7 @@ func newWorld(seed uint64, c *check) *world {
 // dice throws for something that happens by chance: the same seed and thing always fall the same.
 func (w *world) dice(sides int, format string, args ...any) int {
 	h := fnv.New64a()
-	fmt.Fprintf(h, "%d ", w.seed)
-	fmt.Fprintf(h, format, args...)
+	_, _ = h.Write(fmt.Appendf(fmt.Appendf(nil, "%d ", w.seed), format, args...)) // a hash takes everything
 	x := h.Sum64()
 	x ^= x >> 33
 	x *= 0xff51afd7ed558ccd
