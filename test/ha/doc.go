@@ -5,6 +5,7 @@
 // What they look for is always the same: no mode changes without a reason in the log, nobody is told twice of one thing,
 // nothing that was acknowledged is lost, and what is wrong is said in a place where somebody looks.
 //
-// The kills are 200 with CI=true and fewer without; MODESHIFT_KILLS says how many. Everything random there follows from one
-// seed, which is printed; MODESHIFT_SEED repeats it.
+// With CI=true the kills are 200 of a server that decides and tells, and 100 of one that changes the world, and fewer
+// without; MODESHIFT_KILLS says how many. Everything random there follows from one seed, which is printed; MODESHIFT_SEED
+// repeats it.
 package ha

@@ -32,7 +32,18 @@ const patience = 60 * time.Second
 // binary is the program, built once.
 var binary string
 
-func TestMain(m *testing.M) { os.Exit(testMain(m)) }
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && asProgram != nil && os.Args[1] == programWord {
+		os.Exit(asProgram(os.Args[2:]))
+	}
+	os.Exit(testMain(m))
+}
+
+// programWord is the first argument by which this test binary knows that it is the program of a step. asProgram is what it
+// does then, where such steps are tested.
+const programWord = "step-program"
+
+var asProgram func(args []string) (exit int)
 
 // parallel is how many tests run beside each other, unless -parallel says so: they wait much more than they compute.
 const parallel = "6"
