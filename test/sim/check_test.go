@@ -35,6 +35,7 @@ type stream struct {
 	pinned    bool
 	frozen    bool
 	said      []said
+	falses    map[string]int // how much had been shown when a condition was last stored to be false
 }
 
 // change is what must be known of a change to judge its steps.
@@ -58,7 +59,7 @@ type shown struct {
 func newCheck() *check {
 	c := &check{policies: map[engine.Digest]*engine.Policy{}, streams: map[engine.Scope]*stream{}, busy: map[engine.Scope]string{}, tries: map[string]int{}}
 	for _, name := range []engine.Scope{engine.Fleet, scopeName(0), scopeName(1)} {
-		c.streams[name] = &stream{changes: map[engine.ChangeID]*change{}, proposals: map[engine.ChangeID]*proposal{}, ended: map[string]*ending{}}
+		c.streams[name] = &stream{changes: map[engine.ChangeID]*change{}, proposals: map[engine.ChangeID]*proposal{}, ended: map[string]*ending{}, falses: map[string]int{}}
 	}
 	return c
 }
@@ -159,6 +160,9 @@ func (c *check) judge(s *stream, before engine.State, e engine.Event, where stri
 	case engine.ConditionTurned:
 		if f.Clock.Truth != engine.Unknown {
 			c.needs(s, e, f.Clock.Condition, f.Clock.Truth, where)
+		}
+		if f.Clock.Truth == engine.False {
+			s.falses[f.Clock.Condition] = len(s.shown)
 		}
 	case engine.ModePinned:
 		s.pinned = true

@@ -83,9 +83,9 @@ func (c *check) proposed(s *stream, before engine.State, e engine.Event, f engin
 	}
 }
 
-// wasFalse reports whether a condition was shown to be false since.
+// wasFalse reports whether a condition was shown, or stored, to be false since.
 func (s *stream) wasFalse(condition string, since int) bool {
-	return slices.ContainsFunc(s.shown[since:], func(o shown) bool {
+	return s.falses[condition] > since || slices.ContainsFunc(s.shown[since:], func(o shown) bool {
 		t, asked := o.truths[condition]
 		return asked && t == engine.False
 	})
