@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"syscall"
 	"time"
 
@@ -16,7 +15,7 @@ import (
 
 type demoCmd struct {
 	Once    bool          `help:"End with the story: exit 0 if all of it happened in time, else 1."`
-	Timeout time.Duration `default:"2m" help:"How long the story may take."`
+	Timeout time.Duration `default:"2m" help:"How long the story may take, without the time it waits for you."`
 	Verbose bool          `short:"v" help:"Show the server's own log too."`
 }
 
@@ -27,7 +26,9 @@ func (demoCmd) Help() string {
   modeshift demo --once -o json
 
 A small shop, visitors, a Prometheus, a receiver of pages and modeshift itself, all in this process on loopback. The shop's
-recommendations break; watch what happens. Without --once it stays up to play with until Ctrl-C, which ends all of it.`
+recommendations break; watch what happens. Then its payment gateway dies: failing over is destructive, and waits until you
+approve it, by the command or on the page that it shows, and undo it later. With --once the demo does that by itself; without,
+it stays up to play with until Ctrl-C, which ends all of it.`
 }
 
 // Run implements the verb.
@@ -54,7 +55,6 @@ func (d *demoCmd) Run(s *streams, c *cli) error {
 // embedded is a server in this process.
 type embedded struct {
 	*server.Server
-	token string
 	ended chan error
 }
 
@@ -67,13 +67,10 @@ func startServer(ctx context.Context, config string, logger *slog.Logger) (demo.
 	if err != nil {
 		return nil, err
 	}
-	e := &embedded{srv, filepath.Join(cfg.Data, server.AdminTokenFile), make(chan error, 1)}
+	e := &embedded{srv, make(chan error, 1)}
 	go func() { e.ended <- srv.Run(context.WithoutCancel(ctx)) }()
 	return e, nil
 }
-
-// TokenFile holds the admin token.
-func (e *embedded) TokenFile() string { return e.token }
 
 // Stop ends the server and returns what it ended with.
 func (e *embedded) Stop(ctx context.Context) error {

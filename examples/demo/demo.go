@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/modeshift/modeshift/engine/secret"
@@ -19,8 +20,7 @@ import (
 
 // Modeshift is a running modeshift, as far as the demo uses it.
 type Modeshift interface {
-	URL() string       // of its HTTP API, without a slash at the end
-	TokenFile() string // holds the admin token
+	URL() string // of its HTTP API, without a slash at the end
 	Stop(context.Context) error
 }
 
@@ -42,6 +42,8 @@ type Options struct {
 	// patience is how long single steps may take; the others have until Timeout. Tests that know which step will be missing
 	// do not wait for it longer than that.
 	patience map[string]time.Duration
+	// secondAct leaves the first act out but for its first step.
+	secondAct bool
 }
 
 // Incomplete says that the story did not happen, or not to its end.
@@ -64,6 +66,8 @@ const (
 	// brokenShare of the calls to the recommendations fail. With three of four visits being to product pages, more than a
 	// third of all answers are errors, a burn rate of 37 at an objective of 99 %.
 	brokenShare = 0.5
+	// paying is how many customers pay in a second.
+	paying      = 10
 	scrapeEvery = 500 * time.Millisecond
 	// teardown is how long everything together may take to end.
 	teardown = 20 * time.Second
@@ -94,8 +98,9 @@ func Run(ctx context.Context, o Options) (err error) {
 		if err := t.end(err); err != nil || o.Once {
 			return err
 		}
-		w.invite(t, cmp.Or(o.Command, "modeshift"))
-		w.watch(ctx, t)
+		command := cmp.Or(o.Command, "modeshift")
+		w.invite(t, command)
+		w.watch(ctx, t, command)
 	}
 	t.say(faint, "  %-9s all of it ends", "")
 	return t.failed()
@@ -105,7 +110,11 @@ func Run(ctx context.Context, o Options) (err error) {
 type world struct {
 	dir      string // the configuration, rules and data of modeshift
 	pager    *receiver.Receiver
+	people   people
 	backend  *shop.Backend
+	primary  *shop.Gateway
+	backup   *shop.Gateway
+	router   *shop.Router
 	shops    []*shop.Shop
 	load     *shop.Load
 	prom     *promClient
@@ -131,11 +140,23 @@ func build(ctx context.Context, o Options, t *teller) (*world, error) {
 		return w, err
 	}
 	w.finally(w.backend.Stop)
+	if w.primary, err = shop.StartGateway(shop.Primary, ""); err != nil {
+		return w, err
+	}
+	w.finally(w.primary.Stop)
+	if w.backup, err = shop.StartGateway(shop.Backup, ""); err != nil {
+		return w, err
+	}
+	w.finally(w.backup.Stop)
+	if w.router, err = shop.StartRouter("", w.primary.URL(), w.backup.URL()); err != nil {
+		return w, err
+	}
+	w.finally(w.router.Stop)
 
 	job := prometheus.Job{Name: scope}
 	var urls []string
 	for range instances {
-		s, err := shop.Start(shop.Options{Service: scope, Backend: w.backend.URL(), Refresh: 500 * time.Millisecond, Probe: 250 * time.Millisecond})
+		s, err := shop.Start(shop.Options{Service: scope, Backend: w.backend.URL(), Router: w.router.URL(), Refresh: 500 * time.Millisecond, Probe: 250 * time.Millisecond})
 		if err != nil {
 			return w, err
 		}
@@ -159,9 +180,10 @@ func build(ctx context.Context, o Options, t *teller) (*world, error) {
 
 	w.load = shop.NewLoad(urls...)
 	loading, leave := context.WithCancel(context.WithoutCancel(ctx))
-	left := make(chan struct{})
-	go func() { defer close(left); w.load.Run(loading, perSecond) }()
-	w.finally(func(context.Context) error { leave(); <-left; return nil })
+	var visitors sync.WaitGroup
+	visitors.Go(func() { w.load.Run(loading, perSecond) })
+	visitors.Go(func() { w.load.Pay(loading, paying) })
+	w.finally(func(context.Context) error { leave(); visitors.Wait(); return nil })
 
 	file, err := w.configure()
 	if err != nil {
@@ -171,10 +193,10 @@ func build(ctx context.Context, o Options, t *teller) (*world, error) {
 		return w, fmt.Errorf("start modeshift: %w", err)
 	}
 	w.finally(w.mode.Stop)
-	w.api = newAPIClient(w.mode)
+	w.api = newAPIClient(w.mode.URL(), w.people.admin)
 	w.finally(w.api.close)
 	for _, s := range w.shops {
-		if err := s.Follow(w.mode.URL()); err != nil {
+		if err := s.Follow(w.mode.URL(), w.people.shop.token); err != nil {
 			return w, err
 		}
 	}
@@ -211,7 +233,11 @@ func (w *world) configure() (string, error) {
 	if err := os.Mkdir(rules, 0o700); err != nil {
 		return "", err
 	}
-	if err := os.WriteFile(filepath.Join(rules, "shop.rules.yaml"), shop.Rules, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(rules, "shop.rules.yaml"), shop.RulesFor(w.router.URL()), 0o600); err != nil {
+		return "", err
+	}
+	tokens, err := w.people.write(w.dir)
+	if err != nil {
 		return "", err
 	}
 	file := filepath.Join(w.dir, "modeshift.yaml")
@@ -219,6 +245,7 @@ func (w *world) configure() (string, error) {
 rules: [rules/]
 data: data
 listen: 127.0.0.1:0
+tokens_file: %q
 
 evaluation:
   interval: 1s # 15s where windows are minutes
@@ -233,6 +260,10 @@ receivers:
     pagerduty: {routing_key: %q, url: %q}
   ticket:
     webhook: {url: %q}
-`, w.promURL, routingKey, w.pager.URL(), w.pager.TicketURL())
+
+actions:
+  webhook:
+    allow: [127.0.0.1] # what is not public is called only when it is named: here the router of the shop's gateways
+`, filepath.Base(tokens), w.promURL, routingKey, w.pager.URL(), w.pager.TicketURL())
 	return file, os.WriteFile(file, []byte(text), 0o600)
 }

@@ -6,9 +6,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -16,7 +19,8 @@ import (
 	"time"
 )
 
-var storySteps = []string{stepTraffic, stepBroken, stepBurning, stepDegraded, stepPaged, stepContained, stepMended, stepRecovered, stepResolved}
+var storySteps = []string{stepTraffic, stepBroken, stepBurning, stepDegraded, stepPaged, stepContained, stepMended, stepRecovered, stepResolved,
+	stepGateway, stepAsked, stepApproved, stepFailover, stepPaid, stepRevived, stepUndone, stepHome}
 
 // tell runs the demo once and returns what it wrote.
 func tell(t *testing.T, o Options) (string, error) {
@@ -73,15 +77,35 @@ func TestAModeshiftThatFailsSomewhereDoesNotGetThrough(t *testing.T) {
 		faultForgetful:  stepResolved,
 		faultHelped:     stepDegraded,
 		faultBeforehand: stepTraffic,
+		faultUnasked:    stepAsked,
+		faultVague:      stepAsked,
+		faultEager:      stepApproved,
+		faultTwice:      stepFailover,
+		faultAgain:      stepFailover,
+		faultClaims:     stepFailover,
+		faultUnverified: stepFailover,
+		faultReturns:    stepPaid,
+		faultIdle:       stepUndone,
+		faultUndoTwice:  stepUndone,
+		faultOpen:       stepHome,
 	} {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
-			out, err := tell(t, Options{Start: startFake(fault), JSON: true, patience: map[string]time.Duration{missing: 5 * time.Second}})
+			at := slices.Index(storySteps, missing)
+			o := Options{Start: startFake(fault), JSON: true, patience: map[string]time.Duration{missing: 5 * time.Second}}
+			if act := slices.Index(storySteps, stepGateway); at > act {
+				o.secondAct = true
+				at -= act - 1
+			}
+			if missing == stepApproved {
+				o.patience[missing] += thinking
+			}
+			out, err := tell(t, o)
 			var i *Incomplete
 			if !errors.As(err, &i) {
 				t.Fatalf("want an *Incomplete, got %v", err)
 			}
-			if i.Missing[0] != missing || i.Missing[len(i.Missing)-1] != stepResolved {
+			if i.Missing[0] != missing || i.Missing[len(i.Missing)-1] != stepHome {
 				t.Errorf("missing is %v, want all from %s on", i.Missing, missing)
 			}
 			lines := strings.Split(strings.TrimSpace(out), "\n")
@@ -92,10 +116,34 @@ func TestAModeshiftThatFailsSomewhereDoesNotGetThrough(t *testing.T) {
 			if end.Step != "end" || end.OK || !slices.Equal(end.Missing, i.Missing) || !strings.Contains(end.Text, missing) {
 				t.Errorf("the last line does not say what is missing: %s", lines[len(lines)-1])
 			}
-			if len(lines)-1 != slices.Index(storySteps, missing) {
+			if len(lines)-1 != at {
 				t.Errorf("%d steps were told before %s", len(lines)-1, missing)
 			}
 		})
+	}
+}
+
+func TestANoEndsTheStoryAndNothingIsDone(t *testing.T) {
+	t.Parallel()
+	var out screen
+	done := make(chan error)
+	go func() { done <- Run(t.Context(), Options{Start: startFake(""), Out: &out, Timeout: time.Minute}) }()
+	poll := time.NewTicker(20 * time.Millisecond)
+	defer poll.Stop()
+	refuse := answer(t, approveLine, "/api/v1/approvals/%s/review", `{"verdict": "no", "digest": "DIGEST", "reason": "it comes back by itself"}`)
+	for refused := false; ; {
+		if !refused {
+			refused = refuse(out.text())
+		}
+		select {
+		case err := <-done:
+			var i *Incomplete
+			if !refused || !errors.As(err, &i) || i.Missing[0] != stepApproved || !strings.Contains(err.Error(), "it comes back by itself") {
+				t.Errorf("refused %v, got %v", refused, err)
+			}
+			return
+		case <-poll.C:
+		}
 	}
 }
 
@@ -130,6 +178,40 @@ func (s *screen) text() string {
 	return s.buf.String()
 }
 
+// answer finds a command line that the demo prints, and does what it says, as whoever has the token that it names. path makes
+// the API's path of the command's first argument.
+func answer(t *testing.T, printed *regexp.Regexp, path, body string) func(text string) bool {
+	return func(text string) bool {
+		m := printed.FindStringSubmatch(text)
+		if m == nil {
+			return false
+		}
+		token, err := os.ReadFile(m[4])
+		if err != nil {
+			t.Fatal(err)
+		}
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, m[3]+fmt.Sprintf(path, m[1]), strings.NewReader(strings.ReplaceAll(body, "DIGEST", m[2])))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
+		req.Close = true
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := res.Body.Close(); err != nil || res.StatusCode != http.StatusOK {
+			t.Fatalf("%s: %s, %v", m[0], res.Status, err)
+		}
+		return true
+	}
+}
+
+var (
+	approveLine = regexp.MustCompile(`modeshift approve (\S+) --digest (\S+) --reason '[^']+' --server (\S+) --token-file (\S+)`)
+	undoLine    = regexp.MustCompile(`modeshift undo (\S+) (--reason) '[^']+' --server (\S+) --token-file (\S+)`)
+)
+
 func TestWithoutOnceItStaysUpUntilItsContextEndsAndLeavesNothing(t *testing.T) {
 	temp := t.TempDir()
 	t.Setenv("TMPDIR", temp)
@@ -140,7 +222,14 @@ func TestWithoutOnceItStaysUpUntilItsContextEndsAndLeavesNothing(t *testing.T) {
 	deadline := time.After(60 * time.Second)
 	poll := time.NewTicker(20 * time.Millisecond)
 	defer poll.Stop()
+	people := []func(text string) bool{ // they do what the demo asks of them, one after the other
+		answer(t, approveLine, "/api/v1/approvals/%s/review", `{"verdict": "yes", "digest": "DIGEST", "reason": "read and understood"}`),
+		answer(t, undoLine, "/api/v1/scopes/shop/changes/%s/undo", `{"reason": "it is back"}`),
+	}
 	for !strings.Contains(out.text(), "Ctrl-C ends it") {
+		if len(people) > 0 && people[0](out.text()) {
+			people = people[1:]
+		}
 		select {
 		case err := <-done:
 			t.Fatalf("it ended by itself: %v\n%s", err, out.text())
@@ -155,7 +244,7 @@ func TestWithoutOnceItStaysUpUntilItsContextEndsAndLeavesNothing(t *testing.T) {
 	}
 	text := out.text()
 	t.Logf("the story:\n%s", text)
-	for _, want := range []string{"burn rate", "✉ PAGE", "resolved: one", "modeshift set shop degraded", "--token-file", "/break?share=0.5"} {
+	for _, want := range []string{"burn rate", "✉ PAGE", "resolved: one", "modeshift set shop degraded", "--token-file", "said yes: read and understood", "resolved: payments", "/kill", "/break?share=0.5"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the story does not say %q", want)
 		}

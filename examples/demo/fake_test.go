@@ -3,6 +3,7 @@ package demo
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -24,6 +25,7 @@ type fake struct {
 	server *httptest.Server
 	prom   *promClient
 	config struct {
+		TokensFile string `yaml:"tokens_file"`
 		Prometheus []struct{ URL string }
 		Receivers  struct {
 			Page struct {
@@ -39,9 +41,10 @@ type fake struct {
 
 	mu     sync.Mutex // guards what follows
 	mode   string
-	change map[string]any
-	told   string // the mode of the flags
+	events []map[string]any // newest first
+	told   string           // the mode of the flags
 	err    error
+	fakeFailover
 }
 
 // The faults. Each is a way in which modeshift could seem to work.
@@ -55,6 +58,18 @@ const (
 	faultForgetful  = "it never resolves"
 	faultHelped     = "somebody asked for the mode"
 	faultBeforehand = "the shop is degraded before anything is broken"
+
+	faultUnasked    = "it fails over and asks nobody"
+	faultVague      = "it asks and does not say that a step is destructive"
+	faultEager      = "it asks and does not wait for the answer"
+	faultTwice      = "it runs its steps twice under one key"
+	faultAgain      = "it runs its steps twice under two keys"
+	faultClaims     = "it says that its steps are done and does nothing"
+	faultUnverified = "it does not verify what it did"
+	faultReturns    = "it goes back before anybody asks"
+	faultIdle       = "its undo does nothing"
+	faultUndoTwice  = "its undo runs twice"
+	faultOpen       = "it never resolves the second page"
 )
 
 func startFake(fault string) func(context.Context, string) (Modeshift, error) {
@@ -70,18 +85,23 @@ func startFake(fault string) func(context.Context, string) (Modeshift, error) {
 		if err := yaml.Unmarshal(text, &f.config); err != nil {
 			return nil, err
 		}
-		if err := os.WriteFile(f.TokenFile(), []byte("right\n"), 0o600); err != nil {
+		if err := f.prepare(filepath.Dir(file)); err != nil {
 			return nil, err
 		}
 		if f.prom, err = newPromClient(f.config.Prometheus[0].URL); err != nil {
 			return nil, err
 		}
 		mux := http.NewServeMux()
-		mux.HandleFunc("GET /api/v1/scopes/shop", f.authorized(func() any { return map[string]any{"scope": "shop", "mode": f.mode} }))
-		mux.HandleFunc("GET /api/v1/scopes/shop/history", f.authorized(func() any { return map[string]any{"events": []any{f.change}} }))
+		mux.HandleFunc("GET /api/v1/scopes/shop", f.authorized("admin", func(*http.Request) any { return map[string]any{"scope": "shop", "mode": f.mode} }))
+		mux.HandleFunc("GET /api/v1/scopes/shop/history", f.authorized("admin", func(*http.Request) any { return map[string]any{"events": f.events} }))
+		f.serve(mux)
 		mux.HandleFunc("POST /ofrep/v1/evaluate/flags/{key}", func(w http.ResponseWriter, r *http.Request) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
+			if f.roles[sha(bearer(r))] != "instance" {
+				w.WriteHeader(http.StatusUnauthorized)
+				return
+			}
 			value := map[string]any{"mode": f.told, "recommendations": f.told == "normal"}[r.PathValue("key")]
 			f.keep(json.NewEncoder(w).Encode(map[string]any{"key": r.PathValue("key"), "value": value, "reason": "STATIC"}))
 		})
@@ -93,8 +113,7 @@ func startFake(fault string) func(context.Context, string) (Modeshift, error) {
 	}
 }
 
-func (f *fake) URL() string       { return f.server.URL }
-func (f *fake) TokenFile() string { return filepath.Join(f.dir, "token") }
+func (f *fake) URL() string { return f.server.URL }
 
 func (f *fake) Stop(ctx context.Context) error {
 	f.cancel()
@@ -112,17 +131,29 @@ func (f *fake) keep(err error) {
 	}
 }
 
-func (f *fake) authorized(answer func() any) http.HandlerFunc {
+// authorized answers whoever has a role; nil from answer is a refusal.
+func (f *fake) authorized(role string, answer func(*http.Request) any) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Authorization") != "Bearer right" {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.roles[sha(bearer(r))] != role {
 			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		_ = json.NewEncoder(w).Encode(answer()) // a client that went away is its own affair
+		a := answer(r)
+		if a == nil {
+			w.WriteHeader(http.StatusConflict)
+			return
+		}
+		_ = json.NewEncoder(w).Encode(a) // a client that went away is its own affair
 	}
 }
+
+func bearer(r *http.Request) string {
+	return strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
+}
+
+func sha(text string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(text))) }
 
 func (f *fake) run(ctx context.Context) {
 	tick := time.NewTicker(200 * time.Millisecond)
@@ -161,6 +192,7 @@ func (f *fake) run(ctx context.Context) {
 				f.page(ctx, "resolve", "one")
 			}
 		}
+		f.failOver(ctx)
 		f.mu.Unlock()
 	}
 }
@@ -170,11 +202,20 @@ func (f *fake) shift(mode, transition string) {
 	if f.fault == faultHelped {
 		cause["principal"] = "admin"
 	}
-	f.change = map[string]any{"kind": "ChangeStarted", "cause": cause, "fact": map[string]any{"transition": transition, "from": f.mode, "to": mode}}
+	f.log("ChangeStarted", cause, "", "", map[string]any{"transition": transition, "from": f.mode, "to": mode})
+	f.settle(mode)
+}
+
+func (f *fake) settle(mode string) {
 	f.mode = mode
 	if f.fault != faultFlags {
 		f.told = mode
 	}
+}
+
+func (f *fake) log(kind string, cause map[string]any, code, text string, fact map[string]any) {
+	e := map[string]any{"kind": kind, "at": time.Now().UTC(), "cause": cause, "reason": map[string]any{"code": code, "text": text}, "fact": fact}
+	f.events = append([]map[string]any{e}, f.events...)
 }
 
 func (f *fake) page(ctx context.Context, action, key string) {

@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,7 +9,9 @@ import (
 	"io"
 	"math"
 	"net/http"
-	"os"
+	"net/http/cookiejar"
+	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,9 +29,9 @@ type promClient struct {
 	transport *http.Transport
 }
 
-func newPromClient(url string) (*promClient, error) {
+func newPromClient(server string) (*promClient, error) {
 	t := &http.Transport{}
-	c, err := api.NewClient(api.Config{Address: url, RoundTripper: t})
+	c, err := api.NewClient(api.Config{Address: server, RoundTripper: t})
 	if err != nil {
 		return nil, fmt.Errorf("URL of Prometheus: %w", err)
 	}
@@ -64,32 +67,56 @@ func (p *promClient) burnRate(ctx context.Context, window string) (float64, erro
 		/ sum(rate(http_requests_total{job="shop"}[%[1]s])) / %[2]g`, window, budget))
 }
 
-// apiClient reads modeshift's API as any program would: JSON over HTTP with a bearer token.
+// paymentsBurnRate is how many times too fast the error budget of payments burnt over a window. They have the same objective.
+func (p *promClient) paymentsBurnRate(ctx context.Context, window string) (float64, error) {
+	return p.value(ctx, fmt.Sprintf(`sum(rate(shop_payments_total{job="shop",result="failed"}[%[1]s]))
+		/ sum(rate(shop_payments_total{job="shop"}[%[1]s])) / %[2]g`, window, budget))
+}
+
+// budgetClock says how long an error budget for 30 days lasts at a burn rate.
+func budgetClock(burn float64) (lasts time.Duration, text string) {
+	lasts = time.Duration(30 * 24 * float64(time.Hour) / burn)
+	return lasts, fmt.Sprintf("at this burn (%.0f) an error budget for 30 days lasts %.1f hours", burn, lasts.Hours())
+}
+
+// apiClient speaks to modeshift's API as any program would: JSON over HTTP with a bearer token.
 type apiClient struct {
 	url       string
-	tokenFile string
+	reader    person // who looks
 	transport *http.Transport
 }
 
-func newAPIClient(m Modeshift) *apiClient {
-	return &apiClient{m.URL(), m.TokenFile(), &http.Transport{}}
+func newAPIClient(server string, reader person) *apiClient {
+	return &apiClient{server, reader, &http.Transport{}}
 }
 
 func (a *apiClient) close(context.Context) error { a.transport.CloseIdleConnections(); return nil }
 
 // get reads a JSON document.
 func (a *apiClient) get(ctx context.Context, path string, into any) error {
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.url+path, nil)
+	return a.call(ctx, http.MethodGet, a.reader, path, nil, into)
+}
+
+// post has somebody ask for something.
+func (a *apiClient) post(ctx context.Context, who person, path string, body any) error {
+	text, err := json.Marshal(body)
 	if err != nil {
 		return err
 	}
-	token, err := os.ReadFile(a.tokenFile)
+	return a.call(ctx, http.MethodPost, who, path, text, nil)
+}
+
+func (a *apiClient) call(ctx context.Context, method string, who person, path string, in []byte, into any) error {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, a.url+path, bytes.NewReader(in))
 	if err != nil {
-		return fmt.Errorf("read the admin token: %w", err)
+		return err
 	}
-	req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
+	req.Header.Set("Authorization", "Bearer "+who.token.Reveal())
+	if in != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
 	res, err := (&http.Client{Transport: a.transport}).Do(req)
 	if err != nil {
 		return fmt.Errorf("ask modeshift: %w", err)
@@ -99,10 +126,13 @@ func (a *apiClient) get(ctx context.Context, path string, into any) error {
 		return fmt.Errorf("ask modeshift: %w", err)
 	}
 	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("modeshift answers GET %s with %s: %.200s", path, res.Status, body)
+		return fmt.Errorf("modeshift answers %s %s with %s: %.300s", method, path, res.Status, body)
+	}
+	if into == nil {
+		return nil
 	}
 	if err := json.Unmarshal(body, into); err != nil {
-		return fmt.Errorf("read modeshift's answer to GET %s: %w", path, err)
+		return fmt.Errorf("read modeshift's answer to %s %s: %w", method, path, err)
 	}
 	return nil
 }
@@ -124,27 +154,132 @@ type event struct {
 		Principal string `json:"principal"` // empty: nobody asked, modeshift decided
 	} `json:"cause"`
 	Reason struct {
+		Code string `json:"code"`
 		Text string `json:"text"`
 	} `json:"reason"`
-	Fact struct {
-		Transition string `json:"transition"`
-		From       string `json:"from"`
-		To         string `json:"to"`
-	} `json:"fact"`
+	Fact json.RawMessage `json:"fact"`
+}
+
+// changeFact is what a ChangeStarted says.
+type changeFact struct {
+	Change     string `json:"change"`
+	Transition string `json:"transition"`
+	From       string `json:"from"`
+	To         string `json:"to"`
+	Proposal   string `json:"proposal"` // that people approved; empty: nobody was asked
+}
+
+// stepFact is what StepDone says, and what other events about a change do.
+type stepFact struct {
+	Change string `json:"change"`
+	Step   string `json:"step"`
+	Undo   bool   `json:"undo"`
+}
+
+// answerFact is what the events about people's answers say.
+type answerFact struct {
+	Proposal string `json:"proposal"`
+	Person   string `json:"person"`
+	Role     string `json:"role"`
+}
+
+// fact reads what an event says.
+func fact[T any](e event) (T, error) {
+	var f T
+	if err := json.Unmarshal(e.Fact, &f); err != nil {
+		return f, fmt.Errorf("read what %s says: %w", e.Kind, err)
+	}
+	return f, nil
+}
+
+// history is the shop's log, newest first. The story is far shorter than the limit.
+func (a *apiClient) history(ctx context.Context) ([]event, error) {
+	var h struct {
+		Events []event `json:"events"`
+	}
+	err := a.get(ctx, "/api/v1/scopes/"+scope+"/history?limit=1000", &h)
+	return h.Events, err
 }
 
 // lastChange is the newest change of the shop's mode in the log.
-func (a *apiClient) lastChange(ctx context.Context) (event, error) {
-	var h struct {
-		Events []event `json:"events"` // newest first
+func (a *apiClient) lastChange(ctx context.Context) (event, changeFact, error) {
+	events, err := a.history(ctx)
+	if err != nil {
+		return event{}, changeFact{}, err
 	}
-	if err := a.get(ctx, "/api/v1/scopes/"+scope+"/history", &h); err != nil {
-		return event{}, err
-	}
-	for _, e := range h.Events {
+	for _, e := range events {
 		if e.Kind == "ChangeStarted" {
-			return e, nil
+			f, err := fact[changeFact](e)
+			return e, f, err
 		}
 	}
-	return event{}, errors.New("the history has no change")
+	return event{}, changeFact{}, errors.New("the history has no change")
+}
+
+// proposal is what the story looks at in a proposal.
+type proposal struct {
+	ID         string `json:"id"`
+	Scope      string `json:"scope"`
+	Transition string `json:"transition"`
+	To         string `json:"to"`
+	Digest     string `json:"digest"`
+	Left       string `json:"left"`
+	Missing    []struct {
+		Role  string `json:"role"`
+		Count int    `json:"count"`
+	} `json:"missing"`
+	Destructive  bool `json:"destructive"`
+	Irreversible bool `json:"irreversible"`
+	Steps        []struct {
+		Name        string `json:"name"`
+		Destructive bool   `json:"destructive"`
+		Does        string `json:"does"`
+		Undo        string `json:"undo"`
+	} `json:"steps"`
+}
+
+// proposals are those of the shop that wait.
+func (a *apiClient) proposals(ctx context.Context) ([]proposal, error) {
+	var list struct {
+		Approvals []proposal `json:"approvals"`
+	}
+	err := a.get(ctx, "/api/v1/approvals", &list)
+	return slices.DeleteFunc(list.Approvals, func(p proposal) bool { return p.Scope != scope }), err
+}
+
+// proposal is one of them, with all there is to know.
+func (a *apiClient) proposal(ctx context.Context, id string) (proposal, error) {
+	var p proposal
+	return p, a.get(ctx, "/api/v1/approvals/"+id, &p)
+}
+
+// page is where a proposal is answered with a browser.
+func (a *apiClient) page(p proposal) string { return a.url + "/approvals/" + p.ID }
+
+// readPage signs somebody in, as a browser does, and checks that the page asks for an answer to what the API says.
+func (a *apiClient) readPage(ctx context.Context, who person, p proposal) error {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		return err
+	}
+	form := url.Values{"id": {p.ID}, "token": {who.token.Reveal()}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, a.url+"/approvals/sign-in", strings.NewReader(form.Encode()))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	res, err := (&http.Client{Transport: a.transport, Jar: jar}).Do(req)
+	if err != nil {
+		return fmt.Errorf("open the page: %w", err)
+	}
+	body, err := io.ReadAll(res.Body)
+	if err := errors.Join(err, res.Body.Close()); err != nil {
+		return fmt.Errorf("open the page: %w", err)
+	}
+	if res.StatusCode != http.StatusOK || !bytes.Contains(body, []byte(p.Digest)) || !bytes.Contains(body, []byte("repoint")) {
+		return fmt.Errorf("the page %s answers %s and does not show the proposal", a.page(p), res.Status)
+	}
+	return nil
 }

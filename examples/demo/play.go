@@ -8,12 +8,14 @@ import (
 
 // invite says what there is to play with. command is how people call the command line.
 func (w *world) invite(t *teller, command string) {
-	server := fmt.Sprintf("--server %s --token-file %s", w.mode.URL(), w.mode.TokenFile())
+	server := fmt.Sprintf("--server %s --token-file %s", w.mode.URL(), w.people.admin.file)
 	t.block(
 		"It all stays up to play with; Ctrl-C ends it and leaves nothing behind.",
 		"",
 		fmt.Sprintf("break something    curl -X POST '%s/break?share=%g'", w.backend.URL(), brokenShare),
 		fmt.Sprintf("mend it            curl -X POST %s/mend", w.backend.URL()),
+		fmt.Sprintf("kill the gateway   curl -X POST %s/kill", w.primary.URL()),
+		fmt.Sprintf("revive it          curl -X POST %s/revive", w.primary.URL()),
 		"where is it?       "+command+" status "+server,
 		"why?               "+command+" history shop "+server,
 		"do it by hand      "+command+" set shop degraded --reason 'to try it' "+server,
@@ -24,11 +26,13 @@ func (w *world) invite(t *teller, command string) {
 	)
 }
 
-// watch tells of each change of the shop's mode until ctx ends. Pages and tickets are told of as they come anyhow.
-func (w *world) watch(ctx context.Context, t *teller) {
+// watch tells of each change of the shop's mode, and of each proposal with how to answer it, until ctx ends. Pages and tickets
+// are told of as they come anyhow.
+func (w *world) watch(ctx context.Context, t *teller, command string) {
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
 	last, away := "normal", false
+	asked := map[string]bool{}
 	for {
 		select {
 		case <-ctx.Done():
@@ -55,6 +59,19 @@ func (w *world) watch(ctx context.Context, t *teller) {
 			}
 			t.say(shift, "→ %-9s the shop was in mode %s; %s", mode, last, rate)
 			last = mode
+			if _, c, err := w.api.lastChange(ctx); err == nil && c.To == "failover" && mode == c.To {
+				t.block("Take it back:", "  "+w.undoCommand(command, c.Change))
+			}
+		}
+		waiting, err := w.api.proposals(ctx)
+		if err != nil {
+			continue // told of above
+		}
+		for _, p := range waiting {
+			if !asked[p.ID] && len(p.Digest) >= 8 {
+				t.block("Somebody is asked: "+p.Transition, "  "+w.approveCommand(command, p), "  "+w.api.page(p))
+			}
+			asked[p.ID] = true
 		}
 	}
 }

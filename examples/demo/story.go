@@ -23,6 +23,15 @@ const (
 	stepMended    = "mended"    // the recommendations answer again
 	stepRecovered = "recovered" // modeshift shifts the shop back, and the instances show recommendations again
 	stepResolved  = "resolved"  // the page is resolved
+
+	stepGateway  = "gateway"  // the primary payment gateway dies; customers cannot pay
+	stepAsked    = "asked"    // modeshift would fail over, which is destructive, and asks
+	stepApproved = "approved" // somebody on call says yes; nothing was done before
+	stepFailover = "failover" // both steps are carried out, once, and verified
+	stepPaid     = "paid"     // customers pay through the backup, though the primary is still dead
+	stepRevived  = "revived"  // the primary answers again
+	stepUndone   = "undone"   // somebody asks for the undo, and it is carried out, once
+	stepHome     = "home"     // customers pay through the primary again; the page is resolved
 )
 
 // sight is what was seen of a step.
@@ -39,28 +48,35 @@ func notYet(format string, args ...any) (sight, error) {
 
 // step is one step of the story. It has happened once seen says so; an error of seen means that it could not look this time.
 type step struct {
-	name string
-	act  func(context.Context, *teller) error // what the demo does to the world first; nil: it only watches
-	seen func(context.Context) (sight, error)
+	name   string
+	people bool                                 // unless the story is told unattended it waits for somebody at the terminal, for as long as they like
+	act    func(context.Context, *teller) error // what the demo does to the world first; nil: it only watches
+	seen   func(context.Context) (sight, error)
 }
 
 // pollEvery is how often a step is looked for.
 const pollEvery = 100 * time.Millisecond
 
 // tell goes through the story, step by step. It returns an *Incomplete when a step does not happen within the timeout, which
-// is for all of them together.
+// is for all of them together but for what people at the terminal take.
 func (w *world) tell(ctx context.Context, o Options, t *teller) error {
-	ctx, cancel := within(ctx, o.Timeout)
-	defer cancel()
+	left := o.Timeout
 	t.say(plain, "  %-9s %d instances, %d visitors a second, in three of four visits to a page with recommendations", "the shop", instances, perSecond)
-	steps := w.story()
+	steps := w.story(o)
 	for i, s := range steps {
-		own, cancel := ctx, context.CancelFunc(func() {})
-		if p, ok := o.patience[s.name]; ok {
-			own, cancel = within(ctx, p)
+		own, cancel, began := ctx, context.CancelFunc(func() {}), time.Now()
+		patience, ok := o.patience[s.name]
+		switch {
+		case ok:
+			own, cancel = within(ctx, min(patience, left), min(patience, o.Timeout))
+		case o.Once || !s.people:
+			own, cancel = within(ctx, left, o.Timeout)
 		}
 		seen, err := s.happen(own, t)
 		cancel()
+		if o.Once || !s.people {
+			left -= time.Since(began)
+		}
 		if err != nil {
 			missing := &Incomplete{Why: err}
 			for _, s := range steps[i:] {
@@ -73,8 +89,9 @@ func (w *world) tell(ctx context.Context, o Options, t *teller) error {
 	return nil
 }
 
-func within(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(ctx, d, fmt.Errorf("%v have passed", d))
+// within ends ctx after left; whole is what that is the rest of.
+func within(ctx context.Context, left, whole time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, left, fmt.Errorf("%v have passed", whole))
 }
 
 // happen does the step's part of the world's affairs and looks until the step has happened.
@@ -112,8 +129,9 @@ func (s step) happen(ctx context.Context, t *teller) (sight, error) {
 	}
 }
 
-func (w *world) story() []step {
-	return []step{
+func (w *world) story(o Options) []step {
+	f := &failover{world: w, once: o.Once, command: cmp.Or(o.Command, "modeshift")}
+	first := []step{
 		{name: stepTraffic, seen: w.traffic()},
 		{name: stepBroken, act: w.breakBackend, seen: w.broken()},
 		{name: stepBurning, seen: w.burning},
@@ -124,6 +142,20 @@ func (w *world) story() []step {
 		{name: stepRecovered, seen: w.recovered()},
 		{name: stepResolved, seen: w.resolved},
 	}
+	second := []step{
+		{name: stepGateway, act: f.kill, seen: f.dead()},
+		{name: stepAsked, seen: f.asked},
+		{name: stepApproved, people: true, act: f.ask, seen: f.approved()},
+		{name: stepFailover, seen: f.failedOver},
+		{name: stepPaid, seen: f.paid()},
+		{name: stepRevived, act: f.revive, seen: f.revived},
+		{name: stepUndone, people: true, act: f.takeBack, seen: f.undone},
+		{name: stepHome, seen: f.home()},
+	}
+	if o.secondAct {
+		first = first[:1]
+	}
+	return append(first, second...)
 }
 
 // traffic: for a while visitors got answers and no errors, Prometheus says so too, and every instance took mode normal.
@@ -192,7 +224,7 @@ func (w *world) burning(ctx context.Context) (sight, error) {
 	if burn <= limit {
 		return notYet("the burn rate is %.1f over 12s", burn)
 	}
-	lasts := time.Duration(30 * 24 * float64(time.Hour) / burn)
+	lasts, _ := budgetClock(burn)
 	return sight{
 		ok:    true,
 		text:  fmt.Sprintf("burn rate %.1f over 12 s: an error budget for 30 days lasts %.0f hours", burn, lasts.Hours()),
@@ -207,17 +239,17 @@ func (w *world) shifted(mode, transition string) func(context.Context) (sight, e
 		if err != nil || now != mode {
 			return sight{text: "modeshift says mode " + now}, err
 		}
-		e, err := w.api.lastChange(ctx)
+		e, change, err := w.api.lastChange(ctx)
 		if err != nil {
 			return sight{}, err
 		}
-		if e.Fact.To != mode || e.Fact.Transition != transition || e.Cause.Principal != "" {
-			return sight{never: true, text: fmt.Sprintf("the shop is in mode %s, by %q of %q and not by transition %s alone", now, e.Fact.Transition, e.Cause.Principal, transition)}, nil
+		if change.To != mode || change.Transition != transition || e.Cause.Principal != "" {
+			return sight{never: true, text: fmt.Sprintf("the shop is in mode %s, by %q of %q and not by transition %s alone", now, change.Transition, e.Cause.Principal, transition)}, nil
 		}
 		return sight{
 			ok:    true,
-			text:  fmt.Sprintf("modeshift shifts the shop from %s to %s by itself (transition %s)", e.Fact.From, e.Fact.To, e.Fact.Transition),
-			facts: map[string]any{"mode": now, "transition": e.Fact.Transition, "reason": e.Reason.Text, "decided": e.At.Format(time.RFC3339Nano)},
+			text:  fmt.Sprintf("modeshift shifts the shop from %s to %s by itself (transition %s)", change.From, change.To, change.Transition),
+			facts: map[string]any{"mode": now, "transition": change.Transition, "reason": e.Reason.Text, "decided": e.At.Format(time.RFC3339Nano)},
 		}, nil
 	}
 }

@@ -10,6 +10,13 @@
 //	                          │ ▲
 //	          /metrics ◀──────┘ └── flags: modeshift, by OFREP
 //
+// Customers pay through a Router that hands payments to one of two Gateways. Which one is not for the shop to say but for
+// whoever repoints the router, and that is done to all instances at once: what modeshift calls a destructive step.
+//
+//	Load ──POST /pay──▶ Shop ──POST /charges──▶ Router ──▶ primary Gateway (Kill, Revive)
+//	                                              ▲   └ ─ ▶ backup Gateway
+//	                                              └── POST /warm, POST /repoint: modeshift
+//
 // What a caller may rely on: a page is never rendered by a flag's value that nobody declared. Until the first answer the
 // shop's own default holds (recommendations are shown); from then on the last answer, for as long as modeshift cannot be
 // reached or answers with an error.
@@ -19,9 +26,20 @@
 // and break again.
 package shop
 
-import _ "embed" // the rule file below
+import (
+	"bytes"
+	_ "embed" // the rule file below
+)
 
 // Rules is the shop's rule file, shop.rules.yaml: what modeshift is to do about it.
 //
 //go:embed shop.rules.yaml
 var Rules []byte
+
+// routerAddress is where the rule file has the router of the gateways.
+const routerAddress = "http://gateways.shop.internal"
+
+// RulesFor is the shop's rule file where the router stands at another URL.
+func RulesFor(router string) []byte {
+	return bytes.ReplaceAll(Rules, []byte(routerAddress), []byte(router))
+}

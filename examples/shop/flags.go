@@ -10,6 +10,8 @@ import (
 
 	"github.com/open-feature/go-sdk-contrib/providers/ofrep"
 	"github.com/open-feature/go-sdk/openfeature"
+
+	"github.com/modeshift/modeshift/engine/secret"
 )
 
 // The flags the shop reads.
@@ -51,9 +53,12 @@ func newFlags(service, instance string, m *metrics, log *slog.Logger) *flags {
 }
 
 // follow says whom to ask from the next refresh on.
-func (f *flags) follow(url string) error {
-	client := &http.Client{Timeout: time.Second, Transport: f.transport}
-	if err := openfeature.SetNamedProviderAndWait(f.domain, ofrep.NewProvider(url, ofrep.WithClient(client))); err != nil {
+func (f *flags) follow(url string, token secret.Secret) error {
+	options := []ofrep.Option{ofrep.WithClient(&http.Client{Timeout: time.Second, Transport: f.transport})}
+	if !token.IsZero() {
+		options = append(options, ofrep.WithBearerToken(token.Reveal()))
+	}
+	if err := openfeature.SetNamedProviderAndWait(f.domain, ofrep.NewProvider(url, options...)); err != nil {
 		return fmt.Errorf("OpenFeature provider: %w", err)
 	}
 	f.client.Store(openfeature.NewClient(f.domain))

@@ -10,14 +10,16 @@ import (
 	"time"
 )
 
-// Load is the shop's visitors: requests at a bounded rate, to all instances in turn, three of four for a product page. It
-// counts what they got.
+// Load is the shop's visitors: requests at a bounded rate, to all instances in turn. It counts what they got.
 type Load struct {
-	urls    []string
-	client  *http.Client
-	answers atomic.Uint64
-	errors  atomic.Uint64
+	urls   []string
+	client *http.Client
+	pages  tally
+	paid   tally
 }
+
+// tally counts answers, and those of them that are errors.
+type tally struct{ answers, errors atomic.Uint64 }
 
 // loadWorkers bounds the requests under way. When all wait, visitors stay away: a slow shop is not piled upon.
 const loadWorkers = 16
@@ -30,15 +32,31 @@ func NewLoad(urls ...string) *Load {
 	}}
 }
 
-// Run sends perSecond requests a second until ctx ends, and returns when the last of them has been answered.
+// Run sends perSecond visitors a second until ctx ends, three of four to a product page, and returns when the last of them has
+// been answered.
 func (l *Load) Run(ctx context.Context, perSecond int) {
+	l.send(ctx, perSecond, func(n int) {
+		path := "/"
+		if n%4 != 0 {
+			path = fmt.Sprintf("/product/%d", n%len(products))
+		}
+		l.request(ctx, http.MethodGet, l.urls[n%len(l.urls)]+path, &l.pages)
+	})
+}
+
+// Pay sends perSecond customers a second who pay, until ctx ends, and returns when the last of them has been answered.
+func (l *Load) Pay(ctx context.Context, perSecond int) {
+	l.send(ctx, perSecond, func(n int) { l.request(ctx, http.MethodPost, l.urls[n%len(l.urls)]+"/pay", &l.paid) })
+}
+
+func (l *Load) send(ctx context.Context, perSecond int, one func(n int)) {
 	defer l.client.CloseIdleConnections()
 	visits := make(chan int)
 	var workers sync.WaitGroup
 	for range loadWorkers {
 		workers.Go(func() {
 			for n := range visits {
-				l.visit(ctx, n)
+				one(n)
 			}
 		})
 	}
@@ -65,19 +83,20 @@ type Visits struct {
 	Errors  uint64 // of these: a status of 500 or more, or no answer at all
 }
 
-// Visits returns the counts since the start.
-func (l *Load) Visits() Visits {
+// Visits returns the counts of pages since the start.
+func (l *Load) Visits() Visits { return l.pages.now() }
+
+// Payments returns the counts of payments since the start.
+func (l *Load) Payments() Visits { return l.paid.now() }
+
+func (t *tally) now() Visits {
 	// Errors first: read the other way round they could exceed the answers.
-	errors := l.errors.Load()
-	return Visits{l.answers.Load(), errors}
+	errors := t.errors.Load()
+	return Visits{t.answers.Load(), errors}
 }
 
-func (l *Load) visit(ctx context.Context, n int) {
-	path := "/"
-	if n%4 != 0 {
-		path = fmt.Sprintf("/product/%d", n%len(products))
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, l.urls[n%len(l.urls)]+path, nil)
+func (l *Load) request(ctx context.Context, method, url string, got *tally) {
+	req, err := http.NewRequestWithContext(ctx, method, url, nil)
 	if err != nil {
 		panic(fmt.Sprintf("shop: NewLoad was given no URL: %v", err))
 	}
@@ -89,8 +108,8 @@ func (l *Load) visit(ctx context.Context, n int) {
 	if ctx.Err() != nil {
 		return // cut short by the end of the load: no answer, no error
 	}
-	l.answers.Add(1) // before the errors: see Visits
+	got.answers.Add(1) // before the errors: see Visits
 	if err != nil || res.StatusCode >= http.StatusInternalServerError {
-		l.errors.Add(1)
+		got.errors.Add(1)
 	}
 }

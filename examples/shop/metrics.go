@@ -16,6 +16,7 @@ type metrics struct {
 	seconds    prometheus.Histogram
 	calls      *prometheus.CounterVec // by result
 	probes     *prometheus.CounterVec // by result
+	payments   *prometheus.CounterVec // by gateway and result
 	mode       *prometheus.GaugeVec   // 1 for the mode taken
 	flagErrors prometheus.Counter
 
@@ -33,18 +34,25 @@ func newMetrics(reg *prometheus.Registry) *metrics {
 			Name: "shop_recommendations_total", Help: "Product pages, by what became of their recommendations: shown, skipped (the mode has none) or failed."}, []string{"result"}),
 		probes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "shop_dependency_probes_total", Help: "Probes of a dependency, by result: success or failure."}, []string{"dependency", "result"}),
+		payments: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "shop_payments_total", Help: "Payments tried, by the gateway they went to and by result: paid or failed."}, []string{"gateway", "result"}),
 		mode: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "modeshift_instance_mode", Help: "1 for the mode this instance took."}, []string{"mode"}),
 		flagErrors: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "shop_flag_errors_total", Help: "Looks at the flags that failed; the last values held."}),
 	}
-	reg.MustRegister(m.requests, m.seconds, m.calls, m.probes, m.mode, m.flagErrors)
+	reg.MustRegister(m.requests, m.seconds, m.calls, m.probes, m.payments, m.mode, m.flagErrors)
 	// A counter that appears with its first increment has lost it for rate(). What rules ask for is there from the start.
 	for _, code := range []int{http.StatusOK, http.StatusInternalServerError} {
 		m.requests.WithLabelValues(strconv.Itoa(code))
 	}
 	for _, result := range []string{"success", "failure"} {
 		m.probes.WithLabelValues("recommendations", result)
+	}
+	for _, gateway := range []string{Primary, Backup, unknownGateway} {
+		for _, result := range []string{"paid", "failed"} {
+			m.payments.WithLabelValues(gateway, result)
+		}
 	}
 	for _, result := range []string{"shown", "skipped", "failed"} {
 		m.calls.WithLabelValues(result)
@@ -62,6 +70,20 @@ func (m *metrics) probed(ok bool) {
 		result = "failure"
 	}
 	m.probes.WithLabelValues("recommendations", result).Inc()
+}
+
+// unknownGateway is the label of payments of which nobody knows where they went: the router did not answer.
+const unknownGateway = "unknown"
+
+func (m *metrics) paid(gateway string, ok bool) {
+	if gateway != Primary && gateway != Backup {
+		gateway = unknownGateway
+	}
+	result := "paid"
+	if !ok {
+		result = "failed"
+	}
+	m.payments.WithLabelValues(gateway, result).Inc()
 }
 
 func (m *metrics) took(p posture) {

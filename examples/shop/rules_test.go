@@ -1,15 +1,21 @@
 package shop
 
 import (
+	"bytes"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/modeshift/modeshift/actions/webhook"
 	"github.com/modeshift/modeshift/engine"
 	"github.com/modeshift/modeshift/rules"
 )
 
 func TestTheRuleFileIsWhole(t *testing.T) {
-	set, err := rules.Load([]rules.File{{Name: "shop.rules.yaml", Data: Rules}}, rules.Options{Interval: time.Second})
+	set, err := rules.Load([]rules.File{{Name: "shop.rules.yaml", Data: RulesFor("http://127.0.0.1:4711")}}, rules.Options{
+		Interval: time.Second, Kinds: map[string]rules.Kind{"webhook": webhook.NewKind(webhook.KindOptions{FormOnly: true})},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,7 +32,27 @@ func TestTheRuleFileIsWhole(t *testing.T) {
 			t.Errorf("mode %s does not say what the flag %s is", m.Name, flagRecommendations)
 		}
 	}
-	if len(s.Policy.Alerts) != 1 || s.Policy.Alerts[0].Severity != engine.SeverityTicket {
-		t.Errorf("the transition pages; of the SLO only the ticket is wanted: %+v", s.Policy.Alerts)
+	var alerts []string
+	for _, a := range s.Policy.Alerts {
+		alerts = append(alerts, a.SLO+" "+string(a.Severity))
+	}
+	if !slices.Equal(alerts, []string{"availability ticket", "payments page"}) {
+		t.Errorf("the transition shed pages; of its SLO only the ticket is wanted: %q", alerts)
+	}
+	i := slices.IndexFunc(s.Policy.Transitions, func(t engine.Transition) bool { return t.Name == "fail-over" })
+	over := s.Policy.Transitions[i]
+	if over.Gate == nil || len(over.Playbook.Steps) != 2 {
+		t.Fatalf("failing over has %d steps and the gate %+v", len(over.Playbook.Steps), over.Gate)
+	}
+	if step := over.Playbook.Steps[1]; !step.Destructive || step.UndoSpec == "" || over.Playbook.Steps[0].Destructive {
+		t.Errorf("repointing is what does harm, and can be taken back: %+v", over.Playbook.Steps)
+	}
+	for _, step := range over.Playbook.Steps {
+		if !strings.Contains(step.Spec, "http://127.0.0.1:4711/") {
+			t.Errorf("%s does not go to the router: %s", step.Name, step.Spec)
+		}
+	}
+	if bytes.Contains(RulesFor("http://127.0.0.1:4711"), []byte(routerAddress)) {
+		t.Error("the address of the rule file is still there")
 	}
 }

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/modeshift/modeshift/engine/secret"
 )
 
 // Options say how one instance of the shop runs. Backend is required.
@@ -23,8 +25,10 @@ type Options struct {
 	Service string        // the scope whose mode it takes; empty: "shop"
 	Backend string        // URL of the recommendations
 	Timeout time.Duration // of a call to the backend; 0: 1 s
+	Router  string        // URL of the gateways' router; empty: nothing can be paid
 
 	Modeshift string        // URL of modeshift, or of anything that speaks OFREP; empty: none until Follow is called
+	Token     secret.Secret // opens the flags there; zero: none is sent
 	Refresh   time.Duration // between two looks at the flags; 0: 1 s
 	Probe     time.Duration // between two probes of the backend; 0: 1 s
 
@@ -35,6 +39,7 @@ type Options struct {
 type Shop struct {
 	*server
 	backend *backendClient
+	router  string
 	flags   *flags
 	metrics *metrics
 	log     *slog.Logger
@@ -52,7 +57,7 @@ func Start(o Options) (*Shop, error) {
 		return nil, fmt.Errorf("start shop: URL of the recommendations: %w", err)
 	}
 	reg := prometheus.NewRegistry()
-	s := &Shop{metrics: newMetrics(reg), log: o.Log}
+	s := &Shop{router: o.Router, metrics: newMetrics(reg), log: o.Log}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -62,7 +67,11 @@ func Start(o Options) (*Shop, error) {
 	mux.HandleFunc("GET /{$}", s.home)
 	mux.HandleFunc("GET /product/{id}", s.product)
 	var err error
-	if s.server, err = serve("shop", o.Listen, s.metrics.measure(mux), reg); err != nil {
+	// Payments are measured for themselves: a page is no payment, and each has an objective of its own.
+	all := http.NewServeMux()
+	all.HandleFunc("POST /pay", s.pay)
+	all.Handle("/", s.metrics.measure(mux))
+	if s.server, err = serve("shop", o.Listen, all, reg); err != nil {
 		s.backend.close()
 		return nil, err
 	}
@@ -70,7 +79,7 @@ func Start(o Options) (*Shop, error) {
 	s.cancel = cancel
 	s.flags = newFlags(cmp.Or(o.Service, "shop"), s.address, s.metrics, s.log)
 	if o.Modeshift != "" {
-		if err := s.Follow(o.Modeshift); err != nil {
+		if err := s.Follow(o.Modeshift, o.Token); err != nil {
 			return nil, errors.Join(fmt.Errorf("start shop: %w", err), s.Stop(ctx))
 		}
 	}
@@ -91,8 +100,10 @@ func (s *Shop) Stop(ctx context.Context) error {
 	return s.err
 }
 
-// Follow makes the instance take its flags from modeshift, or anything that speaks OFREP, at a URL.
-func (s *Shop) Follow(modeshift string) error { return s.flags.follow(modeshift) }
+// Follow makes the instance take its flags from modeshift, or anything that speaks OFREP, at a URL; a zero token is not sent.
+func (s *Shop) Follow(modeshift string, token secret.Secret) error {
+	return s.flags.follow(modeshift, token)
+}
 
 // Mode is the mode the instance took last; empty while modeshift has not answered yet.
 func (s *Shop) Mode() string { return s.flags.now().mode }
@@ -152,6 +163,19 @@ func (s *Shop) product(w http.ResponseWriter, r *http.Request) {
 	s.render(w, v)
 }
 
+// pay hands a payment to the gateways' router. That one of a gateway's connections broke is not hidden by another attempt: it
+// may have been paid.
+func (s *Shop) pay(w http.ResponseWriter, r *http.Request) {
+	gateway, err := s.backend.pay(r.Context(), s.router)
+	s.metrics.paid(gateway, err == nil)
+	if err != nil {
+		s.log.Debug("no payment", "gateway", gateway, "err", err)
+		http.Error(w, "the payment cannot be made", http.StatusBadGateway)
+		return
+	}
+	_, _ = fmt.Fprintln(w, "paid, thank you") // the customer may be gone
+}
+
 func (s *Shop) render(w http.ResponseWriter, v view) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	if err := page.Execute(w, v); err != nil {
@@ -185,7 +209,7 @@ func every(ctx context.Context, interval time.Duration, f func(context.Context))
 	}
 }
 
-// backendClient calls the recommendations.
+// backendClient calls the recommendations and the gateways' router.
 type backendClient struct {
 	url  string
 	http *http.Client
@@ -216,6 +240,27 @@ func (b *backendClient) recommend(ctx context.Context, product string) (names []
 		return nil, fmt.Errorf("read recommendations: %w", err)
 	}
 	return a.Names, nil
+}
+
+// pay makes a payment and returns the gateway that it went to; empty when the router did not say.
+func (b *backendClient) pay(ctx context.Context, router string) (gateway string, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, router+"/charges", nil)
+	if err != nil {
+		return "", err
+	}
+	res, err := b.http.Do(req)
+	if err != nil {
+		return "", err
+	}
+	gateway = res.Header.Get(gatewayHeader)
+	_, err = io.Copy(io.Discard, io.LimitReader(res.Body, maxAnswer))
+	if err := errors.Join(err, res.Body.Close()); err != nil {
+		return gateway, fmt.Errorf("read the router's answer: %w", err)
+	}
+	if res.StatusCode != http.StatusOK {
+		return gateway, fmt.Errorf("the router answers %s", res.Status)
+	}
+	return gateway, nil
 }
 
 func (b *backendClient) close() { b.http.CloseIdleConnections() }

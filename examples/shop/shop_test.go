@@ -35,6 +35,8 @@ type flagServer struct {
 	body   string // instead of an evaluation
 	asked  map[string]map[string]any
 	count  int
+
+	authorization string // of the last request
 }
 
 func newFlagServer(t *testing.T, values map[string]any) *flagServer {
@@ -54,6 +56,7 @@ func newFlagServer(t *testing.T, values map[string]any) *flagServer {
 		defer f.mu.Unlock()
 		f.asked[key] = body.Context
 		f.count++
+		f.authorization = r.Header.Get("Authorization")
 		w.WriteHeader(f.code)
 		if f.body != "" {
 			_, _ = io.WriteString(w, f.body) // the client sees what it sees
