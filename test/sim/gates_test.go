@@ -144,8 +144,8 @@ func (c *check) ends(s *stream, before engine.State, e engine.Event, id engine.C
 	name := pr.started.Proposal.Retry.Condition
 	free := pr.started.Proposal.Requester != nil
 	for _, o := range slices.Backward(s.shown) {
-		// What is shown at the very tick at which its time is over comes after that.
-		if t, asked := o.truths[name]; asked && t != engine.Unknown && !o.instant.Equal(e.Cause.Instant) {
+		// A true that is shown at the very tick at which its time is over comes after that.
+		if t, asked := o.truths[name]; asked && t != engine.Unknown && (t == engine.False || !o.instant.Equal(e.Cause.Instant)) {
 			free = free || t == engine.False
 			break
 		}
