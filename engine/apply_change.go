@@ -127,7 +127,7 @@ func applyChange(s State, e Event) State {
 		if c.Overtook != nil {
 			s = s.remember(*c.Overtook)
 		}
-		if c.Transition != "" && c.Why != CodeUntil {
+		if c.Transition != "" {
 			s.Resting = rest(s.Resting, Rest{Transition: c.Transition, ID: c.ID, Since: e.At, Retry: c.Retry, End: "was undone"})
 		}
 		return s

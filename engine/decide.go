@@ -57,6 +57,9 @@ func Decide(p Policy, s State, in Input) []Event {
 		d.settle(w)
 	}
 	d.leave()
+	if len(d.events) > 0 {
+		d.refresh()
+	}
 	return d.events
 }
 
@@ -117,9 +120,7 @@ func (d *decision) adopt() {
 		// Whoever loads rules refuses those that drop the mode in force: there is no right answer to it here.
 		panic(fmt.Sprintf("engine: %s is in mode %q, which the rules %s do not declare", d.p.Scope, d.s.Target, d.p.Digest.Short()))
 	}
-	if m, ok := d.p.Mode(d.s.Target); ok && d.s.Change == nil && (d.s.Directive.Mode != m.Name || !sameFlags(d.s.Directive.Flags, m.Flags)) {
-		d.publish("", m)
-	}
+	d.refresh()
 	for _, i := range d.s.Incidents {
 		if i.Kind == IncidentSLO && !slices.ContainsFunc(d.p.Alerts, func(a Alert) bool { return a.subject() == i.Subject }) {
 			d.resolve(i, CodeRules, "the rules do not watch it any more", nil)
@@ -186,6 +187,15 @@ func (d *decision) retire() {
 		d.resolve(i, CodeRetired, "no rule file declares the scope any more", nil)
 	}
 	d.emit(ScopeRetired{}, CodeRetired, "no rule file declares the scope any more", nil)
+}
+
+// refresh publishes the flags the rules give the present mode. A change under way finishes by the plan it was stored with;
+// after it, the rules hold.
+func (d *decision) refresh() {
+	m, ok := d.p.Mode(d.s.Target)
+	if ok && d.s.Change == nil && !d.s.Retired && (d.s.Directive.Mode != m.Name || !sameFlags(d.s.Directive.Flags, m.Flags)) {
+		d.publish("", m)
+	}
 }
 
 // publish makes m the directive.

@@ -52,6 +52,9 @@ func (d *decision) time(o *Observed) {
 			next.Digest = cond.Digest
 			d.emit(ConditionTurned{Clock: next}, CodeTruth, fmt.Sprintf("%s is %s", cond.Text, seen.Truth), seen.Readings)
 		}
+		if i, open := d.s.Incident(IncidentChange, t.Name); open && rests && seen.Truth == False && d.s.Change == nil {
+			d.resolve(i, CodeNotReady, cond.Text+" is false: nothing is left to be tried", nil)
+		}
 	}
 }
 
