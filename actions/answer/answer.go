@@ -50,13 +50,13 @@ func Excerpt(body []byte, max int, secrets ...secret.Secret) string {
 	return notice.Line(secret.Scrub(string(body), secrets...), max)
 }
 
-// Sent are the secrets a request carried in its headers, so that an answer that repeats them can be cleaned: tokens,
-// passwords, signatures, whatever a header holds that is not plainly harmless.
+// Sent are the secrets a request carried, so that an answer that repeats them can be cleaned: tokens, passwords, signatures,
+// whatever a header holds that is not plainly harmless; and path and query, which "cannot POST /hooks/…" repeats.
 func Sent(req *http.Request) []secret.Secret {
 	if req == nil {
 		return nil
 	}
-	var out []secret.Secret
+	out := inURL(req.URL)
 	for name, values := range req.Header {
 		switch http.CanonicalHeaderKey(name) {
 		case "Accept", "Accept-Encoding", "Connection", "Content-Length", "Content-Type", "Idempotency-Key", "User-Agent":
@@ -84,6 +84,29 @@ func Sent(req *http.Request) []secret.Secret {
 	slices.SortFunc(out, func(a, b secret.Secret) int {
 		return cmp.Or(len(b.Reveal())-len(a.Reveal()), strings.Compare(a.Reveal(), b.Reveal()))
 	})
+	return out
+}
+
+// inURL are the parts of a URL that may be secrets, as a whole and one by one.
+func inURL(u *url.URL) (out []secret.Secret) {
+	if u == nil {
+		return nil
+	}
+	for _, text := range []string{u.RequestURI(), u.Path, u.EscapedPath(), u.RawQuery} {
+		out = append(out, secret.New(text))
+	}
+	parts := append(strings.Split(u.Path, "/"), strings.Split(u.EscapedPath(), "/")...)
+	for _, values := range u.Query() {
+		parts = append(parts, values...)
+		for _, v := range values {
+			parts = append(parts, url.QueryEscape(v))
+		}
+	}
+	for _, p := range parts {
+		if len(p) >= 8 { // "hooks" and "v2" are words that a message may need
+			out = append(out, secret.New(p))
+		}
+	}
 	return out
 }
 

@@ -51,6 +51,23 @@ func TestWhatAnAnswerRepeatsOfTheRequestsHeadersIsTakenOut(t *testing.T) {
 	}
 }
 
+func TestWhatAnAnswerRepeatsOfTheRequestsURLIsTakenOut(t *testing.T) {
+	req, err := http.NewRequest(http.MethodPost, "http://x.example/hooks/s3cr3t-path%2Fx?key=s3cr3t-key&v=2", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for body, want := range map[string]string{
+		"Cannot POST /hooks/s3cr3t-path%2Fx?key=s3cr3t-key&v=2": "Cannot POST <secret>",
+		"no hook at /hooks/s3cr3t-path/x":                       "no hook at <secret>",
+		"no hook named s3cr3t-path%2Fx, key s3cr3t-key":         "no hook named <secret>, key <secret>",
+		"of our hooks, version 2 of the API":                    "of our hooks, version 2 of the API",
+	} {
+		if got := answer.Excerpt([]byte(body), 1024, answer.Sent(req)...); got != want {
+			t.Errorf("%q is shown as %q, want %q", body, got, want)
+		}
+	}
+}
+
 func TestAnUnreachableTargetIsNamedByItsHostAlone(t *testing.T) {
 	err := answer.Unreachable("hooks.example", &url.Error{Op: "Post", URL: "https://hooks.example/s3cret?t=0ken", Err: context.DeadlineExceeded})
 	if strings.Contains(err.Error(), "s3cret") || strings.Contains(err.Error(), "0ken") {
