@@ -104,6 +104,33 @@ type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 
+func TestARefusalThatRepeatsTheRequestShowsNoSecret(t *testing.T) {
+	for _, form := range []string{"text", "json"} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, password, _ := r.BasicAuth()
+			text := fmt.Sprintf("refused: %s, %s, %s", r.Header.Get("Authorization"), password, r.Header.Get("X-Tenant"))
+			if form == "json" {
+				w.Header().Set("Content-Type", "application/json")
+				text = fmt.Sprintf(`{"status":"error","errorType":"bad_data","error":%q}`, text)
+			}
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = io.WriteString(w, text)
+		}))
+		defer server.Close()
+		cfg := config.DefaultHTTPClientConfig
+		cfg.BasicAuth = &config.BasicAuth{Username: "ann", Password: "s3cret"}
+		cfg.HTTPHeaders = &config.Headers{Headers: map[string]config.Header{"X-Tenant": {Secrets: []config.Secret{"t3nant"}}}}
+		source, err := Dial("main", server.URL, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _, detail := send(t.Context(), source.API, "1", noon, time.Second).number()
+		if !strings.Contains(detail, "refused: <secret>, <secret>, <secret>") {
+			t.Errorf("as %s: the detail is %q", form, detail)
+		}
+	}
+}
+
 func TestDialSendsCredentialsAndFollowsThePathOfTheURL(t *testing.T) {
 	var got *http.Request
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -5,10 +5,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/prometheus/client_golang/api"
 	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/prometheus/common/config"
+
+	"github.com/modeshift/modeshift/engine/secret"
 )
 
 // Source is a Prometheus, or something that speaks its query API, under the name by which rules, metrics and incidents call
@@ -41,15 +45,67 @@ func Dial(name, url string, cfg config.HTTPClientConfig) (Source, error) {
 	return Source{Name: name, API: v1.NewAPI(c)}, nil
 }
 
-// bounded fails the reading of answers longer than maxAnswer.
+// bounded fails the reading of answers longer than maxAnswer, and takes what was sent as a secret out of refusals: what they
+// say stands in the log for ever, and a proxy may repeat whole requests.
 type bounded struct{ next http.RoundTripper }
 
 func (b bounded) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := b.next.RoundTrip(req)
 	if err == nil {
 		resp.Body = &boundedBody{resp.Body, maxAnswer}
+		if resp.StatusCode/100 != 2 {
+			resp.Body = clean(resp)
+		}
 	}
 	return resp, err
+}
+
+// clean is the body of an answer without the secrets of its request.
+func clean(resp *http.Response) io.ReadCloser {
+	text, err := io.ReadAll(resp.Body)
+	said := io.Reader(strings.NewReader(secret.Scrub(string(text), sent(resp.Request)...)))
+	if err != nil {
+		said = io.MultiReader(said, cutOff{err})
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{said, resp.Body}
+}
+
+// cutOff is the rest of a body that could not be read.
+type cutOff struct{ err error }
+
+func (c cutOff) Read([]byte) (int, error) { return 0, c.err }
+
+// sent are the secrets of a request as it went out: what headers hold that are not plainly harmless, the longest first, so
+// that a whole goes before a part of it.
+func sent(req *http.Request) (out []secret.Secret) {
+	if req == nil {
+		return nil
+	}
+	hide := func(texts ...string) {
+		for _, t := range texts {
+			if len(t) >= 4 { // fewer bytes keep nothing secret, and taking them out would make the text unreadable
+				out = append(out, secret.New(t))
+			}
+		}
+	}
+	for name, values := range req.Header {
+		switch name {
+		case "Accept", "Accept-Encoding", "Content-Length", "Content-Type", "Idempotency-Key", "User-Agent":
+			continue
+		}
+		for _, v := range values {
+			_, credentials, _ := strings.Cut(v, " ")
+			hide(v, credentials)
+			if user, password, ok := req.BasicAuth(); ok && name == "Authorization" {
+				hide(user+":"+password, password)
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b secret.Secret) int { return len(b.Reveal()) - len(a.Reveal()) })
+	return out
 }
 
 type boundedBody struct {
