@@ -127,10 +127,13 @@ func (g *target) happened() []effect {
 func init() { asProgram = program }
 
 // program is what exec steps run: it takes its time, then has its effect at the target under the step's key. Its arguments
-// are the folder it keeps notes in and the URL of its effect. It notes its key there when it begins, and while a file
+// are the folder it keeps notes in and the URL of its effect, or what else it is to do. It notes its key there when it begins, and while a file
 // "hang" is there it never gets further.
 func program(args []string) int {
 	dir, url := args[0], args[1]
+	if url == "tell" {
+		return tell(dir)
+	}
 	_, err := os.Stat(filepath.Join(dir, "hang"))
 	word := "goes on"
 	if err == nil {
@@ -150,7 +153,8 @@ func program(args []string) int {
 		time.Sleep(time.Hour)
 	}
 	time.Sleep(50 * time.Millisecond) // the work
-	for range 5 {                     // a failure of the target leaves it open; the key makes it safe to ask again
+	// A failure of the target leaves it open; the key makes it safe to ask again.
+	for range 5 {
 		req, err := http.NewRequest(http.MethodPost, url, nil)
 		if err != nil {
 			fmt.Println(err)
