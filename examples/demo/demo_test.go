@@ -17,6 +17,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 var storySteps = []string{stepTraffic, stepBroken, stepBurning, stepDegraded, stepPaged, stepContained, stepMended, stepRecovered, stepResolved,
@@ -68,6 +70,9 @@ func TestAStoryThatHappensIsToldStepByStepAsJSON(t *testing.T) {
 
 func TestAModeshiftThatFailsSomewhereDoesNotGetThrough(t *testing.T) {
 	t.Parallel()
+	// Stories are mostly waiting: more of them go on at a time than there are processors.
+	var all errgroup.Group
+	all.SetLimit(4)
 	for fault, missing := range map[string]string{
 		faultBlind:      stepDegraded,
 		faultMute:       stepPaged,
@@ -89,37 +94,44 @@ func TestAModeshiftThatFailsSomewhereDoesNotGetThrough(t *testing.T) {
 		faultUndoTwice:  stepUndone,
 		faultOpen:       stepHome,
 	} {
-		t.Run(fault, func(t *testing.T) {
-			t.Parallel()
-			at := slices.Index(storySteps, missing)
-			o := Options{Start: startFake(fault), JSON: true, patience: map[string]time.Duration{missing: 5 * time.Second}}
-			if act := slices.Index(storySteps, stepGateway); at > act {
-				o.secondAct = true
-				at -= act - 1
-			}
-			if missing == stepApproved {
-				o.patience[missing] += thinking
-			}
-			out, err := tell(t, o)
-			var i *Incomplete
-			if !errors.As(err, &i) {
-				t.Fatalf("want an *Incomplete, got %v", err)
-			}
-			if i.Missing[0] != missing || i.Missing[len(i.Missing)-1] != stepHome {
-				t.Errorf("missing is %v, want all from %s on", i.Missing, missing)
-			}
-			lines := strings.Split(strings.TrimSpace(out), "\n")
-			var end Line
-			if err := json.Unmarshal([]byte(lines[len(lines)-1]), &end); err != nil {
-				t.Fatal(err)
-			}
-			if end.Step != "end" || end.OK || !slices.Equal(end.Missing, i.Missing) || !strings.Contains(end.Text, missing) {
-				t.Errorf("the last line does not say what is missing: %s", lines[len(lines)-1])
-			}
-			if len(lines)-1 != at {
-				t.Errorf("%d steps were told before %s", len(lines)-1, missing)
-			}
+		all.Go(func() error {
+			t.Run(fault, func(t *testing.T) { expectMissing(t, fault, missing) })
+			return nil
 		})
+	}
+	_ = all.Wait() // none of them returns an error
+}
+
+// expectMissing tells the story of a modeshift with a fault and expects it to lack a step, and all after it.
+func expectMissing(t *testing.T, fault, missing string) {
+	t.Helper()
+	at := slices.Index(storySteps, missing)
+	o := Options{Start: startFake(fault), JSON: true, patience: map[string]time.Duration{missing: 5 * time.Second}}
+	if act := slices.Index(storySteps, stepGateway); at > act {
+		o.secondAct = true
+		at -= act - 1
+	}
+	if missing == stepApproved {
+		o.patience[missing] += thinking
+	}
+	out, err := tell(t, o)
+	var i *Incomplete
+	if !errors.As(err, &i) {
+		t.Fatalf("want an *Incomplete, got %v", err)
+	}
+	if i.Missing[0] != missing || i.Missing[len(i.Missing)-1] != stepHome {
+		t.Errorf("missing is %v, want all from %s on", i.Missing, missing)
+	}
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	var end Line
+	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &end); err != nil {
+		t.Fatal(err)
+	}
+	if end.Step != "end" || end.OK || !slices.Equal(end.Missing, i.Missing) || !strings.Contains(end.Text, missing) {
+		t.Errorf("the last line does not say what is missing: %s", lines[len(lines)-1])
+	}
+	if len(lines)-1 != at {
+		t.Errorf("%d steps were told before %s", len(lines)-1, missing)
 	}
 }
 
