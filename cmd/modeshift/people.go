@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
+	"strings"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -32,6 +34,7 @@ type setCmd struct {
 	Via           string       `placeholder:"TRANSITION" help:"The transition to go by, where several lead there."`
 	DirectiveOnly bool         `help:"Publish the mode though no transition leads there."`
 	Force         bool         `help:"Break-glass: go around the transition's gate. Needs the role break-glass; the owner is paged."`
+	DryRun        bool         `help:"Say what would happen, and do nothing."`
 }
 
 // Help shows one real example.
@@ -40,14 +43,14 @@ func (setCmd) Help() string {
   modeshift set checkout degraded --reason "bad deploy, rolling back" --for 30m
 
 Goes by the declared transition. While the pin lasts, automation shows what it would do and pages if it withholds protection;
-modeshift unpin ends it sooner. Setting the mode a scope is in already pins it there. A transition with a gate is proposed, and
+modeshift unpin ends it sooner, and --dry-run only says what would happen. Setting the mode a scope is in already pins it there. A transition with a gate is proposed, and
 starts when others have said yes (modeshift approvals); --force goes around the gate, and that is marked for ever.`
 }
 
 // Run implements the verb.
 func (v *setCmd) Run(s *streams, c *cli) error {
 	return c.request(s, func(ctx context.Context, client *api.Client) (api.Outcome, error) {
-		return client.Set(ctx, v.Scope, api.SetRequest{Mode: v.Mode, Reason: v.Reason, For: api.Duration(v.For), Via: v.Via, DirectiveOnly: v.DirectiveOnly, Force: v.Force})
+		return client.Set(ctx, v.Scope, api.SetRequest{Mode: v.Mode, Reason: v.Reason, For: api.Duration(v.For), Via: v.Via, DirectiveOnly: v.DirectiveOnly, Force: v.Force, DryRun: v.DryRun})
 	})
 }
 
@@ -123,7 +126,7 @@ func (c *cli) request(s *streams, f func(context.Context, *api.Client) (api.Outc
 		if err != nil {
 			return err
 		}
-		if err := c.show(s, done, func() error { return printEvents(s.out, done.Events) }); err != nil {
+		if err := c.show(s, done, func() error { return printOutcome(s.out, done) }); err != nil || done.DryRun {
 			return err
 		}
 		for _, e := range done.Events {
@@ -133,4 +136,35 @@ func (c *cli) request(s *streams, f func(context.Context, *api.Client) (api.Outc
 		}
 		return err
 	})
+}
+
+// printOutcome prints what a request led to, or would lead to.
+func printOutcome(w io.Writer, done api.Outcome) error {
+	if done.DryRun {
+		if _, err := fmt.Fprintln(w, "nothing was done; this is what would happen:"); err != nil {
+			return err
+		}
+	}
+	if err := printEvents(w, done.Events); err != nil {
+		return err
+	}
+	for _, step := range done.Would {
+		text := "\nstep " + oneLine(step.Step) + "\n" + indented(step.Do)
+		if step.Undo != "" {
+			text += "undo\n" + indented(step.Undo)
+		}
+		if _, err := io.WriteString(w, text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// indented puts a block of text under its heading.
+func indented(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		b.WriteString("  " + oneLine(strings.TrimRight(line, "\n")) + "\n")
+	}
+	return b.String()
 }

@@ -36,8 +36,9 @@ type Options struct {
 	Sources       func() []engine.Sight // what the sources showed last
 	RulesProblems func() []RulesProblem // of files that belong to no scope yet
 	Jobs          Jobs
-	Desk          *approval.Desk // where proposals are shown and answered; nil: one that knows no kinds of step and no budgets
-	Logger        *slog.Logger   // nil: slog.Default
+	Describe      func(engine.StepJob) (string, error) // what a step would do, for dry runs; nil: not said
+	Desk          *approval.Desk                       // where proposals are shown and answered; nil: one that knows no kinds of step and no budgets
+	Logger        *slog.Logger                         // nil: slog.Default
 
 	Heartbeat  time.Duration // of idle event streams; 0: 15 s
 	WriteWait  time.Duration // how long a stream's reader may block a write before it is cut off; 0: 10 s

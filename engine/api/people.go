@@ -30,9 +30,12 @@ func (a *API) registerPeople(h huma.API) {
 		"Carries out the declared transition to the mode and pins it: automation keeps off, and says what it would do. A transition "+
 			"with a gate becomes a proposal (ChangeProposed among the events). With force it goes around the gate, which needs the role break-glass too."),
 		func(ctx context.Context, in *requestInput[SetRequest]) (*body[Outcome], error) {
-			return a.submit(ctx, in.Scope, &engine.SetRequested{Mode: in.Body.Mode, Reason: in.Body.Reason,
-				For: time.Duration(in.Body.For), Via: in.Body.Via, DirectiveOnly: in.Body.DirectiveOnly,
-				Force: in.Body.Force, Roles: bearerOf(ctx).Words()})
+			set := &engine.SetRequested{Mode: in.Body.Mode, Reason: in.Body.Reason, For: time.Duration(in.Body.For), Via: in.Body.Via,
+				DirectiveOnly: in.Body.DirectiveOnly, Force: in.Body.Force, Roles: bearerOf(ctx).Words()}
+			if in.Body.DryRun {
+				return a.preview(engine.Scope(in.Scope), bearerOf(ctx).Actor(), set)
+			}
+			return a.submit(ctx, in.Scope, set)
 		})
 	register(a, h, RoleOperator, operation("unpin", "unpin", "Give a scope back to automation",
 		"Ends the pin that a mode set by hand has."),
@@ -64,4 +67,62 @@ func (a *API) submit(ctx context.Context, scope string, what engine.Happening) (
 		return nil, err
 	}
 	return &body[Outcome]{Outcome{Events: wrap(events)}}, nil
+}
+
+// preview says what a request would lead to now. The core is a pure function of what the views hold, so that asking it
+// stores nothing and disturbs nobody.
+func (a *API) preview(scope engine.Scope, by engine.Actor, what engine.Happening) (*body[Outcome], error) {
+	v, err := a.view(string(scope))
+	if err != nil {
+		return nil, err
+	}
+	if v.Policy == nil {
+		return nil, problem(http.StatusConflict, CodeNoRules, fmt.Sprintf("no rules are in force for %s: %s", scope, v.RulesProblem))
+	}
+	at := time.Now().UTC()
+	if at.Before(v.State.At) {
+		at = v.State.At
+	}
+	events := engine.Decide(*v.Policy, v.State, engine.Input{At: at, Term: max(v.State.Directive.Term, 1), By: by, What: what})
+	out := Outcome{Events: wrap(events), DryRun: true}
+	for _, e := range events {
+		switch f := e.Fact.(type) {
+		case engine.RequestRefused:
+			return nil, refusal(e.Reason)
+		case engine.ChangeProposed:
+			facts := engine.Facts{Scope: scope, Change: f.Proposal.ID, Transition: f.Proposal.Transition, From: f.Proposal.From, To: f.Proposal.To, Reason: e.Reason.Text}
+			out.Would = a.would(f.Plan, facts)
+		case engine.ChangeStarted:
+			facts := engine.Facts{Scope: scope, Change: f.Change, Transition: f.Transition, From: f.From, To: f.To, Reason: e.Reason.Text}
+			out.Would = a.would(f.Plan, facts)
+		}
+	}
+	return &body[Outcome]{out}, nil
+}
+
+// would describes the steps of a plan in the words of their kinds.
+func (a *API) would(plan engine.Plan, facts engine.Facts) []Would {
+	if a.opts.Describe == nil {
+		return nil
+	}
+	say := func(step engine.Step, undo bool) string {
+		job := engine.StepJob{Key: string(facts.Change) + "/" + step.Name, Scope: facts.Scope, Change: facts.Change, Step: step, Undo: undo, Attempt: 1, Facts: facts}
+		if undo {
+			job.Key += "/undo"
+		}
+		text, err := a.opts.Describe(job)
+		if err != nil {
+			return "it cannot be said: " + err.Error()
+		}
+		return text
+	}
+	var list []Would
+	for _, step := range plan.Steps {
+		w := Would{Step: step.Name, Do: say(step, false)}
+		if step.Undo {
+			w.Undo = say(step, true)
+		}
+		list = append(list, w)
+	}
+	return list
 }

@@ -101,6 +101,15 @@ type History struct {
 // Outcome is what a request led to. It is in the log.
 type Outcome struct {
 	Events []Event `json:"events" nullable:"false"`
+	DryRun bool    `json:"dry_run,omitempty" doc:"nothing was stored or done: these are the events there would be"`
+	Would  []Would `json:"would,omitempty" doc:"of a dry run: what each step would do, in order"`
+}
+
+// Would is a step of a dry run.
+type Would struct {
+	Step string `json:"step"`
+	Do   string `json:"do" doc:"in full, without secrets"`
+	Undo string `json:"undo,omitempty"`
 }
 
 // SetRequest asks for a mode by hand.
@@ -111,6 +120,7 @@ type SetRequest struct {
 	Via           string      `json:"via,omitempty" maxLength:"200" doc:"the transition to go by, where several lead there"`
 	DirectiveOnly bool        `json:"directive_only,omitempty" doc:"publish the mode without a declared transition"`
 	Force         bool        `json:"force,omitempty" doc:"break-glass: go around the transition's gate; its owner is paged"`
+	DryRun        bool        `json:"dry_run,omitempty" doc:"say what would happen, and do nothing"`
 }
 
 // ReasonRequest is a request that needs nothing but a reason.

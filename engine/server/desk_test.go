@@ -73,6 +73,14 @@ func TestAProposalIsAnsweredByPageAndAPIAcrossARestart(t *testing.T) {
 	}
 
 	s, stop := runServer(t, cfg, nil)
+	// A dry run of it shows both ways of the step, and asks nobody.
+	dry, err := client(s, "dave").Set(t.Context(), "checkout", api.SetRequest{Mode: "failover", Reason: "the region is down", DryRun: true})
+	if err != nil || !dry.DryRun || len(dry.Would) != 1 || !strings.Contains(dry.Would[0].Do, "eu-2") || !strings.Contains(dry.Would[0].Undo, "eu-1") {
+		t.Fatalf("%+v, %v", dry, err)
+	}
+	if list, err := client(s, "bob").Approvals(t.Context()); err != nil || len(list) != 0 {
+		t.Fatalf("after a dry run %+v waits, %v", list, err)
+	}
 	if _, err := client(s, "dave").Set(t.Context(), "checkout", api.SetRequest{Mode: "failover", Reason: "the region is down"}); err != nil {
 		t.Fatal(err)
 	}
