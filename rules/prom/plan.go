@@ -108,6 +108,15 @@ func (f *fetcher) one(ctx context.Context, q query) answer {
 	return a
 }
 
+// whole is a timeout as Prometheus can read it: the client writes it in Go's notation, of which the server takes whole numbers
+// only, and calls "1.5s" an error.
+func whole(d time.Duration) time.Duration {
+	if d >= time.Second {
+		return d.Truncate(time.Second)
+	}
+	return max(d.Truncate(time.Millisecond), time.Millisecond)
+}
+
 // send sends one instant query. The server is told the timeout too, so that it does not work on for nobody. A panic in the
 // client, which reads what strangers send, is one failed query.
 func send(ctx context.Context, api v1.API, text string, at time.Time, timeout time.Duration) (a answer) {
@@ -119,6 +128,6 @@ func send(ctx context.Context, api v1.API, text string, at time.Time, timeout ti
 	if err := ctx.Err(); err != nil {
 		return answerOf(nil, nil, err)
 	}
-	value, warnings, _, err := api.Query(ctx, text, at, v1.WithTimeout(timeout))
+	value, warnings, _, err := api.Query(ctx, text, at, v1.WithTimeout(whole(timeout)))
 	return answerOf(value, warnings, err)
 }

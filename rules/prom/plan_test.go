@@ -124,3 +124,14 @@ func TestAPanicInTheClientIsOneFailedQuery(t *testing.T) {
 		t.Errorf("the others became %+v", answers)
 	}
 }
+
+func TestATimeoutIsToldToTheServerInWholeNumbers(t *testing.T) {
+	for _, c := range []struct{ given, told time.Duration }{
+		{1500 * time.Millisecond, time.Second}, {4 * time.Second, 4 * time.Second}, {90 * time.Second, 90 * time.Second},
+		{666666666, 666 * time.Millisecond}, {time.Microsecond, time.Millisecond},
+	} {
+		if got := whole(c.given); got != c.told {
+			t.Errorf("%v is told as %v, want %v", c.given, got, c.told)
+		}
+	}
+}

@@ -86,12 +86,7 @@ func New(set *rules.Set, sources []Source, opts Options) *Evaluator {
 		panic("prom: an evaluator needs a source")
 	}
 	opts.QueryOffset = max(0, cmp.Or(opts.QueryOffset, DefaultQueryOffset))
-	// Told to the server in Go's notation, of which it reads whole numbers only: "1.5s" is an error there.
-	if opts.QueryTimeout = cmp.Or(opts.QueryTimeout, DefaultQueryTimeout); opts.QueryTimeout >= time.Second {
-		opts.QueryTimeout = opts.QueryTimeout.Truncate(time.Second)
-	} else {
-		opts.QueryTimeout = max(opts.QueryTimeout.Truncate(time.Millisecond), time.Millisecond)
-	}
+	opts.QueryTimeout = cmp.Or(opts.QueryTimeout, DefaultQueryTimeout)
 	opts.Budget = cmp.Or(opts.Budget, DefaultBudget)
 	opts.Parallel = max(1, cmp.Or(opts.Parallel, DefaultParallel))
 	e := &Evaluator{set: set, sources: sources, opts: opts, probes: map[key]*probe{}, periods: map[*rules.Service]*periods{}}
