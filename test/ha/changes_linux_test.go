@@ -138,6 +138,17 @@ func (a *acknowledged) add(out api.Outcome) {
 	}
 }
 
+// kinds counts what was acknowledged by its kind.
+func (a *acknowledged) kinds() map[string]int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	n := map[string]int{}
+	for _, e := range a.events {
+		n[e.Kind()]++
+	}
+	return n
+}
+
 // people move services for as long as ctx lasts, whether there is a server or not.
 type people struct {
 	t         *testing.T
@@ -194,7 +205,7 @@ func (p *people) move(ctx context.Context, scope engine.Scope, n int, random *ra
 		return "", out, nil
 	}
 	for _, e := range h.Events {
-		if done, ok := e.Event.Fact.(engine.ChangeDone); ok {
+		if done, ok := e.Fact.(engine.ChangeDone); ok {
 			out, err = p.asks.Undo(ctx, scope, done.Change, reason)
 			return "undo", out, err
 		}
@@ -317,13 +328,18 @@ func TestKilledAtAnyInstantOfAChangeEachStepHappensOnce(t *testing.T) {
 		}
 		reached[when]++
 	}
-	cancel()
-	driving.Wait()
 	t.Logf("killed %v; %d programs died with their server; an interrupted step was taken up again within %v", reached, children, worst)
-	if children == 0 {
+	if children == 0 && reached["running"] > 0 {
 		t.Error("no kill met a program")
 	}
-	s.settle(t, scopes)
+	last := s.start(t)
+	eventually(t, "an answer to everything that people ask for", func() bool {
+		kinds := acks.kinds()
+		return kinds["ChangeProposed"] > 0 && kinds["ApprovalGranted"] > 0 && kinds["ChangeStarted"] > 0 && kinds["UndoStarted"] > 0
+	})
+	cancel()
+	driving.Wait()
+	s.settle(t, last, scopes)
 	s.checkSteps(t, scopes, acks, target)
 }
 
@@ -336,10 +352,9 @@ func closed(c <-chan struct{}) bool {
 	}
 }
 
-// settle runs a server until no change is under way and nothing is owed to a step any more.
-func (s *site) settle(t *testing.T, scopes []engine.Scope) {
+// settle waits until no change is under way and nothing is owed to a step any more, and stops the server.
+func (s *site) settle(t *testing.T, last *process, scopes []engine.Scope) {
 	t.Helper()
-	last := s.start(t)
 	s.ready(t)
 	c := s.client(t)
 	eventually(t, "the end of all changes", func() bool {
@@ -377,19 +392,12 @@ func (s *site) checkSteps(t *testing.T, scopes []engine.Scope, acks *acknowledge
 	for _, e := range all {
 		byID[id(e)] = encoded(t, e)
 	}
-	kinds := map[string]int{}
 	for _, e := range acks.events {
-		kinds[e.Kind()]++
 		if byID[id(e)] != encoded(t, e) {
 			t.Errorf("acknowledged and not in the log: %s %s %s", id(e), e.Kind(), e.Reason.Text)
 		}
 	}
-	for _, kind := range []string{"ChangeProposed", "ApprovalGranted", "ChangeStarted", "UndoStarted"} {
-		if kinds[kind] == 0 {
-			t.Errorf("no %s was acknowledged", kind)
-		}
-	}
-	t.Logf("%d events acknowledged: %v; %d events in the log", len(acks.events), kinds, len(all))
+	t.Logf("%d events acknowledged: %v; %d events in the log", len(acks.events), acks.kinds(), len(all))
 
 	happened := map[string][]string{} // by change
 	seen, total := map[string]string{}, 0
