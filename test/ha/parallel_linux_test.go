@@ -107,7 +107,7 @@ func TestOfAHundredAtTheSameMomentExactlyOneIsCarriedOut(t *testing.T) {
 		told := 0
 		for _, out := range done {
 			for _, e := range out.Events {
-				if _, ok := e.Event.Fact.(engine.ChangeStarted); ok {
+				if _, ok := e.Fact.(engine.ChangeStarted); ok {
 					told++
 				}
 			}
