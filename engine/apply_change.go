@@ -105,8 +105,6 @@ func applyChange(s State, e Event) State {
 		c.Running, c.Attempts = nil, f.Attempt
 	case ChangeHeld:
 		c.Held = f.Until
-	case ChangeFailed:
-		c.Failed = true
 	case VerificationStarted:
 		c.Verify = f.Condition
 	case VerificationHeld:

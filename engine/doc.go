@@ -14,7 +14,11 @@
 //	             condition true, for satisfied, nothing withholds it
 //	(no change) ────────────────────────────────────────────────────▶ ChangeStarted ─▶ DirectivePublished ─▶ … ─▶ ChangeDone
 //	     │                                                                 target moves                            mode settles
-//	     └── ready but withheld (pin, freeze, min_duration, …) ──▶ TransitionWithheld, once for each reason
+//	     ├── ready but withheld (pin, freeze, min_duration, …) ──▶ TransitionWithheld, once for each reason
+//	     └── ready and gated ──▶ ChangeProposed ─▶ ApprovalGranted … ─▶ ChangeStarted, or denied, expired, withdrawn: the end
+//
+// Between the directive and the end come the steps of the playbook and the verification. A change that fails is held (it
+// protects), undone (anything else), or stuck, which a person has to settle.
 //
 // # What callers may rely on
 //

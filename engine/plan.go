@@ -39,7 +39,6 @@ type Change struct {
 	Undoing    bool       `json:"undoing,omitempty"`
 	Why        Code       `json:"why,omitempty"`   // it is undone for
 	Stuck      bool       `json:"stuck,omitempty"` // nobody knows what the world is like: a person has to say
-	Failed     bool       `json:"failed,omitempty"`
 	Retry      RetryRules `json:"retry,omitzero"`
 	Reason     string     `json:"reason,omitempty"` // why it started
 }
