@@ -69,7 +69,7 @@ fmt-check: $(LINT)
 
 .PHONY: lint
 lint: $(LINT)
-	$(LINT) run
+	$(LINT) run --allow-parallel-runners
 
 $(LINT):
 	mkdir -p $(@D)

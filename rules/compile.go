@@ -253,7 +253,7 @@ func (k *compiler) call(e ast.Expr) bool {
 		case time.Duration(window) > slo.Period:
 			return bad(1, "", "the window %s is longer than the SLO's period (%s)", window, model.Duration(slo.Period))
 		}
-		c.input.signal = Signal{SignalSLO, slo.Name, time.Duration(window)}
+		c.input.signal = Signal{Kind: SignalSLO, Name: slo.Name, Window: time.Duration(window)}
 		c.input.value = number
 		if f.name == "burn_rate" {
 			c.input.value = burnRate(slo.Objective.budget())
@@ -324,7 +324,7 @@ func (k *compiler) burning(c *call, slo *SLO, severity string, bad func(int, str
 		return bad(1, fmt.Sprintf("enable it under `alerting:`, or write burn_rate(%q, \"5m\") > 14.4", slo.Name),
 			"SLO %q has no %s alert: it is disabled or has no windows", slo.Name, severity)
 	}
-	x := newBurn(slo, tier)
+	x := newBurn(slo, tier, false)
 	c.burn, c.input.burn = &x, &x
 	k.c.signals = x.signals(k.c.signals)
 	if r := (burningRef{slo.Name, sev}); !slices.Contains(k.c.burning, r) {

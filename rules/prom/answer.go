@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
@@ -19,6 +20,9 @@ type answer struct {
 	value  model.Value
 	why    engine.Why
 	detail string // at most maxDetail bytes
+
+	samples int64         // that the source read; 0 when it does not say
+	took    time.Duration // from sending the request to having read the answer
 }
 
 // answerOf judges what the API client returned. A warning makes the whole answer unknown, whatever its value: it says that

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -86,19 +85,18 @@ func (e *Evaluator) Budget(ctx context.Context, scope engine.Scope, at time.Time
 	}
 
 	// People wait for this and it is rare: a query may take all the time there is, where one of a tick may not.
-	t := &tick{Evaluator: e, Tick: Tick{Instant: at}, values: map[key]rules.Value{}, answers: map[query]answer{},
-		fetcher: fetcher{sources: e.sources, instant: at.Add(-e.opts.QueryOffset), timeout: e.opts.Budget,
-			limit: e.opts.Parallel, metrics: e.opts.Metrics, given: make([]atomic.Int32, len(e.sources))}}
-	var asked []*probe
+	t := e.tick(Tick{Instant: at}, e.opts.Budget)
+	now := view{t, at.Add(-e.opts.QueryOffset)}
+	var asked []want
 	over := func(slo *rules.SLO, window time.Duration) *probe {
-		p := sloProbe(slo, window)
-		asked = append(asked, p)
+		p := e.compile(key{service, rules.Signal{Kind: rules.SignalSLO, Name: slo.Name, Window: window}})
+		asked = append(asked, want{probe: p, at: now.at})
 		return p
 	}
-	now, period := make([]*probe, len(service.SLOs)), make([]*probe, len(service.SLOs))
+	burn, period := make([]*probe, len(service.SLOs)), make([]*probe, len(service.SLOs))
 	for i := range service.SLOs {
 		slo := &service.SLOs[i]
-		now[i] = over(slo, burnWindow(slo))
+		burn[i] = over(slo, burnWindow(slo))
 		if age := at.Sub(known.read[slo.Name].at); age < 0 || age >= budgetKept {
 			period[i] = over(slo, slo.Period)
 		}
@@ -110,12 +108,12 @@ func (e *Evaluator) Budget(ctx context.Context, scope engine.Scope, at time.Time
 		slo := &service.SLOs[i]
 		left := known.read[slo.Name].value
 		if period[i] != nil {
-			left = period[i].read(t)
+			left = period[i].read(now)
 			if !left.Reading.Why.Blind() { // what could not be seen is asked for again
 				known.read[slo.Name] = periodRead{at, left}
 			}
 		}
-		budgets[i] = budgetOf(slo, left, now[i].read(t))
+		budgets[i] = budgetOf(slo, left, burn[i].read(now))
 	}
 	return budgets
 }
