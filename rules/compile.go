@@ -353,7 +353,7 @@ func (k *compiler) build(e ast.Expr) (expr, error) {
 			case "burning":
 				return *c.burn, nil
 			case "alert", "schedule":
-				return switchExpr{c.input.signal}, nil
+				return switchExpr{c.input.signal, k.written(e)}, nil
 			}
 		}
 		var join func(x []expr) expr
@@ -378,9 +378,18 @@ func (k *compiler) build(e ast.Expr) (expr, error) {
 	return k.atom(e)
 }
 
+// written is an expression as CEL writes it. It cannot fail on what was parsed, and it is for people only.
+func (k *compiler) written(e ast.Expr) string {
+	text, err := cel.ExprToString(e, k.ast.SourceInfo())
+	if err != nil {
+		return k.c.Text
+	}
+	return text
+}
+
 // atom plans an expression for CEL, with each call of ours replaced by a variable.
 func (k *compiler) atom(e ast.Expr) (expr, error) {
-	x := &atomExpr{strict: true}
+	x := &atomExpr{strict: true, text: k.written(e)}
 	bounded := true
 	fac := ast.NewExprFactory()
 	ast.PreOrderVisit(e, ast.NewExprVisitor(func(e ast.Expr) {

@@ -2,7 +2,6 @@ package rules
 
 import (
 	"slices"
-	"strconv"
 
 	"github.com/modeshift/modeshift/engine"
 )
@@ -48,7 +47,7 @@ func alertCondition(s *SLO, t *Tier) *Condition {
 	root := newBurn(s, t, true)
 	return &Condition{
 		Name:      "slo/" + s.Name + "/" + string(t.Severity),
-		Text:      "burning(" + strconv.Quote(s.Name) + ", " + strconv.Quote(string(t.Severity)) + ")",
+		Text:      root.text,
 		Position:  s.Position,
 		root:      root,
 		signals:   root.signals(nil),

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"fmt"
 	"math"
 	"math/big"
 	"strconv"
@@ -9,6 +10,7 @@ import (
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
+	"github.com/prometheus/common/model"
 
 	"github.com/modeshift/modeshift/engine"
 )
@@ -42,6 +44,7 @@ type expr interface {
 	eval(*evaluation) outcome
 	// collect notes the missing signals that can make this part true (if that is wanted) or false (if that is).
 	collect(e *evaluation, wantTrue, wantFalse bool)
+	part(e *evaluation) Part
 }
 
 // evaluation is one run of a condition.
@@ -127,7 +130,10 @@ type (
 	orExpr  struct{ left, right expr }
 	ifExpr  struct{ when, then, otherwise expr }
 	// switchExpr is a signal that is itself true or false: an alert, a schedule.
-	switchExpr struct{ signal Signal }
+	switchExpr struct {
+		signal Signal
+		text   string
+	}
 )
 
 func (x notExpr) eval(e *evaluation) outcome {
@@ -244,16 +250,25 @@ func (x switchExpr) collect(e *evaluation, wantTrue, wantFalse bool) {
 // burnExpr is whether an SLO's tier fires: (short > k && long > k) || …, each strictly, and compared as errors with
 // k × budget × total. The long range costs the most to query and rarely matters: it is asked for when the short one has
 // been and did not come out false.
-type burnExpr struct{ pairs []burnPair }
+type burnExpr struct {
+	text  string
+	pairs []burnPair
+}
 
 type burnPair struct {
 	short, long Signal
+	factor      float64
 	limit       limit
+}
+
+// text is how a condition could say that one window of the pair burns.
+func (p burnPair) text(s Signal) string {
+	return fmt.Sprintf("burn_rate(%q, %q) > %s", s.Name, model.Duration(s.Window), strconv.FormatFloat(p.factor, 'g', -1, 64))
 }
 
 // newBurn makes it of a tier. pinned: each pair is decided at the multiples of its cadence, and stands in between.
 func newBurn(s *SLO, t *Tier, pinned bool) burnExpr {
-	var x burnExpr
+	x := burnExpr{text: fmt.Sprintf("burning(%q, %q)", s.Name, t.Severity)}
 	for _, w := range t.Windows {
 		short := Signal{Kind: SignalSLO, Name: s.Name, Window: w.Short}
 		if pinned {
@@ -261,7 +276,7 @@ func newBurn(s *SLO, t *Tier, pinned bool) burnExpr {
 		}
 		long := short
 		long.Window = w.Long
-		x.pairs = append(x.pairs, burnPair{short, long, w.limit})
+		x.pairs = append(x.pairs, burnPair{short, long, w.Factor, w.limit})
 	}
 	return x
 }
@@ -340,6 +355,7 @@ func (x burnExpr) collect(e *evaluation, wantTrue, wantFalse bool) {
 
 // atomExpr is a part that CEL evaluates: a comparison of numbers, words or durations.
 type atomExpr struct {
+	text    string
 	program cel.Program
 	inputs  []input
 	// strict says that it needs all its inputs, so that one that is unknown settles it. What has a choice inside leaves

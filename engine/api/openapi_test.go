@@ -97,6 +97,7 @@ func TestTheDescriptionHoldsTogether(t *testing.T) {
 		"cancel-change": "post /api/v1/scopes/{scope}/changes/{change}/cancel", "undo-change": "post /api/v1/scopes/{scope}/changes/{change}/undo",
 		"settle-change":  "post /api/v1/scopes/{scope}/changes/{change}/settle",
 		"explain-change": "get /api/v1/scopes/{scope}/changes/{change}/explain",
+		"evaluate-scope": "get /api/v1/scopes/{scope}/evaluation",
 	}
 	parameter := regexp.MustCompile(`\{([^}]+)\}`)
 	for path, operations := range doc.Paths {
