@@ -17,6 +17,8 @@ type Metrics struct {
 	unknown *prometheus.CounterVec
 	queries *prometheus.CounterVec
 	seconds *prometheus.HistogramVec
+	fused   *prometheus.CounterVec
+	halves  *prometheus.CounterVec
 
 	mu    sync.Mutex // guards burn
 	burn  map[burnLabels]burnRate
@@ -50,6 +52,14 @@ func NewMetrics() *Metrics {
 			Help:    "How long a query took until its answer was read.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"source"}),
+		fused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "modeshift_fused_queries_total",
+			Help: "Queries that were answered together with others of the same shape by one request.",
+		}, []string{"source"}),
+		halves: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "modeshift_fused_retries_total",
+			Help: "Requests for many queries that failed and were sent again in halves, to find whose fault it is.",
+		}, []string{"source"}),
 		burn: map[burnLabels]burnRate{},
 		gauge: prometheus.NewDesc("modeshift_burn_rate",
 			"Error ratio over the window divided by the error budget, as last read; absent while unknown.",
@@ -62,6 +72,8 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 	m.unknown.Describe(ch)
 	m.queries.Describe(ch)
 	m.seconds.Describe(ch)
+	m.fused.Describe(ch)
+	m.halves.Describe(ch)
 	ch <- m.gauge
 }
 
@@ -70,6 +82,8 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	m.unknown.Collect(ch)
 	m.queries.Collect(ch)
 	m.seconds.Collect(ch)
+	m.fused.Collect(ch)
+	m.halves.Collect(ch)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for l, b := range m.burn {
@@ -87,6 +101,20 @@ func (m *Metrics) queried(source string, why engine.Why, took time.Duration) {
 	}
 	m.queries.WithLabelValues(source, outcome).Inc()
 	m.seconds.WithLabelValues(source).Observe(took.Seconds())
+}
+
+// fusedInto counts queries that one request stood for.
+func (m *Metrics) fusedInto(source string, queries int) {
+	if m != nil {
+		m.fused.WithLabelValues(source).Add(float64(queries))
+	}
+}
+
+// halved counts a request that was sent again in halves.
+func (m *Metrics) halved(source string) {
+	if m != nil {
+		m.halves.WithLabelValues(source).Inc()
+	}
 }
 
 // observed takes over what a tick has read. A burn rate that became unknown is removed at once: a gauge that stands still

@@ -1,10 +1,8 @@
 package prom
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,24 +24,6 @@ type wanted struct {
 	reach time.Duration // how far back it reads
 }
 
-// fetch is one request and how its answer is handed on.
-type fetch struct {
-	query
-	// share gives each wanted query its part of the answer. A fetch that stands for one query hands all of it on.
-	share func(answer, func(query, answer))
-}
-
-// plan turns the queries wanted in a round into the requests to send, cheapest first: when time runs out it is the long
-// windows that go unanswered. Today a request is one query; one that stands for several shares its answer out by label.
-func plan(ws []wanted) []fetch {
-	slices.SortStableFunc(ws, func(a, b wanted) int { return cmp.Compare(a.reach, b.reach) })
-	fetches := make([]fetch, len(ws))
-	for i, w := range ws {
-		fetches[i] = fetch{query: w.query, share: func(a answer, give func(query, answer)) { give(w.query, a) }}
-	}
-	return fetches
-}
-
 // fetcher sends the requests of one tick.
 type fetcher struct {
 	sources []Source
@@ -53,6 +33,7 @@ type fetcher struct {
 	metrics *Metrics
 
 	sent  atomic.Int64   // requests
+	again int            // requests that were parts of one that failed; owned by who calls run
 	given []atomic.Int32 // by source: timeouts since it last answered
 }
 
@@ -126,7 +107,9 @@ func send(ctx context.Context, api v1.API, text string, at time.Time, timeout ti
 		}
 	}()
 	if err := ctx.Err(); err != nil {
-		return answerOf(nil, nil, err)
+		a := answerOf(nil, nil, err)
+		a.remedy = none // it was not even sent
+		return a
 	}
 	value, warnings, _, err := api.Query(ctx, text, at, v1.WithTimeout(whole(timeout)))
 	return answerOf(value, warnings, err)

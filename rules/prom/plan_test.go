@@ -24,15 +24,15 @@ func many(n, source int) []fetch {
 	for i := range n {
 		ws = append(ws, wanted{query{source, fmt.Sprint("q", i)}, time.Minute})
 	}
-	return plan(ws)
+	return newFusion().plan(ws, noon)
 }
 
 func TestThePlanPutsShortWindowsFirstAndKeepsTheOrderOfEqualOnes(t *testing.T) {
 	var got []string
-	for _, f := range plan([]wanted{{query{0, "3d"}, 72 * time.Hour}, {query{0, "5m-a"}, 5 * time.Minute}, {query{0, "1h"}, time.Hour},
-		{query{0, "5m-b"}, 5 * time.Minute}}) {
+	for _, f := range newFusion().plan([]wanted{{query{0, "3d"}, 72 * time.Hour}, {query{0, "5m-a"}, 5 * time.Minute}, {query{0, "1h"}, time.Hour},
+		{query{0, "5m-b"}, 5 * time.Minute}}, noon) {
 		got = append(got, f.text)
-		f.share(answer{detail: f.text}, func(q query, a answer) {
+		f.share(answer{detail: f.text}, noon, func(q query, a answer) {
 			if q != f.query || a.detail != f.text {
 				t.Errorf("the answer to %v went to %v", f.query, q)
 			}

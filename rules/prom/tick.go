@@ -167,10 +167,7 @@ func (t *tick) fetch(ctx context.Context, probes []*probe) {
 			}
 		}
 	}
-	fetches := plan(ws)
-	for i, a := range t.fetcher.run(ctx, fetches) {
-		fetches[i].share(a, func(q query, a answer) { t.answers[q] = a })
-	}
+	t.fusion.ask(ctx, &t.fetcher, ws, func(q query, a answer) { t.answers[q] = a })
 }
 
 // answer puts together what the tick came to.
