@@ -68,8 +68,8 @@ type fusion struct {
 // offender and course leave out of a query what is another at each tick.
 type (
 	offender struct {
-		source int
 		text   string
+		source int
 	}
 	course struct {
 		source int

@@ -21,7 +21,7 @@ func (u *fusion) learn(f *fetcher, sent *fetch, a answer) []fetch {
 	course, n := course{sent.source, sent.shape}, len(sent.values)
 	switch {
 	case a.remedy == apart && sent.shape == nil:
-		u.alone[offender{sent.source, sent.text}] = now
+		u.alone[offender{sent.text, sent.source}] = now
 	case a.remedy == apart:
 		parts := sent.cut((n + 1) / 2)
 		if f.again+len(parts) > maxAgain {
@@ -43,7 +43,7 @@ func (u *fusion) learn(f *fetcher, sent *fetch, a answer) []fetch {
 
 // isAlone reports whether q made a request for many fail not long ago. The caller holds mu.
 func (u *fusion) isAlone(q query, now time.Time) bool {
-	k := offender{q.source, q.text}
+	k := offender{q.text, q.source}
 	since, ok := u.alone[k]
 	if !ok {
 		return false
