@@ -26,13 +26,13 @@ transitions:
   - {name: shed, from: [normal], to: degraded, when: 'burning("a", "ticket")'}
 `
 
-// asked notes for which instants each window of a_total was asked for.
-type asked struct {
+// instants notes for which instants each window of a_total was asked for.
+type instants struct {
 	mu      sync.Mutex // guards windows
 	windows map[string][]string
 }
 
-func (a *asked) api(answer func(q string, at time.Time) model.Value) *funcAPI {
+func (a *instants) api(answer func(q string, at time.Time) model.Value) *funcAPI {
 	return &funcAPI{query: func(_ context.Context, q string, at time.Time) (model.Value, v1.Warnings, error) {
 		for _, w := range []string{"2h", "1d", "6h", "3d"} {
 			if strings.Contains(q, `code="500"}[`+w+"]") {
@@ -45,7 +45,7 @@ func (a *asked) api(answer func(q string, at time.Time) model.Value) *funcAPI {
 	}}
 }
 
-func (a *asked) taken() map[string][]string {
+func (a *instants) taken() map[string][]string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	out := a.windows
@@ -70,7 +70,7 @@ func TestEachPairOfATicketIsReadAtTheMultiplesOfItsOwnCadence(t *testing.T) {
 	if ticket.Name != "slo/a/ticket" {
 		t.Fatal(ticket.Name)
 	}
-	log := &asked{windows: map[string][]string{}}
+	log := &instants{windows: map[string][]string{}}
 	e := New(set, only(log.api(quiet)), Options{QueryOffset: -1})
 	at := func(e *Evaluator, instant time.Time, conditions ...int) engine.Observation {
 		return e.Evaluate(t.Context(), Tick{Instant: instant, Questions: []engine.Question{{Scope: "shop", Conditions: conditions}}}).Observations["shop"][conditions[0]]
@@ -106,7 +106,7 @@ func TestEachPairOfATicketIsReadAtTheMultiplesOfItsOwnCadence(t *testing.T) {
 
 func TestWhatCouldNotBeReadForAnInstantIsAskedForAgainForTheSameInstant(t *testing.T) {
 	set := load(t, "shop.yaml", ticketed)
-	log := &asked{windows: map[string][]string{}}
+	log := &instants{windows: map[string][]string{}}
 	away := true
 	e := New(set, only(log.api(func(q string, at time.Time) model.Value {
 		if away {
@@ -138,7 +138,7 @@ func TestWhatCouldNotBeReadForAnInstantIsAskedForAgainForTheSameInstant(t *testi
 func TestAPairIsDecidedAsIfAskedAtItsOwnInstant(t *testing.T) {
 	set := load(t, "shop.yaml", ticketed)
 	// The slow pair burns from 12:06 to 12:12, the quick one never.
-	api := (&asked{windows: map[string][]string{}}).api(func(q string, at time.Time) model.Value {
+	api := (&instants{windows: map[string][]string{}}).api(func(q string, at time.Time) model.Value {
 		burns := !at.Before(noon.Add(6*time.Minute)) && at.Before(noon.Add(12*time.Minute))
 		if burns && strings.Contains(q, "code=") && (strings.Contains(q, "[6h]") || strings.Contains(q, "[3d]")) {
 			return model.Vector{{Value: 5_000}}

@@ -1,6 +1,7 @@
 package prom
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -52,7 +53,7 @@ func (e *Evaluator) Explain(ctx context.Context, in Tick) Explanation {
 	ctx, cancel := context.WithTimeout(ctx, e.opts.Budget)
 	defer cancel()
 	fresh := &Evaluator{set: e.set, sources: e.sources, opts: e.opts, probes: e.probes,
-		kept: kept{values: map[key]keptValue{}}, proved: proved{at: map[query]time.Time{}}}
+		fusion: newFusion(), held: held{values: map[key]heldValue{}}, proved: proved{at: map[query]time.Time{}}}
 	fresh.opts.Metrics = nil
 	t := newTick(fresh, in)
 	for wanted := t.step(); len(wanted) > 0; wanted = t.step() {
@@ -107,7 +108,7 @@ func (t *tick) measured(a *ask, s rules.Signal, v rules.Value) Measured {
 			if !asked {
 				continue
 			}
-			sent := Sent{Query: q.text, Own: q.text, Source: t.sources[q.source].Name, At: at, Samples: got.samples, Took: got.took, Why: got.why, Detail: got.detail}
+			sent := Sent{Query: cmp.Or(got.sent, q.text), Own: q.text, Source: t.sources[q.source].Name, At: at, Samples: got.samples, Took: got.took, Why: got.why, Detail: got.detail}
 			if len(p.parts) > 1 {
 				sent.Replica = i + 1
 			}

@@ -19,6 +19,8 @@ type Metrics struct {
 	samples *prometheus.CounterVec
 	rounds  prometheus.Counter
 	lag     *prometheus.GaugeVec
+	fused   *prometheus.CounterVec
+	halves  *prometheus.CounterVec
 
 	mu    sync.Mutex // guards burn
 	burn  map[burnLabels]burnRate
@@ -64,6 +66,14 @@ func NewMetrics() *Metrics {
 			Name: "modeshift_newest_sample_age_seconds",
 			Help: "Age of the oldest of the newest samples that readings of the last tick rest on, by source; as far as it was asked for.",
 		}, []string{"source"}),
+		fused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "modeshift_fused_queries_total",
+			Help: "Queries that were answered together with others of the same shape by one request.",
+		}, []string{"source"}),
+		halves: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "modeshift_fused_retries_total",
+			Help: "Requests for many queries that failed and were sent again in halves, to find whose fault it is.",
+		}, []string{"source"}),
 		burn: map[burnLabels]burnRate{},
 		gauge: prometheus.NewDesc("modeshift_burn_rate",
 			"Error ratio over the window divided by the error budget, as last read; absent while unknown.",
@@ -79,6 +89,8 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 	m.samples.Describe(ch)
 	m.rounds.Describe(ch)
 	m.lag.Describe(ch)
+	m.fused.Describe(ch)
+	m.halves.Describe(ch)
 	ch <- m.gauge
 }
 
@@ -90,6 +102,8 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	m.samples.Collect(ch)
 	m.rounds.Collect(ch)
 	m.lag.Collect(ch)
+	m.fused.Collect(ch)
+	m.halves.Collect(ch)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for l, b := range m.burn {
@@ -108,6 +122,20 @@ func (m *Metrics) queried(source string, a answer) {
 	m.queries.WithLabelValues(source, outcome).Inc()
 	m.seconds.WithLabelValues(source).Observe(a.took.Seconds())
 	m.samples.WithLabelValues(source).Add(float64(a.samples))
+}
+
+// fusedInto counts queries that one request stood for.
+func (m *Metrics) fusedInto(source string, queries int) {
+	if m != nil {
+		m.fused.WithLabelValues(source).Add(float64(queries))
+	}
+}
+
+// halved counts a request that was sent again in halves.
+func (m *Metrics) halved(source string) {
+	if m != nil {
+		m.halves.WithLabelValues(source).Inc()
+	}
 }
 
 // observed takes over what a tick has read. A burn rate that became unknown is removed at once: a gauge that stands still

@@ -1,10 +1,8 @@
 package prom
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,24 +32,6 @@ type wanted struct {
 	reach time.Duration // how far back it reads
 }
 
-// fetch is one request and how its answer is handed on.
-type fetch struct {
-	query
-	// share gives each wanted query its part of the answer. A fetch that stands for one query hands all of it on.
-	share func(answer, func(query, answer))
-}
-
-// plan turns the queries wanted in a round into the requests to send, cheapest first: when time runs out it is the long
-// windows that go unanswered. Today a request is one query; one that stands for several shares its answer out by label.
-func plan(ws []wanted) []fetch {
-	slices.SortStableFunc(ws, func(a, b wanted) int { return cmp.Compare(a.reach, b.reach) })
-	fetches := make([]fetch, len(ws))
-	for i, w := range ws {
-		fetches[i] = fetch{query: w.query, share: func(a answer, give func(query, answer)) { give(w.query, a) }}
-	}
-	return fetches
-}
-
 // fetcher sends the requests of one tick.
 type fetcher struct {
 	sources []Source
@@ -62,10 +42,12 @@ type fetcher struct {
 	sent    atomic.Int64           // requests
 	samples atomic.Int64           // that the sources read to answer them
 	given   map[lane]*atomic.Int32 // timeouts since it last answered; the map itself does not change
+	again   int                    // requests that were parts of one that failed; owned by who calls run
+	now     time.Time              // the tick's instant, by which what was learnt grows old
 }
 
-func newFetcher(sources []Source, timeout time.Duration, limit int, metrics *Metrics) *fetcher {
-	f := &fetcher{sources: sources, timeout: timeout, limit: limit, metrics: metrics, given: map[lane]*atomic.Int32{}}
+func newFetcher(sources []Source, timeout time.Duration, limit int, now time.Time, metrics *Metrics) *fetcher {
+	f := &fetcher{sources: sources, now: now, timeout: timeout, limit: limit, metrics: metrics, given: map[lane]*atomic.Int32{}}
 	for i := range sources {
 		for r := range sources[i].Replicas {
 			f.given[lane{i, r}] = &atomic.Int32{}
@@ -148,7 +130,9 @@ func send(ctx context.Context, api v1.API, text string, at time.Time, timeout ti
 		}
 	}()
 	if err := ctx.Err(); err != nil {
-		return answerOf(nil, nil, err)
+		a := answerOf(nil, nil, err)
+		a.remedy = none // it was not even sent
+		return a
 	}
 	var noted note
 	value, warnings, _, err := api.Query(context.WithValue(ctx, noteKey{}, &noted), text, at,

@@ -16,7 +16,7 @@ import (
 )
 
 func fetcherOf(limit int, timeout time.Duration, sources ...Source) *fetcher {
-	return newFetcher(sources, timeout, limit, nil)
+	return newFetcher(sources, timeout, limit, noon, nil)
 }
 
 func many(n, source int) []fetch {
@@ -24,13 +24,13 @@ func many(n, source int) []fetch {
 	for i := range n {
 		ws = append(ws, wanted{query{source: source, text: fmt.Sprint("q", i)}, time.Minute})
 	}
-	return plan(ws)
+	return newFusion().plan(ws, noon)
 }
 
 func TestThePlanPutsShortWindowsFirstAndKeepsTheOrderOfEqualOnes(t *testing.T) {
 	var got []string
-	for _, f := range plan([]wanted{{query{text: "3d"}, 72 * time.Hour}, {query{text: "5m-a"}, 5 * time.Minute}, {query{text: "1h"}, time.Hour},
-		{query{text: "5m-b"}, 5 * time.Minute}}) {
+	for _, f := range newFusion().plan([]wanted{{query{text: "3d"}, 72 * time.Hour}, {query{text: "5m-a"}, 5 * time.Minute}, {query{text: "1h"}, time.Hour},
+		{query{text: "5m-b"}, 5 * time.Minute}}, noon) {
 		got = append(got, f.text)
 		f.share(answer{detail: f.text}, func(q query, a answer) {
 			if q != f.query || a.detail != f.text {

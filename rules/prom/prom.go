@@ -71,9 +71,10 @@ type Evaluator struct {
 	sources []Source
 	opts    Options
 	probes  map[key]*probe
-	kept    kept
+	held    held
 	proved  proved
 	periods map[*rules.Service]*periods // what Budget remembers; the map itself never changes
+	fusion  *fusion
 }
 
 // key is a signal of a scope.
@@ -92,8 +93,8 @@ func New(set *rules.Set, sources []Source, opts Options) *Evaluator {
 	opts.QueryTimeout = cmp.Or(opts.QueryTimeout, DefaultQueryTimeout)
 	opts.Budget = cmp.Or(opts.Budget, DefaultBudget)
 	opts.Parallel = max(1, cmp.Or(opts.Parallel, DefaultParallel))
-	e := &Evaluator{set: set, sources: sources, opts: opts, probes: map[key]*probe{}, kept: kept{values: map[key]keptValue{}},
-		proved: proved{at: map[query]time.Time{}}, periods: map[*rules.Service]*periods{}}
+	e := &Evaluator{set: set, sources: sources, opts: opts, probes: map[key]*probe{}, held: held{values: map[key]heldValue{}},
+		proved: proved{at: map[query]time.Time{}}, periods: map[*rules.Service]*periods{}, fusion: newFusion()}
 	for _, service := range set.Services {
 		p := &periods{turn: make(chan struct{}, 1), read: map[string]periodRead{}}
 		p.turn <- struct{}{}

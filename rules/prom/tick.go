@@ -42,7 +42,7 @@ type ask struct {
 // tick is an empty tick, whose queries may take so long each.
 func (e *Evaluator) tick(in Tick, timeout time.Duration) *tick {
 	return &tick{Evaluator: e, Tick: in, values: map[key]rules.Value{}, answers: map[query]answer{}, recalled: map[key]bool{},
-		fetcher: newFetcher(e.sources, timeout, e.opts.Parallel, e.opts.Metrics)}
+		fetcher: newFetcher(e.sources, timeout, e.opts.Parallel, in.Instant, e.opts.Metrics)}
 }
 
 func newTick(e *Evaluator, in Tick) *tick {
@@ -158,7 +158,7 @@ func (t *tick) ask(ctx context.Context, signals []key) {
 	var wants []want
 	for _, k := range signals {
 		at := k.signal.At(t.Instant)
-		if v, ok := t.kept.get(k, at); ok {
+		if v, ok := t.held.get(k, at); ok {
 			t.values[k], t.recalled[k] = v, true
 			continue
 		}
@@ -181,7 +181,7 @@ func (t *tick) ask(ctx context.Context, signals []key) {
 		}
 		t.values[w.key] = v
 		if w.signal.Every > 0 && !v.Reading.Why.Blind() {
-			t.kept.put(w.key, w.signal.At(t.Instant), v)
+			t.held.put(w.key, w.signal.At(t.Instant), v)
 		}
 	}
 }
@@ -217,10 +217,7 @@ func (t *tick) send(ctx context.Context, all []wanted) {
 			ws = append(ws, w)
 		}
 	}
-	fetches := plan(ws)
-	for i, a := range t.fetcher.run(ctx, fetches) {
-		fetches[i].share(a, func(q query, a answer) { t.answers[q] = a })
-	}
+	t.fusion.ask(ctx, t.fetcher, ws, func(q query, a answer) { t.answers[q] = a })
 }
 
 // answer puts together what the tick came to.
