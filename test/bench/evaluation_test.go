@@ -30,7 +30,7 @@ type evaluation struct {
 
 func newEvaluation(t testing.TB, set *rules.Set, url string) *evaluation {
 	t.Helper()
-	source, err := prom.Dial("main", url, config.DefaultHTTPClientConfig)
+	source, err := prom.Dial("main", config.DefaultHTTPClientConfig, url)
 	if err != nil {
 		t.Fatal(err)
 	}
