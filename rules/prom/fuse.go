@@ -63,6 +63,7 @@ type fusion struct {
 	shapes map[[2]string]*shape   // by label and single, so that equal shapes are one
 	alone  map[offender]time.Time // when a query last made a request fail
 	sizes  map[course]size        // of requests that were made smaller
+	read   map[course]float64     // the samples that a request last took for each of its queries
 }
 
 // offender and course leave out of a query what is another at each tick.
@@ -74,6 +75,7 @@ type (
 	course struct {
 		lane  lane
 		shape *shape
+		text  string // of a query that stands for itself
 	}
 )
 
@@ -84,7 +86,7 @@ type size struct {
 
 func newFusion() *fusion {
 	return &fusion{known: map[string][]candidate{}, shapes: map[[2]string]*shape{}, alone: map[offender]time.Time{},
-		sizes: map[course]size{}}
+		sizes: map[course]size{}, read: map[course]float64{}}
 }
 
 // ask sends the wanted queries of a round, as few requests as can be, and gives each query its answer. A request for many
@@ -107,6 +109,24 @@ func (u *fusion) ask(ctx context.Context, f *fetcher, ws []wanted, give func(que
 	}
 }
 
+// cost is how many samples a request is expected to read: as many for each of its queries as last time, and before that as if
+// each were about one series with a sample every 15 s. The caller holds mu.
+func (u *fusion) cost(f *fetch) float64 {
+	each, known := u.read[f.course()]
+	if !known {
+		each = float64(f.reach / (15 * time.Second))
+	}
+	return each * float64(f.queries())
+}
+
+func (f *fetch) course() course {
+	c := course{lane: f.lane(), shape: f.shape}
+	if f.shape == nil {
+		c.text = f.text
+	}
+	return c
+}
+
 // plan turns the queries wanted in a round into the requests to send, cheapest first: when time runs out it is the long
 // windows that go unanswered.
 func (u *fusion) plan(ws []wanted, now time.Time) []fetch {
@@ -116,7 +136,7 @@ func (u *fusion) plan(ws []wanted, now time.Time) []fetch {
 	for _, g := range u.group(ws, func(q query) bool { return u.isAlone(q, now) }) {
 		fetches = append(fetches, g.fetches(u.limit(g, now))...)
 	}
-	slices.SortStableFunc(fetches, func(a, b fetch) int { return cmp.Compare(a.reach, b.reach) })
+	slices.SortStableFunc(fetches, func(a, b fetch) int { return cmp.Compare(u.cost(&a), u.cost(&b)) })
 	return fetches
 }
 
@@ -213,7 +233,7 @@ func (u *fusion) limit(g *group, now time.Time) int {
 		longest = max(longest, len(strconv.Quote(regexp.QuoteMeta(v))))
 	}
 	n := min(maxValues, maxText/(longest*(len(g.shape.fused)-1)), int(maxReach/max(g.reach, 1)))
-	k := course{g.lane(), g.shape}
+	k := course{lane: g.lane(), shape: g.shape}
 	if s, ok := u.sizes[k]; ok {
 		for range min(10, max(0, int(now.Sub(s.since)/growAfter))) {
 			s.values *= 2
@@ -277,7 +297,7 @@ func (f *fetch) queries() int {
 // share gives each query its part of the answer to the request. An answer that lacks a value is that value's empty answer; one
 // without a value is everybody's.
 func (f *fetch) share(a answer, give func(query, answer)) {
-	a.sent = f.text
+	a.sent, a.among = f.text, max(1, f.queries())
 	if f.shape == nil {
 		give(f.query, a)
 		return

@@ -18,7 +18,10 @@ func (u *fusion) learn(f *fetcher, sent *fetch, a answer) []fetch {
 			u.shrink(w.course, w.values/2, now) // all of its parts are well: it was too much at once
 		}
 	}
-	course, n := course{sent.lane(), sent.shape}, len(sent.values)
+	course, n := sent.course(), len(sent.values)
+	if a.samples > 0 {
+		u.read[course] = float64(a.samples) / float64(max(1, sent.queries()))
+	}
 	switch {
 	case a.remedy == apart && sent.shape == nil:
 		u.alone[offender{sent.text, sent.lane()}] = now
