@@ -77,9 +77,12 @@ type (
 	}
 )
 
+// size is how many values requests of a course ask for at most.
 type size struct {
 	values int
-	since  time.Time
+	since  time.Time // doubles each growAfter from then on
+	search bool      // or else is for finding out whose fault a failure is, and
+	tried  bool      // has been used since it was last made smaller
 }
 
 func newFusion() *fusion {
@@ -213,17 +216,7 @@ func (u *fusion) limit(g *group, now time.Time) int {
 		longest = max(longest, len(strconv.Quote(regexp.QuoteMeta(v))))
 	}
 	n := min(maxValues, maxText/(longest*(len(g.shape.fused)-1)), int(maxReach/max(g.reach, 1)))
-	k := course{g.source, g.shape}
-	if s, ok := u.sizes[k]; ok {
-		for range min(10, max(0, int(now.Sub(s.since)/growAfter))) {
-			s.values *= 2
-		}
-		if s.values >= maxValues {
-			delete(u.sizes, k)
-		}
-		n = min(n, s.values)
-	}
-	return max(1, n)
+	return max(1, min(n, u.bound(course{g.source, g.shape}, now)))
 }
 
 // fetches are the requests for a group, of at most limit values each and of about as many.
