@@ -9,6 +9,7 @@ import (
 	"time"
 
 	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/common/model"
 
 	"github.com/modeshift/modeshift/engine"
@@ -254,5 +255,26 @@ func TestARequestStaysBelowItsBounds(t *testing.T) {
 				t.Errorf("%d of %d are answered", len(seen), c.services)
 			}
 		})
+	}
+}
+
+func TestMetricsTellWhatWasFusedAndWhatFellApart(t *testing.T) {
+	m := NewMetrics()
+	f := newFetcher(4, time.Minute, Source{"main", replying(of(execution, 0))})
+	f.metrics = m
+	var ws []wanted
+	for _, text := range jobs(8, sumOfJob) {
+		ws = append(ws, wanted{query{0, text}, lookback})
+	}
+	newFusion().ask(t.Context(), f, append(ws, wanted{query{0, alive}, lookback}), func(query, answer) {})
+	if err := testutil.CollectAndCompare(m, strings.NewReader(`
+# HELP modeshift_fused_queries_total Queries that were answered together with others of the same shape by one request.
+# TYPE modeshift_fused_queries_total counter
+modeshift_fused_queries_total{source="main"} 6
+# HELP modeshift_fused_retries_total Requests for many queries that failed and were sent again in halves, to find whose fault it is.
+# TYPE modeshift_fused_retries_total counter
+modeshift_fused_retries_total{source="main"} 3
+`), "modeshift_fused_queries_total", "modeshift_fused_retries_total"); err != nil {
+		t.Error(err)
 	}
 }
