@@ -65,7 +65,7 @@ type split struct {
 type fusion struct {
 	mu     sync.Mutex             // guards the rest
 	known  map[string][]candidate // by the text of a query, which is read once; the rules bound how many there are
-	shapes map[[2]string]*shape   // by label and single, so that equal shapes are one
+	shapes shapes
 	alone  map[offender]time.Time // when a query last made a request fail
 	sizes  map[course]size        // of requests that were made smaller
 	read   map[course]float64     // the samples that a request last took for each of its queries
@@ -93,7 +93,7 @@ type size struct {
 }
 
 func newFusion() *fusion {
-	return &fusion{known: map[string][]candidate{}, shapes: map[[2]string]*shape{}, alone: map[offender]time.Time{},
+	return &fusion{known: map[string][]candidate{}, shapes: shapes{}, alone: map[offender]time.Time{},
 		sizes: map[course]size{}, read: map[course]float64{}}
 }
 
@@ -211,21 +211,11 @@ func (u *fusion) group(ws []wanted, alone func(query) bool) []*group {
 	return groups
 }
 
-// candidates is the function of that name, with equal shapes made one. The caller holds mu.
+// candidates reads a query, once. The caller holds mu.
 func (u *fusion) candidates(text string) []candidate {
 	cs, ok := u.known[text]
 	if !ok {
-		cs, _ = candidates(text)
-		for i, c := range cs {
-			if c.shape == nil {
-				continue
-			}
-			k := [2]string{c.label, c.shape.single}
-			if u.shapes[k] == nil {
-				u.shapes[k] = c.shape
-			}
-			cs[i].shape = u.shapes[k]
-		}
+		cs, _ = u.shapes.candidates(text)
 		u.known[text] = cs
 	}
 	return cs

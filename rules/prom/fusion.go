@@ -129,7 +129,7 @@ func named(set *rules.Set) []Source {
 
 // whyAlone says of a query that is asked by itself why.
 func (u *fusion) whyAlone(text string) string {
-	cs, err := candidates(text)
+	cs, err := u.shapes.candidates(text)
 	if err != nil {
 		return err.Error()
 	}
