@@ -371,6 +371,9 @@ func (m *measured) program(b *testing.B, l *live, specs, dir string) {
 	wg.Go(func() {
 		for e, err := range client.Events(ctx, "", api.FromNow) {
 			if err != nil {
+				if ctx.Err() == nil {
+					b.Errorf("follow events: %v", err)
+				}
 				return
 			}
 			if e.Event.Cause.Input == "observed" && strings.HasPrefix(e.Event.Kind(), "Incident") {
@@ -399,6 +402,9 @@ func (m *measured) program(b *testing.B, l *live, specs, dir string) {
 	close(seen)
 	for at := range seen {
 		m.decisions = append(m.decisions, at.Sub(p.before(at)))
+	}
+	if len(m.decisions) < failing {
+		b.Errorf("%d services failed, and %d decisions came of it", failing, len(m.decisions))
 	}
 	m.note(began, "the whole program", "%d ticks: %.1f CPU ms each, %.0f MB; %d decisions: median %s, p99 %s after the last answer", count, m.serverCPU.Seconds()*1000, m.rss,
 		len(m.decisions), percentile(m.decisions, 0.5).Round(time.Millisecond), percentile(m.decisions, 0.99).Round(time.Millisecond))
