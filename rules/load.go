@@ -94,6 +94,7 @@ type draft struct {
 	recorded                                                      bool  // SLOs that do not say otherwise are read from what Sloth's rules record
 	undecided                                                     []int // indexes of SLOs that do not say how they are evaluated
 	agreeing                                                      []agreeing
+	sourced                                                       []sourced
 	transitions                                                   []transitionDraft
 }
 
@@ -253,6 +254,7 @@ func (d *draft) value(n *node) {
 	}
 	if r.faults == before {
 		d.queries["sli/"+s.Name] = []string{q.canonical()}
+		d.selectors(q, nil, &s.Source)
 	}
 	d.service.SLIs = append(d.service.SLIs, s)
 }

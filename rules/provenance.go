@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -54,6 +55,9 @@ func (d *draft) evaluate(n *node) (recorded, said bool) {
 func (d *draft) defaults() {
 	for _, i := range d.undecided {
 		d.service.SLOs[i].Recorded = d.recorded
+	}
+	for _, s := range d.sourced {
+		d.service.Selectors[s.index].Source = cmp.Or(*s.source, d.service.Source)
 	}
 	if d.opts.Sources == nil {
 		return

@@ -45,6 +45,7 @@ type Service struct {
 	Schedules  []*Schedule
 	Alerts     []string     // the names of Prometheus alerts that conditions mention, sorted
 	Conditions []*Condition // at the indexes of Policy.Conditions
+	Selectors  []Selector   // of the queries of SLOs and SLIs
 
 	references []reference // to other scopes
 }

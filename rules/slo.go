@@ -190,6 +190,12 @@ func (d *draft) slo(n *node) {
 	if s.Events && s.errors != nil && s.total != nil {
 		s.Absence = absenceOf(s.errors.expr, s.total.expr)
 	}
+	var all *query
+	if s.Absence.Zero {
+		all = s.total
+	}
+	d.selectors(s.errors, all, &s.Source)
+	d.selectors(s.total, nil, &s.Source)
 	if s.Name != "" {
 		if !s.saysHow {
 			d.undecided = append(d.undecided, len(d.service.SLOs))

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/modeshift/modeshift/engine"
 	"github.com/modeshift/modeshift/engine/server"
@@ -17,16 +19,24 @@ type rulesCmd struct {
 type rulesCheckCmd struct {
 	Paths   []string `arg:"" help:"Rule files, folders of them, globs."`
 	Verbose bool     `short:"v" help:"Say too which queries are asked for many services at once, and why the others are not."`
+
+	Prometheus string `placeholder:"URL" help:"Ask this Prometheus whether there are series for what the files select."`
+	Source     string `placeholder:"NAME" help:"Which of the files' sources that Prometheus is; the default when left out."`
 }
 
 // Help shows one real example.
 func (rulesCheckCmd) Help() string {
 	return `Example:
   modeshift rules check rules/
+  modeshift rules check rules/ --prometheus http://prometheus:9090
+
+With --prometheus it says of each selector that never had a series in the last 30 days where it stands and, as far as one
+matcher is to blame, which: what rests on it would be unknown.
 
 With -v it shows how Prometheus will be asked: queries that differ only in the value of one label go out as one request.
 
-Exits 0 when every file would load, 1 when one would not, 2 when there is nothing to check.`
+Exits 0 when every file would load and all series are there, 1 when not, 2 when there is nothing to check, 3 when the
+Prometheus cannot be asked.`
 }
 
 // fault is a diagnostic as programs read it.
@@ -60,6 +70,14 @@ func (v *rulesCheckCmd) Run(s *streams, c *cli) error {
 	bad := len(all.Errors())
 	if set != nil && bad == 0 {
 		all = set.Warnings
+	}
+	if v.Prometheus != "" && set != nil {
+		missing, err := server.MissingSeries(context.Background(), v.Source, v.Prometheus, set)
+		if err != nil {
+			return exit(exitCannotTell, "%w; is the URL right, and may this machine reach it?", err)
+		}
+		all = append(slices.Clone(all), missing...)
+		bad += len(missing)
 	}
 	warned := len(all.Warnings())
 	services := 0

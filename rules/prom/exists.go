@@ -1,0 +1,110 @@
+package prom
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
+	"github.com/prometheus/common/model"
+
+	"github.com/modeshift/modeshift/rules"
+)
+
+// Missing asks a source whether there are series for the selectors of rules, and says where there never were any in the last
+// thirty days: in which places of which files, and, as far as one matcher is to blame, which. It looks into the index only,
+// and reads no samples. The error says why the source could not be asked.
+func Missing(ctx context.Context, source Source, set *rules.Set, now time.Time) (rules.Diagnostics, error) {
+	m := existence{ctx: ctx, api: source.Replicas[0], from: now.Add(-lookedBack), to: now, found: map[string]bool{}}
+	var out rules.Diagnostics
+	for _, service := range set.Services {
+		for i := range service.Selectors {
+			s := &service.Selectors[i]
+			if s.Source != "" && s.Source != source.Name {
+				continue
+			}
+			d, err := m.judge(s)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, d...)
+		}
+	}
+	return out, nil
+}
+
+// existence asks for the existence of series, each once.
+type existence struct {
+	ctx      context.Context
+	api      v1.API
+	from, to time.Time
+	found    map[string]bool
+}
+
+// there reports whether a selector has had series.
+func (m *existence) there(selector string) (bool, error) {
+	if found, asked := m.found[selector]; asked {
+		return found, nil
+	}
+	series, _, _, err := m.api.Series(m.ctx, []string{selector}, m.from, m.to, v1.WithLimit(1))
+	if err != nil {
+		why, detail, _ := explain(err)
+		return false, fmt.Errorf("%s: %s", why, clip(detail))
+	}
+	m.found[selector] = len(series) > 0
+	return len(series) > 0, nil
+}
+
+func (m *existence) judge(s *rules.Selector) (rules.Diagnostics, error) {
+	found, err := m.there(s.Text)
+	if err != nil || found {
+		return nil, err
+	}
+	period := model.Duration(lookedBack).String()
+	var culprits []string
+	for _, matcher := range s.Matchers {
+		without := s.Without(matcher)
+		if without == "" {
+			continue
+		}
+		if found, err = m.there(without); err != nil {
+			return nil, err
+		}
+		if found {
+			culprits = append(culprits, matcher.String())
+		}
+	}
+	if s.Events {
+		// It may be that nothing ever went wrong. That the label exists at all shows whether it could.
+		if found, err = m.there(s.All); err != nil || !found {
+			return nil, err // the query for all events says so
+		}
+		for _, matcher := range s.Matchers {
+			labelled := fmt.Sprintf(`%s%s!=""}`, withComma(s.All), matcher.Name)
+			if found, err = m.there(labelled); err != nil {
+				return nil, err
+			}
+			if !found {
+				return rules.Diagnostics{s.Fault(rules.LevelError, fmt.Sprintf("look at the labels of %s", s.All),
+					"no series has a label %q: nothing would ever count as an error", matcher.Name)}, nil
+			}
+		}
+		return nil, nil
+	}
+	hint := "is the metric's name right, and does this Prometheus scrape it?"
+	if len(culprits) == 1 {
+		hint = fmt.Sprintf("without %s there are some", culprits[0])
+	}
+	return rules.Diagnostics{s.Fault(rules.LevelError, hint, "no such series: %s selects nothing in the last %s; what needs it would be unknown", s.Text, period)}, nil
+}
+
+// withComma is a selector, open for one more matcher.
+func withComma(selector string) string {
+	if n := len(selector); n > 0 && selector[n-1] == '}' {
+		if n > 1 && selector[n-2] == '{' {
+			return selector[:n-1]
+		}
+		return selector[:n-1] + ","
+	}
+	return selector + "{"
+}

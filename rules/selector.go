@@ -1,0 +1,84 @@
+package rules
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql/parser"
+)
+
+// Selector is a selector of a rule file's queries, so that a Prometheus can be asked whether there are such series.
+type Selector struct {
+	Text     string // bare: without ranges, offsets and windows
+	Source   string // the Prometheus it is for; empty: the first there is
+	Matchers []*labels.Matcher
+	// Events: it counts what goes wrong among the events that All selects, and may select nothing for as long as nothing has
+	// gone wrong.
+	Events bool
+	All    string
+	place  Diagnostic
+}
+
+// Fault is a diagnostic at the selector's place.
+func (s *Selector) Fault(level Level, hint, format string, args ...any) Diagnostic {
+	d := s.place
+	d.Level, d.Hint, d.Message = level, hint, fmt.Sprintf(format, args...)
+	return d
+}
+
+// selectors notes those of a query; all, where it is not nil, is the query for all events of which this one counts some.
+func (d *draft) selectors(q, all *query, source *string) {
+	if q == nil {
+		return
+	}
+	seen := map[string]bool{}
+	parser.Inspect(q.expr, func(n parser.Node, _ []parser.Node) error {
+		v, ok := n.(*parser.VectorSelector)
+		if !ok {
+			return nil
+		}
+		bare := (&parser.VectorSelector{Name: v.Name, LabelMatchers: v.LabelMatchers}).String()
+		if seen[bare] {
+			return nil
+		}
+		seen[bare] = true
+		line, column := d.r.src.within(q.node, q.source(int(v.PosRange.Start)))
+		s := Selector{Text: bare, Matchers: v.LabelMatchers, place: d.r.src.diagnostic(LevelError, line, column, "", "")}
+		if all != nil {
+			parser.Inspect(all.expr, func(n parser.Node, _ []parser.Node) error {
+				if a, ok := n.(*parser.VectorSelector); ok && selects(a, v) && !s.Events {
+					s.Events, s.All = true, (&parser.VectorSelector{Name: a.Name, LabelMatchers: a.LabelMatchers}).String()
+				}
+				return nil
+			})
+		}
+		d.sourced = append(d.sourced, sourced{len(d.service.Selectors), source})
+		d.service.Selectors = append(d.service.Selectors, s)
+		return nil
+	})
+}
+
+// sourced is a selector whose source is known only when the whole document is.
+type sourced struct {
+	index  int
+	source *string
+}
+
+// Without is the selector without one of its matchers; empty for the metric's name, without which it would select everything.
+func (s *Selector) Without(m *labels.Matcher) string {
+	if m.Name == model.MetricNameLabel {
+		return ""
+	}
+	v := parser.VectorSelector{LabelMatchers: slices.DeleteFunc(slices.Clone(s.Matchers), func(o *labels.Matcher) bool { return o == m })}
+	for _, o := range v.LabelMatchers {
+		if o.Name == model.MetricNameLabel && o.Type == labels.MatchEqual {
+			v.Name = o.Value
+		}
+	}
+	if len(v.LabelMatchers) == 0 {
+		return ""
+	}
+	return v.String()
+}
