@@ -1,12 +1,15 @@
 package prom
 
 import (
+	"context"
+	"math"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/model"
 
+	"github.com/modeshift/modeshift/engine"
 	"github.com/modeshift/modeshift/rules"
 )
 
@@ -22,9 +25,10 @@ type Metrics struct {
 	fused   *prometheus.CounterVec
 	halves  *prometheus.CounterVec
 
-	mu    sync.Mutex // guards burn
-	burn  map[burnLabels]burnRate
-	gauge *prometheus.Desc
+	mu     sync.Mutex // guards burn, lagged
+	burn   map[burnLabels]burnRate
+	lagged time.Time // the minute in which the lag was asked for last
+	gauge  *prometheus.Desc
 }
 
 type burnLabels struct{ scope, slo, window string }
@@ -64,7 +68,7 @@ func NewMetrics() *Metrics {
 		}),
 		lag: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "modeshift_newest_sample_age_seconds",
-			Help: "Age of the oldest of the newest samples that readings of the last tick rest on, by source; as far as it was asked for.",
+			Help: "How old the newest sample of a source's targets was at the instant it was last asked for, once a minute; a replica's where there are several.",
 		}, []string{"source"}),
 		fused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "modeshift_fused_queries_total",
@@ -138,6 +142,44 @@ func (m *Metrics) halved(source string) {
 	}
 }
 
+// scraped is the query for the time of the newest sample of a source's targets. It reads one sample a target.
+const scraped = `max(timestamp(up))`
+
+// lag measures how old a source's newest sample is, once in a minute: what is late there makes every decision late. A source
+// without targets of its own, such as one that others write to, does not tell.
+func (t *tick) lag(ctx context.Context, seen []engine.Sight) {
+	m := t.opts.Metrics
+	if m == nil || !m.lagDue(t.Instant) {
+		return
+	}
+	at := t.Instant.Add(-t.opts.QueryOffset)
+	for i := range t.sources {
+		if !seen[i].Asked || seen[i].Blind {
+			continue // there are more urgent things to know of it
+		}
+		var age float64
+		for r := range t.sources[i].Replicas {
+			q := query{source: i, replica: r, text: scraped, at: at.UnixMilli()}
+			seconds, why, _ := t.fetcher.one(ctx, q).number()
+			if why != "" || !(math.Abs(seconds) < maxUnix) {
+				continue
+			}
+			age = max(age, float64(at.UnixMilli())/1000-seconds)
+			m.lag.WithLabelValues(t.sources[i].Name).Set(age)
+		}
+	}
+}
+
+// lagDue reports whether a minute has begun since it was last asked.
+func (m *Metrics) lagDue(instant time.Time) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	minute := instant.Truncate(time.Minute)
+	due := !minute.Equal(m.lagged)
+	m.lagged = minute
+	return due
+}
+
 // observed takes over what a tick has read. A burn rate that became unknown is removed at once: a gauge that stands still
 // would pass for a measurement.
 func (m *Metrics) observed(t *tick) {
@@ -145,15 +187,6 @@ func (m *Metrics) observed(t *tick) {
 		return
 	}
 	m.rounds.Add(float64(t.rounds))
-	oldest := map[string]time.Duration{}
-	for k, v := range t.values {
-		if r := v.Reading; !r.Sample.IsZero() && !t.recalled[k] {
-			oldest[r.Source] = max(oldest[r.Source], t.Instant.Sub(r.Sample))
-		}
-	}
-	for source, age := range oldest {
-		m.lag.WithLabelValues(source).Set(age.Seconds())
-	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for k, v := range t.values {

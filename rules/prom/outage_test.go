@@ -173,6 +173,31 @@ func TestWhatASourceDoesIsNeverMistakenForWhatAServiceDoes(t *testing.T) {
 	}
 }
 
+// A value over a page's short window proves samples of late, where that is asked for at each tick anyhow.
+func TestALongWindowOfATargetThatIsGoneIsStaleByTheShortOneToo(t *testing.T) {
+	t.Parallel()
+	prometheus := promtest.Start(t, promtest.Options{})
+	prometheus.Push(shopData()...)
+	for _, c := range []struct {
+		metric string
+		truth  engine.Truth
+		why    engine.Why
+	}{{"stale_total", engine.Unknown, engine.WhyStale}, {"bad_total", engine.True, ""}} {
+		proxy := newProxy(t, prometheus.URL)
+		set := load(t, "shop.yaml", strings.Replace(tiers("shop", c.metric), `when: 'burning("availability", "page")'`, `when: 'burn_rate("availability", "1h") > 1.0'`, 1))
+		a := New(set, dial(t, proxy.URL), Options{QueryOffset: -1}).Evaluate(t.Context(), everything(set, noon))
+		o := condition(t, set, a, "shop", "shed.when")
+		if r := o.Readings[0]; o.Truth != c.truth || r.Why != c.why || c.why != "" && r.Detail != "no sample in the last 5m" {
+			t.Errorf("%s: %+v", c.metric, o)
+		}
+		for _, q := range proxy.sent() {
+			if strings.Contains(q.Get("query"), "timestamp") {
+				t.Errorf("%s: %s was asked for", c.metric, q.Get("query"))
+			}
+		}
+	}
+}
+
 func TestAServerThatHangsForRealAndComesBackEmptyIsBlindUntilItHasSamplesAgain(t *testing.T) {
 	t.Parallel()
 	p := promtest.Start(t, promtest.Options{})

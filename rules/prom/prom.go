@@ -125,6 +125,7 @@ func (e *Evaluator) Evaluate(ctx context.Context, in Tick) Answer {
 		t.ask(ctx, wanted)
 	}
 	a := t.answer()
+	t.lag(ctx, a.Sources)
 	e.opts.Metrics.observed(t)
 	return a
 }

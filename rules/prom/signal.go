@@ -168,9 +168,17 @@ func sloPart(service *rules.Service, slo *rules.SLO, window time.Duration, to qu
 	}
 	if !slo.Events {
 		g := &gauge{name: name, query: to.ask(errorText), maxAge: slo.MaxAge, reach: window}
+		if w := quickest(slo, window); alone && w > 0 {
+			ratio, _ := slo.Queries(w)
+			g.lately, g.latelyReach = to.ask(ratio), w
+		}
 		return g.part(alone, func(x float64) rules.Value { return ratioValue(slo, window, x) })
 	}
 	total := &gauge{name: name, query: to.ask(totalText), maxAge: slo.MaxAge, reach: window}
+	if w := quickest(slo, window); alone && w > 0 {
+		_, text := slo.Queries(w)
+		total.lately, total.latelyReach = to.ask(text), w
+	}
 	errors := to.ask(errorText)
 	p := total.part(alone, nil)
 	p.queries = append(p.queries, wanted{errors, window})
@@ -204,6 +212,23 @@ func sloPart(service *rules.Service, slo *rules.SLO, window time.Duration, to qu
 		return from(r, eventsValue(slo, window, v.answer(errors), n))
 	}
 	return p
+}
+
+// quickest is a window of an SLO that is asked for at each tick, for its pages, and short enough that a value over it proves
+// samples no older than max_age; 0 when there is none, or window needs no such proof itself.
+func quickest(slo *rules.SLO, window time.Duration) time.Duration {
+	best := time.Duration(0)
+	if tier := slo.Tier(engine.SeverityPage); tier != nil {
+		for _, w := range tier.Windows {
+			if w.Short <= slo.MaxAge {
+				best = max(best, w.Short)
+			}
+		}
+	}
+	if window <= slo.MaxAge {
+		return 0
+	}
+	return best
 }
 
 // recordedPart reads the error ratio that Sloth's rules have recorded. It tells no number of events: for min_events the total is
@@ -340,13 +365,19 @@ type gauge struct {
 	maxAge time.Duration
 	reach  time.Duration
 	fresh  query // for the newest sample's time; empty text: no need to ask
+	// lately is the same over a window no longer than maxAge, in place of fresh: that it gives anything proves as much, and it is
+	// asked for anyhow.
+	lately      query
+	latelyReach time.Duration
 }
 
 // part makes a part of g's queries; known turns the number into a value. Which of several replicas is the freshest shows only
 // in their samples' times, so that unless the replica is alone they are asked for even if no sample can be too old.
 func (g *gauge) part(alone bool, known func(float64) rules.Value) part {
 	p := part{queries: []wanted{{g.query, g.reach}}}
-	if text := freshness(g.query.text, g.maxAge, !alone); text != "" && g.fresh.text == "" {
+	if g.lately.text != "" {
+		p.queries = append(p.queries, wanted{g.lately, g.latelyReach})
+	} else if text := freshness(g.query.text, g.maxAge, !alone); text != "" && g.fresh.text == "" {
 		g.fresh = g.query.ask(text)
 	}
 	if g.fresh.text != "" {
@@ -375,6 +406,16 @@ func (g *gauge) number(v view) (float64, engine.Reading) {
 	if why != "" {
 		r.Why, r.Detail = why, detail
 		return 0, r
+	}
+	if g.lately.text != "" {
+		a := v.answer(g.lately)
+		if seen, ok := a.value.(model.Vector); a.why != "" || ok && len(seen) == 0 {
+			r.Why, r.Detail, r.Query = a.why, a.detail, g.lately.text
+			if r.Why == "" {
+				r.Why, r.Detail = engine.WhyStale, fmt.Sprintf("no sample in the last %s", model.Duration(g.latelyReach))
+			}
+		}
+		return x, r
 	}
 	if g.fresh.text == "" {
 		return x, r
