@@ -100,7 +100,7 @@ func (e *Evaluator) Budget(ctx context.Context, scope engine.Scope, at time.Time
 	left := make([]engine.Reading, len(service.SLOs))
 	for i := range service.SLOs {
 		slo := &service.SLOs[i]
-		now[i] = over(slo, burnWindow(slo))
+		now[i] = over(slo, BurnWindow(slo))
 		if left[i] = e.left(service, slo, at); left[i].Why == "" || slo.Calendar != "" {
 			continue
 		}
@@ -129,8 +129,8 @@ func (e *Evaluator) Budget(ctx context.Context, scope engine.Scope, at time.Time
 	return budgets
 }
 
-// burnWindow is the window of an SLO's present burn rate: the long one of its quickest pair that pages.
-func burnWindow(slo *rules.SLO) time.Duration {
+// BurnWindow is the window of an SLO's present burn rate: the long one of its quickest pair that pages.
+func BurnWindow(slo *rules.SLO) time.Duration {
 	var window time.Duration
 	if tier := slo.Tier(engine.SeverityPage); tier != nil {
 		for _, w := range tier.Windows {
@@ -158,7 +158,7 @@ func budgetOf(slo *rules.SLO, period, now rules.Value) Budget {
 // budgetLeft puts together the share of the budget that is left and what was read over the window. at is the instant, which
 // only the budget of a calendar period goes by.
 func budgetLeft(slo *rules.SLO, left engine.Reading, now rules.Value, at time.Time) Budget {
-	b := Budget{SLO: slo.Name, Period: slo.Period, Window: burnWindow(slo)}
+	b := Budget{SLO: slo.Name, Period: slo.Period, Window: BurnWindow(slo)}
 	if left.Why == "" {
 		b.Remaining, b.RemainingKnown = left.Value, true
 	} else {

@@ -142,7 +142,7 @@ func TestThePresentBurnRateIsThatOfTheQuickestPageWindow(t *testing.T) {
 		{"[{severity: ticket, long: 20m, short: 2m, factor: 1}]", time.Hour},
 	} {
 		set := load(t, "shop.yaml", budgeted(c.windows, "x"))
-		if got := burnWindow(set.Service("shop").SLO("x")); got != c.want {
+		if got := BurnWindow(set.Service("shop").SLO("x")); got != c.want {
 			t.Errorf("windows %s: %v, want %v", c.windows, got, c.want)
 		}
 	}
