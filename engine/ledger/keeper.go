@@ -95,6 +95,7 @@ type track struct {
 	ledger       Ledger
 	loaded       bool
 	troubles     map[piece]trouble
+	down         bool // the newest buckets could not be read last
 	missing, all int // as planned last
 	why          engine.Why
 	detail       string
@@ -238,7 +239,7 @@ func (k *Keeper) pause(now time.Time) time.Duration {
 	next := Due(now).Add(Fine + Settle)
 	for _, t := range k.order {
 		for _, trouble := range t.troubles {
-			if trouble.next.After(now) && trouble.next.Before(next) && now.Sub(trouble.first) < giveUp {
+			if trouble.next.After(now) && trouble.next.Before(next) {
 				next = trouble.next
 			}
 		}
@@ -322,7 +323,12 @@ func (k *Keeper) take(ask Ask, w wish, answers []Answer, now time.Time) {
 		if a.Why != "" {
 			t.ledger.refused(w, a.Why)
 			failed(t.troubles, w, now)
+			t.down = t.down || newest(w, now)
 			continue
+		}
+		if t.down && newest(w, now) {
+			t.down = false
+			clear(t.troubles)
 		}
 		t.ledger.answered(w, a.Buckets, now)
 		if _, hole := t.ledger.holes(w); hole {

@@ -16,11 +16,13 @@ const (
 	finePiece   = oneDay
 	coarsePiece = 5 * oneDay
 
-	// A question that failed is asked again after retryFirst, then after twice as long, up to an hour, and up to one bucket
-	// where the newest are in it. What failed for giveUp is left unknown, until the next start.
+	// A question that failed is asked again after retryFirst, then after twice as long, up to retryMost: retries times, which
+	// takes about a day. Then it is left until the next start. The one for the newest buckets is never given up, and asked
+	// again with each bucket at the latest; once it is answered after it had failed, the source is back, and all that
+	// failed meanwhile is asked at once.
 	retryFirst = time.Minute
 	retryMost  = time.Hour
-	giveUp     = 24 * time.Hour
+	retries    = 30
 )
 
 // piece names one question of a plan: a day, or five.
@@ -31,9 +33,13 @@ type piece struct {
 
 // trouble is a question that failed.
 type trouble struct {
-	first, next time.Time
-	wait        time.Duration
+	tries int
+	wait  time.Duration
+	next  time.Time
 }
+
+// waits reports whether it is too early to ask again. A clock that was set back puts nothing off.
+func (t trouble) waits(now time.Time) bool { return now.Before(t.next) && t.next.Sub(now) <= t.wait }
 
 // wish is what should be asked next: the buckets of a width that begin in a span.
 type wish struct {
@@ -52,7 +58,7 @@ func (l *Ledger) plan(now time.Time, reach time.Duration, troubles map[piece]tro
 		if ok || !w.from.Before(w.to) {
 			return
 		}
-		if t, failed := troubles[p]; failed && (now.Before(t.next) || now.Sub(t.first) >= giveUp) {
+		if t, failed := troubles[p]; failed && (t.waits(now) || t.tries >= retries && w.to.Before(due)) {
 			return
 		}
 		next, ok = w, true
@@ -148,15 +154,16 @@ func (l *Ledger) coarseHole(hour int64) (hole, never bool) {
 	return d.rest[h].again(), d.rest[h] == unasked && d.known[h] == 0
 }
 
+// newest reports whether a wish is for the newest buckets there are.
+func newest(w wish, now time.Time) bool { return w.width == Fine && !w.to.Before(Due(now)) }
+
 // failed notes that a question failed at an instant.
 func failed(troubles map[piece]trouble, w wish, now time.Time) {
 	p := pieceOf(w)
-	t, again := troubles[p]
-	if !again {
-		t = trouble{first: now}
-	}
+	t := troubles[p]
+	t.tries++
 	most := retryMost
-	if now.Sub(w.to) < time.Hour {
+	if newest(w, now) {
 		most = Fine
 	}
 	t.wait = min(max(retryFirst, 2*t.wait), most)
