@@ -462,3 +462,16 @@ func TestTheKeeperWaitsForTheNextBucketAndEndsWithItsContext(t *testing.T) {
 		}
 	})
 }
+
+func TestOfAShortPeriodNoMoreIsReadThanItReaches(t *testing.T) {
+	b := newBench(start.Add(40*day + 3*time.Hour))
+	b.Follow(b.src, []ledger.Followed{{Key: key, Reach: 26 * time.Hour}})
+	if n := b.settle(); n > 3 {
+		t.Errorf("%d questions", n)
+	}
+	for _, ask := range b.src.asks {
+		if ask.From.Before(b.now.Add(-27*time.Hour)) || ask.Width != ledger.Fine {
+			t.Errorf("%v to %v was asked", ask.From, ask.To)
+		}
+	}
+}

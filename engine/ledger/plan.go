@@ -52,8 +52,8 @@ type wish struct {
 // of a piece of time. missing counts the buckets that were never asked, all those that were, as twelfths of hours.
 func (l *Ledger) plan(now time.Time, reach time.Duration, troubles map[piece]trouble) (next wish, ok bool, missing, all int) {
 	due := Due(now)
-	fineFrom := hourOf(now.Add(-FineFor)) // hours before are coarse
 	oldest := hourOf(due.Add(-reach))
+	fineFrom := max(oldest, hourOf(now.Add(-FineFor))) // hours before are coarse
 	consider := func(p piece, w wish) {
 		if ok || !w.from.Before(w.to) {
 			return
