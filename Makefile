@@ -69,7 +69,7 @@ fmt-check: $(LINT)
 
 .PHONY: lint
 lint: $(LINT)
-	$(LINT) run
+	$(LINT) run --allow-parallel-runners
 
 $(LINT):
 	mkdir -p $(@D)
@@ -110,6 +110,6 @@ race:
 .PHONY: bench
 bench: ## measure; the last lines are BENCH name value unit
 	@out=$$(mktemp); trap 'rm -f "$$out"' EXIT; \
-	$(GO) test -run '^$$' -bench . -timeout 30m -p 1 $(BENCH) | tee "$$out"; \
+	$(GO) test -run '^$$' -bench . -timeout 60m -p 1 $(BENCH) | tee "$$out"; \
 	echo; grep -hoE 'BENCH [a-z0-9_]+ [0-9.e+-]+ [A-Za-z]+' "$$out" | \
 	awk '!($$2 in last) {order[++n] = $$2} {last[$$2] = $$0} END {for (i = 1; i <= n; i++) print last[order[i]]}'

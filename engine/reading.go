@@ -71,6 +71,7 @@ type Reading struct {
 	Why    Why       `json:"why,omitempty"`    // set when the value is unknown
 	Detail string    `json:"detail,omitempty"` // the source's own words, at most 500 bytes
 	Sample time.Time `json:"sample,omitzero"`  // of the sample behind the value
+	At     time.Time `json:"at,omitzero"`      // the instant it was measured for, where that is not the evaluation's own
 	Query  string    `json:"query,omitempty"`  // as it was sent
 	Source string    `json:"source,omitempty"` // the name of the Prometheus it came from
 }

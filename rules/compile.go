@@ -257,7 +257,7 @@ func (k *compiler) call(e ast.Expr) bool {
 		case time.Duration(window) > slo.Period:
 			return bad(1, "", "the window %s is longer than the SLO's period (%s)", window, model.Duration(slo.Period))
 		}
-		c.input.signal = Signal{SignalSLO, slo.Name, time.Duration(window)}
+		c.input.signal = Signal{Kind: SignalSLO, Name: slo.Name, Window: time.Duration(window)}
 		c.input.value = number
 		if f.name == "burn_rate" {
 			c.input.value = burnRate(slo.Objective.budget())
@@ -328,7 +328,7 @@ func (k *compiler) burning(c *call, slo *SLO, severity string, bad func(int, str
 		return bad(1, fmt.Sprintf("enable it under `alerting:`, or write burn_rate(%q, \"5m\") > 14.4", slo.Name),
 			"SLO %q has no %s alert: it is disabled or has no windows", slo.Name, severity)
 	}
-	x := newBurn(slo, tier)
+	x := newBurn(slo, tier, false)
 	c.burn, c.input.burn = &x, &x
 	k.c.signals = x.signals(k.c.signals)
 	if r := (burningRef{slo.Name, sev}); !slices.Contains(k.c.burning, r) {
@@ -357,7 +357,7 @@ func (k *compiler) build(e ast.Expr) (expr, error) {
 			case "burning":
 				return *c.burn, nil
 			case "alert", "schedule":
-				return switchExpr{c.input.signal}, nil
+				return switchExpr{c.input.signal, k.written(e)}, nil
 			}
 		}
 		var join func(x []expr) expr
@@ -382,9 +382,18 @@ func (k *compiler) build(e ast.Expr) (expr, error) {
 	return k.atom(e)
 }
 
+// written is an expression as CEL writes it. It cannot fail on what was parsed, and it is for people only.
+func (k *compiler) written(e ast.Expr) string {
+	text, err := cel.ExprToString(e, k.ast.SourceInfo())
+	if err != nil {
+		return k.c.Text
+	}
+	return text
+}
+
 // atom plans an expression for CEL, with each call of ours replaced by a variable.
 func (k *compiler) atom(e ast.Expr) (expr, error) {
-	x := &atomExpr{strict: true}
+	x := &atomExpr{strict: true, text: k.written(e)}
 	bounded := true
 	fac := ast.NewExprFactory()
 	ast.PreOrderVisit(e, ast.NewExprVisitor(func(e ast.Expr) {

@@ -2,7 +2,6 @@ package rules
 
 import (
 	"slices"
-	"strconv"
 
 	"github.com/modeshift/modeshift/engine"
 )
@@ -39,16 +38,16 @@ func (c *Condition) Eval(lookup Lookup) Verdict {
 		c.root.collect(&e, o.canTrue, o.canFalse)
 		v.Missing = e.missing
 	}
-	v.Used = e.used()
+	v.Used, v.Disagree = e.used(), e.disagree
 	return v
 }
 
 // alertCondition is the condition of an SLO's tier: it burns.
 func alertCondition(s *SLO, t *Tier) *Condition {
-	root := newBurn(s, t)
+	root := newBurn(s, t, true)
 	return &Condition{
 		Name:      "slo/" + s.Name + "/" + string(t.Severity),
-		Text:      "burning(" + strconv.Quote(s.Name) + ", " + strconv.Quote(string(t.Severity)) + ")",
+		Text:      root.text,
 		Position:  s.Position,
 		root:      root,
 		signals:   root.signals(nil),

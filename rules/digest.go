@@ -48,7 +48,7 @@ func (d *draft) digests() {
 	}
 	for i := range s.SLOs {
 		slo := &s.SLOs[i]
-		slo.Measure = digestOf([]any{slo.Events, d.queries[slo.Name]})
+		slo.Measure = digestOf([]any{slo.Events, d.queries[slo.Name], cmp.Or(slo.Source, s.Source)})
 		entry := []any{slo.Name, slo.Period, slo.Labels, d.meaningSLO(slo)}
 		if slo.Calendar != "" {
 			entry = append(entry, slo.Calendar, slo.Timezone.String())
@@ -105,16 +105,19 @@ func (d *draft) meaning(c *Condition) []any {
 		case SignalSchedule:
 			behind = meaningSchedule(s.Schedule(sig.Name))
 		}
-		out = append(out, []any{sig.Kind, sig.Name, sig.Window, behind})
+		out = append(out, []any{sig.Kind, sig.Name, sig.Window, sig.Every, behind})
 	}
 	return out
 }
 
 func (d *draft) meaningSLO(s *SLO) any {
-	return []any{s.Objective.String(), s.Events, d.queries[s.Name], s.MinEvents, s.NoTraffic, s.MaxAge}
+	return []any{s.Objective.String(), s.Events, d.queries[s.Name], s.MinEvents, s.NoTraffic, s.MaxAge,
+		cmp.Or(s.Source, d.service.Source), s.Agree, s.Recorded}
 }
 
-func (d *draft) meaningSLI(s *SLI) any { return []any{d.queries["sli/"+s.Name], s.MaxAge} }
+func (d *draft) meaningSLI(s *SLI) any {
+	return []any{d.queries["sli/"+s.Name], s.MaxAge, cmp.Or(s.Source, d.service.Source), s.Agree}
+}
 
 func meaningSchedule(s *Schedule) any {
 	return []any{s.Name, s.Cron, s.Duration, s.Timezone.String()}

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"fmt"
 	"math"
 	"math/big"
 	"strconv"
@@ -9,6 +10,7 @@ import (
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
+	"github.com/prometheus/common/model"
 
 	"github.com/modeshift/modeshift/engine"
 )
@@ -42,6 +44,7 @@ type expr interface {
 	eval(*evaluation) outcome
 	// collect notes the missing signals that can make this part true (if that is wanted) or false (if that is).
 	collect(e *evaluation, wantTrue, wantFalse bool)
+	part(e *evaluation) Part
 }
 
 // evaluation is one run of a condition.
@@ -49,6 +52,8 @@ type evaluation struct {
 	lookup  Lookup
 	answers []answer
 	missing []Signal
+	// disagree are signals whose replicas came to different truths.
+	disagree []Signal
 }
 
 type answer struct {
@@ -81,6 +86,36 @@ func (e *evaluation) used() []Signal {
 
 func (e *evaluation) miss(s Signal) { e.missing = appendNew(e.missing, s) }
 
+// agreed is the truth that enough of the replicas of a signal come to, each judged by itself; hopeless when they do not. Where
+// no agreement is asked for it is the truth of the value.
+func (e *evaluation) agreed(s Signal, v Value, judge func(Value) outcome) outcome {
+	if len(v.Replicas) == 0 {
+		return judge(v)
+	}
+	o := quorum(v.Agree, len(v.Replicas), func(i int) outcome { return judge(v.Replicas[i]) })
+	if o.truth == engine.Unknown {
+		e.disagree = appendNew(e.disagree, s)
+	}
+	return o
+}
+
+// quorum is the truth that at least need of n come to, while fewer than need come to its opposite.
+func quorum(need, n int, judge func(int) outcome) outcome {
+	yes, no := 0, 0
+	for i := range n {
+		switch judge(i).truth {
+		case engine.True:
+			yes++
+		case engine.False:
+			no++
+		}
+	}
+	if (yes >= need) == (no >= need) {
+		return hopeless
+	}
+	return decided(yes >= need)
+}
+
 // known reports whether an answer says something. That a number is finite is checked again, so that no comparison ever
 // decides over NaN.
 func known(v Value) bool {
@@ -95,7 +130,10 @@ type (
 	orExpr  struct{ left, right expr }
 	ifExpr  struct{ when, then, otherwise expr }
 	// switchExpr is a signal that is itself true or false: an alert, a schedule.
-	switchExpr struct{ signal Signal }
+	switchExpr struct {
+		signal Signal
+		text   string
+	}
 )
 
 func (x notExpr) eval(e *evaluation) outcome {
@@ -195,7 +233,12 @@ func (x switchExpr) eval(e *evaluation) outcome {
 	case !known(v):
 		return hopeless
 	}
-	return decided(v.Reading.Value != 0)
+	return e.agreed(x.signal, v, func(v Value) outcome {
+		if !known(v) {
+			return hopeless
+		}
+		return decided(v.Reading.Value != 0)
+	})
 }
 
 func (x switchExpr) collect(e *evaluation, wantTrue, wantFalse bool) {
@@ -207,17 +250,33 @@ func (x switchExpr) collect(e *evaluation, wantTrue, wantFalse bool) {
 // burnExpr is whether an SLO's tier fires: (short > k && long > k) || …, each strictly, and compared as errors with
 // k × budget × total. The long range costs the most to query and rarely matters: it is asked for when the short one has
 // been and did not come out false.
-type burnExpr struct{ pairs []burnPair }
+type burnExpr struct {
+	text  string
+	pairs []burnPair
+}
 
 type burnPair struct {
 	short, long Signal
+	factor      float64
 	limit       limit
 }
 
-func newBurn(s *SLO, t *Tier) burnExpr {
-	var x burnExpr
+// text is how a condition could say that one window of the pair burns.
+func (p burnPair) text(s Signal) string {
+	return fmt.Sprintf("burn_rate(%q, %q) > %s", s.Name, model.Duration(s.Window), strconv.FormatFloat(p.factor, 'g', -1, 64))
+}
+
+// newBurn makes it of a tier. pinned: each pair is decided at the multiples of its cadence, and stands in between.
+func newBurn(s *SLO, t *Tier, pinned bool) burnExpr {
+	x := burnExpr{text: fmt.Sprintf("burning(%q, %q)", s.Name, t.Severity)}
 	for _, w := range t.Windows {
-		x.pairs = append(x.pairs, burnPair{Signal{SignalSLO, s.Name, w.Short}, Signal{SignalSLO, s.Name, w.Long}, w.limit})
+		short := Signal{Kind: SignalSLO, Name: s.Name, Window: w.Short}
+		if pinned {
+			short.Every = w.Every
+		}
+		long := short
+		long.Window = w.Long
+		x.pairs = append(x.pairs, burnPair{short, long, w.Factor, w.limit})
 	}
 	return x
 }
@@ -232,13 +291,15 @@ func (x burnExpr) signals(list []Signal) []Signal {
 // exceeds is whether a window is over the limit, and whether it was asked for at all.
 func (p burnPair) exceeds(e *evaluation, s Signal) outcome {
 	v, asked := e.get(s)
-	switch {
-	case !asked:
+	if !asked {
 		return open
-	case !known(v) || v.Errors < 0 || v.Total < 0:
-		return hopeless
 	}
-	return decided(p.limit.exceeded(v.Errors, v.Total))
+	return e.agreed(s, v, func(v Value) outcome {
+		if !known(v) || v.Errors < 0 || v.Total < 0 {
+			return hopeless
+		}
+		return decided(p.limit.exceeded(v.Errors, v.Total))
+	})
 }
 
 func (p burnPair) eval(e *evaluation) outcome {
@@ -294,6 +355,7 @@ func (x burnExpr) collect(e *evaluation, wantTrue, wantFalse bool) {
 
 // atomExpr is a part that CEL evaluates: a comparison of numbers, words or durations.
 type atomExpr struct {
+	text    string
 	program cel.Program
 	inputs  []input
 	// strict says that it needs all its inputs, so that one that is unknown settles it. What has a choice inside leaves
@@ -326,8 +388,9 @@ func (f *frame) ResolveName(name string) (any, bool) {
 // Parent is nil: there is nothing behind it.
 func (f *frame) Parent() cel.Activation { return nil }
 
-// state is an input's value; nil when it is unknown, and then open says whether asking helps.
-func (in *input) state(e *evaluation) (value ref.Val, open bool) {
+// state is an input's value, of several replicas that of the given one; nil when it is unknown, and then open says whether
+// asking helps.
+func (in *input) state(e *evaluation, replica int) (value ref.Val, open bool) {
 	if in.burn != nil {
 		o := in.burn.eval(e)
 		if o.truth != engine.Unknown {
@@ -339,10 +402,29 @@ func (in *input) state(e *evaluation) (value ref.Val, open bool) {
 	if !asked {
 		return nil, true
 	}
+	if known(v) && len(v.Replicas) > 0 {
+		if replica >= len(v.Replicas) {
+			return nil, false
+		}
+		v = v.Replicas[replica]
+	}
 	if !known(v) {
 		return nil, false
 	}
 	return in.value(v), false
+}
+
+// replicas is how many replicas the inputs have, and how many of them have to agree; 0 where nothing has to.
+func (x *atomExpr) replicas(e *evaluation) (n, agree int) {
+	for i := range x.inputs {
+		if x.inputs[i].burn != nil {
+			continue
+		}
+		if v, asked := e.get(x.inputs[i].signal); asked && len(v.Replicas) > 0 {
+			n, agree = max(n, len(v.Replicas)), max(agree, v.Agree)
+		}
+	}
+	return n, agree
 }
 
 func (x *atomExpr) eval(e *evaluation) outcome {
@@ -350,12 +432,42 @@ func (x *atomExpr) eval(e *evaluation) outcome {
 	return o
 }
 
-// run evaluates the atom. Where it is open, missing are the indexes of the inputs that keep it so.
+// run evaluates the atom. Where it is open, missing are the indexes of the inputs that keep it so. Where replicas have to
+// agree it is evaluated once with the values of each.
 func (x *atomExpr) run(e *evaluation) (o outcome, missing []int) {
+	n, agree := x.replicas(e)
+	if n == 0 {
+		return x.once(e, 0)
+	}
+	o = quorum(agree, n, func(i int) outcome {
+		one, misses := x.once(e, i)
+		if missing == nil {
+			missing = misses
+		}
+		return one
+	})
+	switch {
+	case missing != nil:
+		return open, missing
+	case o.truth == engine.Unknown:
+		for i := range x.inputs {
+			if x.inputs[i].burn != nil {
+				continue
+			}
+			if v, _ := e.get(x.inputs[i].signal); len(v.Replicas) > 0 {
+				e.disagree = appendNew(e.disagree, x.inputs[i].signal)
+			}
+		}
+	}
+	return o, nil
+}
+
+// once evaluates the atom with the values of one replica.
+func (x *atomExpr) once(e *evaluation, replica int) (o outcome, missing []int) {
 	f := frame{values: make([]ref.Val, len(x.inputs))}
 	stuck := false
 	for i := range x.inputs {
-		v, open := x.inputs[i].state(e)
+		v, open := x.inputs[i].state(e, replica)
 		switch {
 		case v != nil:
 			f.values[i] = v

@@ -71,7 +71,9 @@ var (
 	dwell          = Signal{Kind: SignalDwell}
 )
 
-func sloWindow(name string, w time.Duration) Signal { return Signal{SignalSLO, name, w} }
+func sloWindow(name string, w time.Duration) Signal {
+	return Signal{Kind: SignalSLO, Name: name, Window: w}
+}
 
 func TestKleenesTable(t *testing.T) {
 	states := map[string]*Value{"T": ptr(reading(1)), "F": ptr(reading(0)), "U": &unknown, "M": nil}

@@ -24,6 +24,8 @@ type Options struct {
 	MaxAge     time.Duration // of the samples of SLIs and SLOs that name none; 0: 5 min
 	// InForce is the mode each scope is in. A file that does not declare it any more is refused.
 	InForce map[engine.Scope]engine.Mode
+	// Sources are the Prometheis there are: the number of replicas of each, by name. Nil: they are not known, and not checked.
+	Sources map[string]int
 	// Kinds are the kinds of action there are, by the key they have in a file. Without any, no file may have actions.
 	Kinds map[string]Kind
 }
@@ -89,6 +91,9 @@ type draft struct {
 	flagTypes                                                     map[string]flagType
 	queries                                                       map[string][]string // of each SLO and SLI that is whole, canonical
 	modes                                                         *node
+	recorded                                                      bool  // SLOs that do not say otherwise are read from what Sloth's rules record
+	undecided                                                     []int // indexes of SLOs that do not say how they are evaluated
+	agreeing                                                      []agreeing
 	transitions                                                   []transitionDraft
 }
 
@@ -164,6 +169,8 @@ func (l *loader) document(r *reader, n *node) *draft {
 		fields = append(fields,
 			may("owner", r.setText(&s.Policy.Owner, "the owner")),
 			may("runbook", d.runbook),
+			may("source", func(n *node) { s.Source = d.source(n) }),
+			may("evaluate", func(n *node) { d.recorded, _ = d.evaluate(n) }),
 			may("slos", d.slos),
 			may("slis", func(n *node) { r.list(n, "slis", d.value) }),
 			may("schedules", func(n *node) { r.list(n, "schedules", d.schedule) }),
@@ -177,6 +184,7 @@ func (l *loader) document(r *reader, n *node) *draft {
 			may("transitions", func(n *node) { r.list(n, "transitions", d.transition) }))
 	}
 	r.mapping(n, "a rule file", fields...)
+	d.defaults()
 	d.conditions()
 	if r.faults == 0 && n.get("slos") == nil && n.get("modes") == nil {
 		r.warnf(d.scope.or(n), "declare `slos:`, or `modes:` and `transitions:`", "the file declares nothing: the service has no SLOs and no modes")
@@ -237,7 +245,9 @@ func (d *draft) value(n *node) {
 			}
 		}),
 		may("unit", r.setText(&s.Unit, "the unit")),
-		may("max_age", r.setDuration(&s.MaxAge, "max_age")))
+		may("max_age", r.setDuration(&s.MaxAge, "max_age")),
+		may("source", func(n *node) { s.Source = d.source(n) }),
+		may("agree", func(n *node) { s.Agree = d.agree(n, &s.Source) }))
 	if s.Name == "" {
 		return
 	}

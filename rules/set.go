@@ -37,6 +37,7 @@ type Service struct {
 	// Problem says why the file on disk is not in force, and these, older rules are; empty when it is.
 	Problem string
 
+	Source     string // the Prometheus to ask where an SLO or SLI names none; empty: the first there is
 	Policy     engine.Policy
 	Labels     map[string]string
 	SLOs       []SLO
@@ -122,10 +123,15 @@ type SLO struct {
 	MinEvents   float64        // with fewer in a window the SLO is unknown there; 0: no such bound
 	NoTraffic   NoTraffic
 	Events      bool // measured as errors and total; false: as a ratio
-	Labels      map[string]string
-	Tiers       []Tier // page before ticket; a disabled one is not there
-	Position    string // file:line:column
-	// Measure is the digest of what it measures: its queries, as they mean, and nothing else.
+	// Recorded: the windows of the tiers, five minutes and the period are read from the series that Sloth's rules record.
+	Recorded bool
+	Source   string // the Prometheus to ask; empty: the service's
+	Agree    int    // how many replicas of the source have to come to the same truth in each comparison; up to 1: the freshest counts
+	Absence  Absence
+	Labels   map[string]string
+	Tiers    []Tier // page before ticket; a disabled one is not there
+	Position string // file:line:column
+	// Measure is the digest of what it measures: its queries, as they mean, and whom they are asked; nothing else.
 	Measure engine.Digest
 
 	errors, total template // for a ratio, total is empty
@@ -174,6 +180,9 @@ type Tier struct {
 type Window struct {
 	Long, Short time.Duration // ranges ending at the instant; 0 < Short < Long
 	Factor      float64       // burn rate, > 0; equal does not exceed
+	// Every is how often the pair is decided for the SLO's own alert, at multiples of it; 0: at every tick. A transition that
+	// mentions the tier decides it at every tick all the same.
+	Every time.Duration
 
 	limit limit // Factor × budget, exactly
 }
@@ -184,4 +193,6 @@ type SLI struct {
 	Query  string
 	Unit   string
 	MaxAge time.Duration // a sample older than this is stale
+	Source string        // the Prometheus to ask; empty: the service's
+	Agree  int           // as of an SLO
 }

@@ -25,6 +25,17 @@ type Signal struct {
 	Kind   SignalKind
 	Name   string        // of the SLO (for a budget too), SLI, alert, schedule or scope; empty for dwell
 	Window time.Duration // for SignalSLO
+	// Every pins the signal to the multiples of a cadence: at an instant between two of them it has the value it had at the
+	// earlier one. 0: it is measured at the instant itself. It is set only in the tickets of SLOs.
+	Every time.Duration
+}
+
+// At is the instant at which the signal is measured for an evaluation at instant.
+func (s Signal) At(instant time.Time) time.Time {
+	if s.Every <= 0 {
+		return instant
+	}
+	return instant.Truncate(s.Every)
 }
 
 // Value is a signal's reading together with what the reading alone cannot carry.
@@ -35,6 +46,10 @@ type Value struct {
 	// Errors and Total of an SLO's window in the unit of its queries (events or events per second); for a raw SLI Total
 	// is 1. Conditions compare Errors > factor × budget × Total, so that 0/0 and rounding decide nothing.
 	Errors, Total float64
+	// Replicas are what each replica of the source said, where at least Agree of them have to come to the same truth in each
+	// comparison; Reading is then the freshest of theirs. Empty: Reading, Errors and Total alone count.
+	Replicas []Value
+	Agree    int
 }
 
 // Lookup returns the value of a signal; false when it has not been asked for yet.
@@ -48,4 +63,6 @@ type Verdict struct {
 	Missing []Signal
 	// Used are the signals looked up, each once, in order of first use: the evidence.
 	Used []Signal
+	// Disagree are the signals whose replicas came to different truths in a comparison, each once.
+	Disagree []Signal
 }

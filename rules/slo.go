@@ -97,6 +97,7 @@ type sloDraft struct {
 	errors, total                       *query
 	pairs                               []pair
 	alerting                            alerting
+	saysHow                             bool // it says itself how it is evaluated
 }
 
 type alerting struct {
@@ -148,6 +149,9 @@ func (d *draft) slo(n *node) {
 			}
 		}),
 		may("max_age", r.setDuration(&s.MaxAge, "max_age")),
+		may("source", func(n *node) { s.Source = d.source(n) }),
+		may("agree", func(n *node) { s.Agree = d.agree(n, &s.Source) }),
+		may("evaluate", func(n *node) { s.Recorded, s.saysHow = d.evaluate(n) }),
 		may("windows", func(n *node) {
 			s.windows = n
 			r.list(n, "windows", func(n *node) { d.window(n, &s) })
@@ -192,7 +196,13 @@ func (d *draft) slo(n *node) {
 	if r.faults == before {
 		d.queries[s.Name] = s.queries()
 	}
+	if s.Events && s.errors != nil && s.total != nil {
+		s.Absence = absenceOf(s.errors.expr, s.total.expr)
+	}
 	if s.Name != "" {
+		if !s.saysHow {
+			d.undecided = append(d.undecided, len(d.service.SLOs))
+		}
 		d.service.SLOs = append(d.service.SLOs, s.SLO)
 	}
 }
@@ -363,7 +373,7 @@ func (d *draft) finishSLO(s *sloDraft) {
 		for _, p := range s.pairs {
 			if p.severity == t.severity {
 				f, _ := p.factor.Float64()
-				tier.Windows = append(tier.Windows, Window{Long: p.long, Short: p.short, Factor: f,
+				tier.Windows = append(tier.Windows, Window{Long: p.long, Short: p.short, Factor: f, Every: everySixtieth(p.severity, p.short, d.opts.Interval),
 					limit: limitOf(new(big.Rat).Mul(p.factor, s.Objective.budget()))})
 			}
 		}

@@ -109,7 +109,7 @@ func (d *draft) conditions() {
 			c := alertCondition(s, tier)
 			p.Alerts = append(p.Alerts, engine.Alert{SLO: s.Name, Severity: tier.Severity, Name: tier.Name, Condition: len(p.Conditions),
 				Labels: tier.Labels, Notes: tier.Annotations})
-			d.add(c, cadence(tier, d.opts.Interval))
+			d.add(c, cadence(tier))
 		}
 	}
 	for i := range d.transitions {
@@ -240,19 +240,23 @@ func keys(m map[string]*node) []string {
 	return out
 }
 
-// cadence is how often a tier is decided: a page at every tick, a ticket every sixtieth of its shortest short window, at a
-// multiple of the interval; 0 is every tick.
-func cadence(t *Tier, interval time.Duration) time.Duration {
-	if t.Severity == engine.SeverityPage || len(t.Windows) == 0 {
-		return 0
-	}
-	short := t.Windows[0].Short
-	for _, w := range t.Windows {
-		short = min(short, w.Short)
-	}
-	every := (short / 60).Truncate(interval)
-	if every <= interval {
-		return 0
+// cadence is how often a tier is asked for: as often as the quickest of its pairs; 0 is every tick.
+func cadence(t *Tier) time.Duration {
+	every := t.Windows[0].Every
+	for _, w := range t.Windows[1:] {
+		every = min(every, w.Every)
 	}
 	return every
+}
+
+// everySixtieth is how often a pair is decided: for a page at every tick (0), for a ticket every sixtieth of its short window,
+// at a multiple of the interval.
+func everySixtieth(severity engine.Severity, short, interval time.Duration) time.Duration {
+	if severity == engine.SeverityPage {
+		return 0
+	}
+	if every := (short / 60).Truncate(interval); every > interval {
+		return every
+	}
+	return 0
 }

@@ -50,6 +50,7 @@ type cli struct {
 	Demo      demoCmd      `cmd:"" help:"Watch modeshift save a small shop, with nothing to install."`
 	Rules     rulesCmd     `cmd:"" help:"Work on rule files."`
 	Status    statusCmd    `cmd:"" help:"Show which mode every scope is in, and why."`
+	Evaluate  evaluateCmd  `cmd:"" help:"Ask the sources how the conditions of a scope stand, and show each as a tree."`
 	Budget    budgetCmd    `cmd:"" help:"Show how much of the error budgets is left, and correct them."`
 	Set       setCmd       `cmd:"" help:"Move a scope to a mode by hand, and pin it."`
 	Unpin     unpinCmd     `cmd:"" help:"Give a pinned scope back to automation."`

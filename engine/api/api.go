@@ -36,10 +36,12 @@ type Options struct {
 	Sources       func() []engine.Sight // what the sources showed last
 	RulesProblems func() []RulesProblem // of files that belong to no scope yet
 	Jobs          Jobs
-	Budgets       Budgets                              // how error budgets stand; nil: nobody knows
-	Describe      func(engine.StepJob) (string, error) // what a step would do, for dry runs; nil: not said
-	Desk          *approval.Desk                       // where proposals are shown and answered; nil: one that knows no kinds of step and no budgets
-	Logger        *slog.Logger                         // nil: slog.Default
+	Budgets       Budgets // how error budgets stand; nil: nobody knows
+	// Evaluate asks how the conditions of a scope stand at an instant; nil: nobody can be asked.
+	Evaluate func(ctx context.Context, v engine.View, at time.Time) (Evaluation, error)
+	Describe func(engine.StepJob) (string, error) // what a step would do, for dry runs; nil: not said
+	Desk     *approval.Desk                       // where proposals are shown and answered; nil: one that knows no kinds of step and no budgets
+	Logger   *slog.Logger                         // nil: slog.Default
 
 	Heartbeat  time.Duration // of idle event streams; 0: 15 s
 	WriteWait  time.Duration // how long a stream's reader may block a write before it is cut off; 0: 10 s
@@ -53,6 +55,8 @@ type API struct {
 	handler http.Handler
 	feed    feed
 	streams chan struct{} // one element for each open stream
+
+	evaluating chan struct{} // one element for each evaluation under way
 
 	closeOnce sync.Once
 	closed    chan struct{}
@@ -74,6 +78,8 @@ func New(opts Options) (*API, error) {
 		feed:    feed{log: opts.Log, changed: opts.Loop.Changed},
 		streams: make(chan struct{}, cmp.Or(opts.MaxStreams, 10_000)),
 		closed:  make(chan struct{}),
+
+		evaluating: make(chan struct{}, maxEvaluating),
 	}
 	mux := http.NewServeMux()
 	h := humago.New(mux, humaConfig())
@@ -83,6 +89,7 @@ func New(opts Options) (*API, error) {
 	a.registerChanges(h)
 	a.registerApprovals(h)
 	a.registerExplain(h)
+	a.registerEvaluation(h)
 	a.registerStream(h)
 	if err := serveDocument(mux, h.OpenAPI()); err != nil {
 		return nil, err

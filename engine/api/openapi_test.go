@@ -100,6 +100,7 @@ func TestTheDescriptionHoldsTogether(t *testing.T) {
 		"correct-budget":      "post /api/v1/scopes/{scope}/budget/corrections",
 		"withdraw-correction": "delete /api/v1/scopes/{scope}/budget/corrections/{correction}",
 		"explain-change":      "get /api/v1/scopes/{scope}/changes/{change}/explain",
+		"evaluate-scope":      "get /api/v1/scopes/{scope}/evaluation",
 	}
 	parameter := regexp.MustCompile(`\{([^}]+)\}`)
 	for path, operations := range doc.Paths {

@@ -58,11 +58,31 @@ type Evaluation struct {
 	SLOPeriod   model.Duration `yaml:"slo_period"`   // of SLOs that name none
 }
 
-// Source is one Prometheus.
+// Source is one Prometheus, or several that gather the same.
 type Source struct {
-	Name       string                   `yaml:"name"`
-	URL        string                   `yaml:"url"`
+	Name string `yaml:"name"`
+	URL  string `yaml:"url"`
+	// URLs are those of replicas, in place of URL: all are asked, and the freshest answer counts, or those of as many as a rule
+	// says have to agree.
+	URLs       []string                 `yaml:"urls"`
 	HTTPConfig *config.HTTPClientConfig `yaml:"http_config"`
+}
+
+// urls are where the source is, URL or URLs.
+func (s Source) urls() []string {
+	if s.URL != "" {
+		return []string{s.URL}
+	}
+	return s.URLs
+}
+
+// sources are the number of replicas of each Prometheus, by its name.
+func (c *Config) sources() map[string]int {
+	out := map[string]int{}
+	for _, s := range c.Prometheus {
+		out[s.Name] = len(s.urls())
+	}
+	return out
 }
 
 // Receivers say who is told of incidents, by severity.
@@ -205,7 +225,18 @@ func (c *Config) Validate() error {
 			fault("%s.name: %q is empty or there twice", at, s.Name)
 		}
 		names[s.Name] = true
-		faults = append(faults, webURL(at+".url", s.URL))
+		if s.URL != "" && len(s.URLs) > 0 {
+			fault("%s: url and urls are both there: list all replicas under urls", at)
+		}
+		for k, u := range s.URLs {
+			if slices.Contains(s.URLs[:k], u) {
+				fault("%s.urls: %q is there twice: a server is no replica of itself", at, u)
+			}
+			faults = append(faults, webURL(fmt.Sprintf("%s.urls[%d]", at, k), u))
+		}
+		if len(s.URLs) == 0 {
+			faults = append(faults, webURL(at+".url", s.URL))
+		}
 	}
 	receivers := c.Receivers.byName()
 	for _, name := range slices.Sorted(maps.Keys(receivers)) {

@@ -145,7 +145,7 @@ func New(ctx context.Context, opts Options) (_ *Server, err error) {
 // dial prepares the Prometheis, the notifiers and the metrics. It talks to nobody.
 func (s *Server) dial() error {
 	for _, src := range s.opts.Config.Prometheus {
-		source, err := prom.Dial(src.Name, src.URL, httpConfig(src.HTTPConfig))
+		source, err := prom.Dial(src.Name, httpConfig(src.HTTPConfig), src.urls()...)
 		if err != nil {
 			return fmt.Errorf("prometheus %s: %w", src.Name, err)
 		}
@@ -189,7 +189,8 @@ func (s *Server) startLoop(ctx context.Context) error {
 	}
 	s.book = &ruleBook{
 		paths: cfg.Rules, keep: filepath.Join(cfg.Data, lastGoodFile), log: s.log,
-		opts: rules.Options{Interval: time.Duration(e.Interval), BlindAfter: time.Duration(e.BlindAfter), SLOPeriod: time.Duration(e.SLOPeriod), Kinds: s.ruleKinds()},
+		opts: rules.Options{Interval: time.Duration(e.Interval), BlindAfter: time.Duration(e.BlindAfter), SLOPeriod: time.Duration(e.SLOPeriod),
+			Sources: cfg.sources(), Kinds: s.ruleKinds()},
 		inForce: func() map[engine.Scope]engine.Mode {
 			modes := map[engine.Scope]engine.Mode{}
 			for name, state := range states {

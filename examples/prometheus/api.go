@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/util/annotations"
+	"github.com/prometheus/prometheus/util/stats"
 )
 
 // maxPoints is Prometheus's limit of a range query: enough for a week in minutes.
@@ -37,6 +38,7 @@ type answer struct {
 type data struct {
 	Type   parser.ValueType `json:"resultType"`
 	Result parser.Value     `json:"result"`
+	Stats  stats.QueryStats `json:"stats,omitempty"` // when asked for
 }
 
 // fault is an error with the API's name for its kind, which fixes the status code.
@@ -105,8 +107,12 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, query func(contex
 		s.refuse(w, executed(res.Err))
 		return
 	}
+	found := data{Type: res.Value.Type(), Result: present(res.Value)}
+	if r.FormValue("stats") != "" {
+		found.Stats = stats.NewQueryStats(q.Stats())
+	}
 	warnings, infos := texts(res.Warnings, r.FormValue("query"))
-	s.write(w, http.StatusOK, answer{Status: "success", Data: data{res.Value.Type(), present(res.Value)}, Warnings: warnings, Infos: infos})
+	s.write(w, http.StatusOK, answer{Status: "success", Data: found, Warnings: warnings, Infos: infos})
 }
 
 func (s *Server) instant(ctx context.Context, r *http.Request) (promql.Query, error) {

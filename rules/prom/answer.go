@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
@@ -19,36 +20,61 @@ type answer struct {
 	value  model.Value
 	why    engine.Why
 	detail string // at most maxDetail bytes
+
+	samples int64         // that the source read; 0 when it does not say
+	took    time.Duration // from sending the request to having read the answer
+	sent    string        // the query that was sent, which may have stood for many
+	remedy  remedy        // where why is set: what may help if the query stood for many
 }
+
+// remedy is what to do about a failed request that stood for many queries.
+type remedy int
+
+const (
+	none    remedy = iota // nothing: it would be the same for each of them
+	apart                 // ask again in parts: it may be the fault of a few, or of their number
+	smaller               // ask for less at the next tick: the server could not cope
+)
 
 // answerOf judges what the API client returned. A warning makes the whole answer unknown, whatever its value: it says that
 // data is missing, and a ratio of incomplete counts is wrong in either direction. An info is no warning.
 func answerOf(value model.Value, warnings v1.Warnings, err error) answer {
 	if err != nil {
-		why, detail := explain(err)
-		return answer{why: why, detail: clip(detail)}
+		why, detail, remedy := explain(err)
+		return answer{why: why, detail: clip(detail), remedy: remedy}
 	}
+	partial := answer{why: engine.WhyPartial, detail: clip(strings.Join(warnings, "; ")), remedy: apart}
+	matter := false
 	for _, w := range warnings {
-		// Prometheus 2.48 to 2.54 send infos among the warnings, told apart only by this prefix.
-		if !strings.HasPrefix(w, "PromQL info:") {
-			return answer{why: engine.WhyPartial, detail: clip(strings.Join(warnings, "; "))}
+		switch {
+		case strings.HasPrefix(w, "PromQL info:"): // Prometheus 2.48 to 2.54 send infos among the warnings
+		case strings.HasPrefix(w, "PromQL warning:"): // about some of the data
+			matter = true
+		default: // about the source
+			matter, partial.remedy = true, none
 		}
+	}
+	if matter {
+		return partial
 	}
 	return answer{value: value}
 }
 
-// explain turns an error into a reason and the server's own words, if it had any.
-func explain(err error) (engine.Why, string) {
+// explain turns an error into a reason and the server's own words, if it had any, and says what may help.
+func explain(err error) (engine.Why, string, remedy) {
 	if errors.Is(err, context.DeadlineExceeded) {
-		return engine.WhyTimeout, "no answer in time"
+		return engine.WhyTimeout, "no answer in time", smaller
 	}
 	var timeout interface{ Timeout() bool } // a dial or TLS handshake with a deadline of its own
 	if errors.As(err, &timeout) && timeout.Timeout() {
-		return engine.WhyTimeout, err.Error()
+		return engine.WhyTimeout, err.Error(), smaller
+	}
+	if errors.Is(err, errTooLong) {
+		return engine.WhyFailed, err.Error(), apart
 	}
 	var e *v1.Error
 	if !errors.As(err, &e) {
-		return engine.WhyFailed, err.Error()
+		return engine.WhyFailed, err.Error(), none
 	}
 	// The client reads Prometheus's error message for the codes 400 and 422 only; for a 503, Prometheus's answer to a
 	// query that took too long among others, the message is in the body still.
@@ -63,10 +89,14 @@ func explain(err error) (engine.Why, string) {
 	case strings.TrimSpace(e.Detail) != "":
 		text += ": " + strings.Join(strings.Fields(e.Detail), " ")
 	}
-	if kind == v1.ErrTimeout {
-		return engine.WhyTimeout, text
+	switch kind {
+	case v1.ErrTimeout:
+		return engine.WhyTimeout, text, smaller
+	case v1.ErrExec, v1.ErrBadData:
+		return engine.WhyFailed, string(kind) + ": " + text, apart
+	default:
+		return engine.WhyFailed, string(kind) + ": " + text, smaller
 	}
-	return engine.WhyFailed, string(kind) + ": " + text
 }
 
 // number reads one number out of an answer, which may be not finite. An empty vector is absent; more than one series is

@@ -120,11 +120,11 @@ func TestARefusalThatRepeatsTheRequestShowsNoSecret(t *testing.T) {
 		cfg := config.DefaultHTTPClientConfig
 		cfg.BasicAuth = &config.BasicAuth{Username: "ann", Password: "s3cret"}
 		cfg.HTTPHeaders = &config.Headers{Headers: map[string]config.Header{"X-Tenant": {Secrets: []config.Secret{"t3nant"}}}}
-		source, err := Dial("main", server.URL, cfg)
+		source, err := Dial("main", cfg, server.URL)
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, _, detail := send(t.Context(), source.API, "1", noon, time.Second).number()
+		_, _, detail := send(t.Context(), source.Replicas[0], "1", noon, time.Second).number()
 		if !strings.Contains(detail, "refused: <secret>, <secret>, <secret>") {
 			t.Errorf("as %s: the detail is %q", form, detail)
 		}
@@ -143,11 +143,11 @@ func TestDialSendsCredentialsAndFollowsThePathOfTheURL(t *testing.T) {
 	defer server.Close()
 	cfg := config.DefaultHTTPClientConfig
 	cfg.Authorization = &config.Authorization{Type: "Bearer", Credentials: "s3cret"}
-	source, err := Dial("main", server.URL+"/tenant/", cfg)
+	source, err := Dial("main", cfg, server.URL+"/tenant/")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if x, why, detail := send(t.Context(), source.API, "1", noon, time.Second).number(); x != 1 {
+	if x, why, detail := send(t.Context(), source.Replicas[0], "1", noon, time.Second).number(); x != 1 {
 		t.Fatalf("got %v %s %s", x, why, detail)
 	}
 	if got.URL.Path != "/tenant/api/v1/query" || got.Header.Get("Authorization") != "Bearer s3cret" || got.Header.Get("User-Agent") != "modeshift" {
@@ -172,7 +172,7 @@ func TestDialRefusesWhatCannotWork(t *testing.T) {
 		{"a CA that cannot be read", "https://localhost:9090", noFile},
 		{"a URL that is none", "http://[", config.DefaultHTTPClientConfig},
 	} {
-		if _, err := Dial("main", c.url, c.cfg); err == nil || !strings.Contains(err.Error(), "source main") {
+		if _, err := Dial("main", c.cfg, c.url); err == nil || !strings.Contains(err.Error(), "source main") {
 			t.Errorf("%s: got %v", c.name, err)
 		}
 	}

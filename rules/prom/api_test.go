@@ -78,6 +78,9 @@ func engineAPI(tb testing.TB, store storage.Queryable) *funcAPI {
 	}}
 }
 
+// only is a source called main that is one server.
+func only(api v1.API) []Source { return []Source{{Name: "main", Replicas: []v1.API{api}}} }
+
 // load compiles rule files given as name and text, alternating.
 func load(tb testing.TB, nameText ...string) *rules.Set {
 	tb.Helper()

@@ -35,7 +35,7 @@ func BenchmarkEvaluate(b *testing.B) {
 		errors plain
 	}{{"quiet", 0}, {"burning", 1}} {
 		b.Run(c.name, func(b *testing.B) {
-			e := New(set, []Source{{"main", memory{errors: c.errors}}}, Options{})
+			e := New(set, only(memory{errors: c.errors}), Options{})
 			tick := everything(set, noon)
 			b.ReportAllocs()
 			var a Answer

@@ -3,7 +3,6 @@ package prom
 import (
 	"context"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -87,20 +86,19 @@ func (e *Evaluator) Budget(ctx context.Context, scope engine.Scope, at time.Time
 	}
 
 	// People wait for this and it is rare: a query may take all the time there is, where one of a tick may not.
-	t := &tick{Evaluator: e, Tick: Tick{Instant: at}, values: map[key]rules.Value{}, answers: map[query]answer{},
-		fetcher: fetcher{sources: e.sources, instant: at.Add(-e.opts.QueryOffset), timeout: e.opts.Budget,
-			limit: e.opts.Parallel, metrics: e.opts.Metrics, given: make([]atomic.Int32, len(e.sources))}}
-	var asked []*probe
+	t := e.tick(Tick{Instant: at}, e.opts.Budget)
+	now := view{t, at.Add(-e.opts.QueryOffset)}
+	var asked []want
 	over := func(slo *rules.SLO, window time.Duration) *probe {
-		p := sloProbe(slo, window)
-		asked = append(asked, p)
+		p := e.compile(key{service, rules.Signal{Kind: rules.SignalSLO, Name: slo.Name, Window: window}})
+		asked = append(asked, want{probe: p, at: now.at})
 		return p
 	}
-	now, period := make([]*probe, len(service.SLOs)), make([]*probe, len(service.SLOs))
+	burn, period := make([]*probe, len(service.SLOs)), make([]*probe, len(service.SLOs))
 	left := make([]engine.Reading, len(service.SLOs))
 	for i := range service.SLOs {
 		slo := &service.SLOs[i]
-		now[i] = over(slo, BurnWindow(slo))
+		burn[i] = over(slo, BurnWindow(slo))
 		if left[i] = e.left(service, slo, at); left[i].Why == "" || slo.Calendar != "" {
 			continue
 		}
@@ -114,17 +112,17 @@ func (e *Evaluator) Budget(ctx context.Context, scope engine.Scope, at time.Time
 	for i := range service.SLOs {
 		slo := &service.SLOs[i]
 		if left[i].Why == "" || slo.Calendar != "" {
-			budgets[i] = budgetLeft(slo, left[i], now[i].read(t), at)
+			budgets[i] = budgetLeft(slo, left[i], burn[i].read(now), at)
 			continue
 		}
 		over := known.read[slo.Name].value
 		if period[i] != nil {
-			over = period[i].read(t)
+			over = period[i].read(now)
 			if !over.Reading.Why.Blind() { // what could not be seen is asked for again
 				known.read[slo.Name] = periodRead{at, over}
 			}
 		}
-		budgets[i] = budgetOf(slo, over, now[i].read(t))
+		budgets[i] = budgetOf(slo, over, burn[i].read(now))
 	}
 	return budgets
 }

@@ -150,7 +150,7 @@ func TestThePresentBurnRateIsThatOfTheQuickestPageWindow(t *testing.T) {
 
 func TestThePeriodIsAskedForOnceAMinuteAndTheBurnRateEachTime(t *testing.T) {
 	api := constant(0.001)
-	e := New(load(t, "shop.yaml", budgeted(quickHour, "x")), []Source{{"main", api}}, Options{})
+	e := New(load(t, "shop.yaml", budgeted(quickHour, "x")), only(api), Options{})
 	costly := func(at time.Time) int {
 		t.Helper()
 		b := e.Budget(t.Context(), "shop", at)
@@ -187,7 +187,7 @@ func TestWhatCouldNotBeSeenOverAPeriodIsAskedForAgain(t *testing.T) {
 	api.query = func(context.Context, string, time.Time) (model.Value, v1.Warnings, error) {
 		return nil, nil, errors.New("away")
 	}
-	e := New(load(t, "shop.yaml", budgeted(quickHour, "x")), []Source{{"main", api}}, Options{})
+	e := New(load(t, "shop.yaml", budgeted(quickHour, "x")), only(api), Options{})
 	if b := e.Budget(t.Context(), "shop", noon); b[0].Unknown != engine.WhyFailed || b[0].RemainingKnown {
 		t.Fatalf("while the source is away: %+v", b[0])
 	}
@@ -199,7 +199,7 @@ func TestWhatCouldNotBeSeenOverAPeriodIsAskedForAgain(t *testing.T) {
 
 func TestManyPeopleWhoLookAtOnceAskForThePeriodOnce(t *testing.T) {
 	api := constant(0.001)
-	e := New(load(t, "shop.yaml", budgeted(quickHour, "x")), []Source{{"main", api}}, Options{})
+	e := New(load(t, "shop.yaml", budgeted(quickHour, "x")), only(api), Options{})
 	var all sync.WaitGroup
 	for range 20 {
 		all.Go(func() {
@@ -222,7 +222,7 @@ func TestManyPeopleWhoLookAtOnceAskForThePeriodOnce(t *testing.T) {
 
 func TestWhoeverGivesUpWaitingForTheirTurnIsToldSo(t *testing.T) {
 	api := constant(0.001)
-	e := New(load(t, "shop.yaml", budgeted(quickHour, "x")), []Source{{"main", api}}, Options{})
+	e := New(load(t, "shop.yaml", budgeted(quickHour, "x")), only(api), Options{})
 	asked, goOn := make(chan struct{}), make(chan struct{})
 	works := api.query
 	var once sync.Once
@@ -244,7 +244,7 @@ func TestWhoeverGivesUpWaitingForTheirTurnIsToldSo(t *testing.T) {
 }
 
 func TestAScopeWithoutObjectivesHasNoBudgets(t *testing.T) {
-	e := New(load(t, "payments.yaml", "version: modeshift/v1\nservice: payments\nmodes: [{name: normal}, {name: degraded}]\n"), []Source{{"main", constant(0)}}, Options{})
+	e := New(load(t, "payments.yaml", "version: modeshift/v1\nservice: payments\nmodes: [{name: normal}, {name: degraded}]\n"), only(constant(0)), Options{})
 	for _, scope := range []engine.Scope{"payments", "nobody"} {
 		if b := e.Budget(t.Context(), scope, noon); b != nil {
 			t.Errorf("%s: %+v", scope, b)

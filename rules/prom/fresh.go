@@ -22,14 +22,14 @@ const lookback = 5 * time.Minute
 // shared by all windows of an SLO because the window is not part of them. Filtering inside the query (`expr and on()
 // time() - max(timestamp(sel)) < 120`) would save a request, but then stale and absent look the same.
 //
-// There is no need to ask when no selector reaches back further than maxAge: a value is then itself the proof of a sample
+// Unless it is to be asked always, there is no need to ask when no selector reaches back further than maxAge: a value is then itself the proof of a sample
 // that is young enough. With the default of five minutes this makes the windows of 5 minutes, asked at each tick, free.
 // Nor when maxAge is 0 (nothing is ever stale), nor when expr has no selector, such as vector(1).
 //
 // Of several selectors the newest sample counts: in `new_name or old_name` one side is empty for ever and means nothing. A
 // side that is needed and empty makes the value itself absent.
-func freshness(expr string, maxAge time.Duration) string {
-	if maxAge <= 0 {
+func freshness(expr string, maxAge time.Duration, always bool) string {
+	if maxAge <= 0 && !always {
 		return ""
 	}
 	root, err := promQL.ParseExpr(expr)
@@ -55,7 +55,7 @@ func freshness(expr string, maxAge time.Duration) string {
 		selectors = append(selectors, bare)
 		return nil
 	})
-	if !reachesFar {
+	if !reachesFar && !always || len(selectors) == 0 {
 		return ""
 	}
 	each := make([]string, len(selectors))

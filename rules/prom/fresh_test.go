@@ -34,7 +34,7 @@ func TestFreshnessIsAskedOnlyWhereAValueCouldBeTooOld(t *testing.T) {
 			`max(timestamp({__name__="http.requests"}))`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got := freshness(c.expr, c.maxAge)
+			got := freshness(c.expr, c.maxAge, false)
 			if got != c.want {
 				t.Errorf("%s within %v asks %q, want %q", c.expr, c.maxAge, got, c.want)
 			}
@@ -72,7 +72,7 @@ load 10s
 		{"new ones with a longer max_age", "rate(a[1h])", 20 * time.Minute, 75, 70},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, why, detail := send(t.Context(), api, freshness(c.expr, c.maxAge), time.Unix(c.at, 0), time.Second).number()
+			got, why, detail := send(t.Context(), api, freshness(c.expr, c.maxAge, false), time.Unix(c.at, 0), time.Second).number()
 			if (why != "") != (c.want < 0) || why == "" && got != c.want {
 				t.Errorf("at %d got %v %s %s, want %v", c.at, got, why, detail, c.want)
 			}

@@ -1,9 +1,11 @@
 package prom
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,11 +29,22 @@ import (
 // made up for by the extension of both. With a scrape every 30 s that is a tenth of the five minutes: a rise that is spread
 // over more than one scrape is counted truly on average; one that falls between two scrapes counts as nothing once in ten
 // times, and as a ninth more the other nine.
+//
+// Queries that can be fused are: what many services measured in the same time is one range query, as at a tick. Of the replicas
+// of a source the first one answers; what it does not know the others are asked. The series that Sloth's rules record
+// are not read: a sum of their ratios weighs nights like days.
 type History struct {
 	sources []Source
-	slos    map[ledger.Key]*rules.SLO
+	slos    map[ledger.Key]measure
 	follow  []ledger.Followed
 	opts    HistoryOptions
+	fusion  *fusion
+}
+
+// measure is an SLO and whom to ask.
+type measure struct {
+	slo    *rules.SLO
+	source int // index into sources; -1: there is none of that name
 }
 
 // HistoryOptions say how the past is asked for. The zero value is good.
@@ -51,12 +64,12 @@ func NewHistory(set *rules.Set, sources []Source, opts HistoryOptions) *History 
 	if opts.Parallel <= 0 {
 		opts.Parallel = 2
 	}
-	h := &History{sources: sources, slos: map[ledger.Key]*rules.SLO{}, opts: opts}
+	h := &History{sources: sources, slos: map[ledger.Key]measure{}, opts: opts, fusion: newFusion()}
 	for _, service := range set.Services {
 		for i := range service.SLOs {
 			slo := &service.SLOs[i]
 			key := LedgerKey(service.Policy.Scope, slo)
-			h.slos[key] = slo
+			h.slos[key] = measure{slo, sourceNamed(sources, cmp.Or(slo.Source, service.Source))}
 			h.follow = append(h.follow, ledger.Followed{Key: key, Reach: LedgerPeriod(slo).Reach()})
 		}
 	}
@@ -79,43 +92,83 @@ func LedgerPeriod(slo *rules.SLO) ledger.Period {
 	return ledger.Period{Rolling: slo.Period}
 }
 
+// sourceNamed finds a source; the empty name is the first one.
+func sourceNamed(sources []Source, name string) int {
+	if name == "" {
+		return 0
+	}
+	return slices.IndexFunc(sources, func(s Source) bool { return s.Name == name })
+}
+
 // Read implements ledger.Source.
 func (h *History) Read(ctx context.Context, ask ledger.Ask) []ledger.Answer {
-	// Equal queries are sent once, and all that are different are in one list: whoever knows how to make one query of many
-	// can do so here.
-	var queries []query
-	seen := map[query]bool{}
-	for _, key := range ask.Keys {
-		if slo := h.slos[key]; slo != nil {
-			for _, q := range historyQueries(slo, ask.Width) {
+	span := rangeSpan{ask.From, ask.Width, int(ask.To.Sub(ask.From) / ask.Width)}
+	answers := make([]ledger.Answer, len(ask.Keys))
+	var todo []int
+	for i, key := range ask.Keys {
+		switch m, known := h.slos[key]; {
+		case !known:
+			answers[i] = ledger.Answer{Why: engine.WhyFailed, Detail: "no such SLO is in force"}
+		case m.source < 0:
+			answers[i] = ledger.Answer{Why: engine.WhyFailed, Detail: "no source is called as the rules name it"}
+		default:
+			todo = append(todo, i)
+		}
+	}
+	for replica := 0; len(todo) > 0; replica++ {
+		var ws []wanted
+		seen := map[query]bool{}
+		for _, i := range todo {
+			for _, q := range h.slos[ask.Keys[i]].queries(ask.Width, replica) {
 				if !seen[q] {
 					seen[q] = true
-					queries = append(queries, q)
+					ws = append(ws, wanted{q, ask.To.Sub(ask.From)})
 				}
 			}
 		}
-	}
-	span := rangeSpan{ask.From, ask.Width, int(ask.To.Sub(ask.From) / ask.Width)}
-	found := h.ranges(ctx, queries, span)
-	answers := make([]ledger.Answer, len(ask.Keys))
-	for i, key := range ask.Keys {
-		slo := h.slos[key]
-		if slo == nil {
-			answers[i] = ledger.Answer{Why: engine.WhyFailed, Detail: "no such SLO is in force"}
-			continue
+		found := h.ranges(ctx, ws, span)
+		var left []int
+		for _, i := range todo {
+			m := h.slos[ask.Keys[i]]
+			a := bucketsOf(m.slo, span, m.queries(ask.Width, replica), found)
+			if replica > 0 {
+				a = filled(answers[i], a)
+			}
+			answers[i] = a
+			unknown := a.Why != "" || slices.ContainsFunc(a.Buckets, func(b ledger.Bucket) bool { return b.Why != "" })
+			if unknown && replica+1 < len(h.sources[m.source].Replicas) {
+				left = append(left, i)
+			}
 		}
-		answers[i] = bucketsOf(slo, span, historyQueries(slo, ask.Width), found)
+		todo = left
 	}
 	return answers
 }
 
-// historyQueries are the queries of an SLO over a window: errors and total, or the ratio alone.
-func historyQueries(slo *rules.SLO, window time.Duration) []query {
-	errors, total := slo.Queries(window)
-	if !slo.Events {
-		return []query{{text: errors}}
+// filled is a, with what it does not know from b.
+func filled(a, b ledger.Answer) ledger.Answer {
+	switch {
+	case a.Why != "":
+		return b
+	case b.Why != "":
+		return a
 	}
-	return []query{{text: errors}, {text: total}}
+	for i := range a.Buckets {
+		if a.Buckets[i].Why != "" {
+			a.Buckets[i] = b.Buckets[i]
+		}
+	}
+	return a
+}
+
+// queries are those of an SLO over a window: errors and total, or the ratio alone.
+func (m measure) queries(window time.Duration, replica int) []query {
+	errors, total := m.slo.Queries(window)
+	list := []query{{source: m.source, replica: replica, text: errors}}
+	if m.slo.Events {
+		list = append(list, query{source: m.source, replica: replica, text: total})
+	}
+	return list
 }
 
 // rangeSpan is the buckets of a range query: n of a width, the first one from from on.
@@ -125,6 +178,9 @@ type rangeSpan struct {
 	n     int
 }
 
+// end is the instant at which bucket i is queried.
+func (s rangeSpan) end(i int) time.Time { return s.from.Add(time.Duration(i+1) * s.width) }
+
 // series is the answer to a range query, or why there is none.
 type series struct {
 	why    engine.Why
@@ -132,92 +188,126 @@ type series struct {
 	points []answer // for each bucket; a number, or the reason why it is none
 }
 
-// ranges sends range queries, a few at a time. A source that does not answer several of them in a row is not asked the rest.
-func (h *History) ranges(ctx context.Context, queries []query, span rangeSpan) map[query]series {
-	found := make([]series, len(queries))
-	given := make([]atomic.Int32, len(h.sources)) // timeouts in a row
+// ranges sends range queries, a few at a time. One that stands for many and fails is sent again in halves, so that one bad query
+// does not keep the others from being answered.
+func (h *History) ranges(ctx context.Context, ws []wanted, span rangeSpan) map[query]series {
+	out := make(map[query]series, len(ws))
+	fetches := h.fusion.plan(ws, time.Now())
+	given := make(map[lane]*atomic.Int32, len(h.sources)) // timeouts in a row
+	for _, f := range fetches {
+		given[f.lane()] = &atomic.Int32{}
+	}
+	for len(fetches) > 0 {
+		answers := h.send(ctx, fetches, span, given)
+		var again []fetch
+		for i := range fetches {
+			f, a := &fetches[i], answers[i]
+			if a.why != "" && a.remedy != none && len(f.values) > 1 {
+				h.opts.Metrics.halved(h.sources[f.source].Name)
+				again = append(again, f.cut((len(f.values)+1)/2)...)
+				continue
+			}
+			if n := f.queries(); n > 1 {
+				h.opts.Metrics.fusedInto(h.sources[f.source].Name, n)
+			}
+			shareRange(*f, a, span, out)
+		}
+		fetches = again
+	}
+	return out
+}
+
+// send sends fetches and returns their answers, matrices, in their order. A replica that does not answer several in a row is
+// not asked the rest.
+func (h *History) send(ctx context.Context, fetches []fetch, span rangeSpan, given map[lane]*atomic.Int32) []answer {
+	answers := make([]answer, len(fetches))
 	var next atomic.Int64
 	var all sync.WaitGroup
-	for range min(h.opts.Parallel, len(queries)) {
+	for range min(h.opts.Parallel, len(fetches)) {
 		all.Go(func() {
 			for {
 				i := int(next.Add(1)) - 1
-				if i >= len(queries) {
+				if i >= len(fetches) {
 					return
 				}
-				q := queries[i]
-				if given[q.source].Load() >= minTimeouts {
-					found[i] = series{why: engine.WhyTimeout, detail: "not asked any more: the source let several queries time out"}
+				timeouts := given[fetches[i].lane()]
+				if timeouts.Load() >= minTimeouts {
+					answers[i] = answer{why: engine.WhyTimeout, detail: "not asked any more: the source let several queries time out"}
 					continue
 				}
-				found[i] = h.one(ctx, q, span)
-				if found[i].why == engine.WhyTimeout {
-					given[q.source].Add(1)
+				answers[i] = h.one(ctx, fetches[i].query, span)
+				if answers[i].why == engine.WhyTimeout {
+					timeouts.Add(1)
 				} else {
-					given[q.source].Store(0)
+					timeouts.Store(0)
 				}
 			}
 		})
 	}
 	all.Wait()
-	out := make(map[query]series, len(queries))
-	for i, q := range queries {
-		out[q] = found[i]
-	}
-	return out
+	return answers
 }
 
 // one sends one range query. A panic in the client, which reads what strangers send, is one failed query.
-func (h *History) one(ctx context.Context, q query, span rangeSpan) (s series) {
+func (h *History) one(ctx context.Context, q query, span rangeSpan) (a answer) {
 	defer func() {
 		if p := recover(); p != nil {
-			s = series{why: engine.WhyFailed, detail: clip(fmt.Sprintf("panic in the client: %v", p))}
+			a = answer{why: engine.WhyFailed, detail: clip(fmt.Sprintf("panic in the client: %v", p))}
 		}
 	}()
 	ctx, cancel := context.WithTimeout(ctx, h.opts.Timeout)
 	defer cancel()
 	began := time.Now()
-	source := h.sources[q.source]
-	first := span.from.Add(span.width)
-	value, warnings, _, err := source.API.QueryRange(ctx, q.text, v1.Range{Start: first, End: first.Add(time.Duration(span.n-1) * span.width), Step: span.width},
-		v1.WithTimeout(whole(h.opts.Timeout)))
-	a := answerOf(value, warnings, err)
-	h.opts.Metrics.queried(source.Name, a.why, time.Since(began))
-	return seriesOf(a, span)
+	var noted note
+	value, warnings, _, err := h.sources[q.source].Replicas[q.replica].QueryRange(context.WithValue(ctx, noteKey{}, &noted), q.text,
+		v1.Range{Start: span.end(0), End: span.end(span.n - 1), Step: span.width}, v1.WithTimeout(whole(h.opts.Timeout)), v1.WithStats(totals))
+	a = answerOf(value, warnings, err)
+	a.samples, a.took = noted.samples, time.Since(began)
+	if a.why == "" && noted.ahead > maxSkew {
+		a = answer{why: engine.WhyStale, detail: fmt.Sprintf("the source's clock is %s ahead of this machine's", noted.ahead.Round(time.Second))}
+	}
+	h.opts.Metrics.queried(h.sources[q.source].Name, a)
+	return a
 }
 
-// seriesOf sorts the answer to a range query by bucket. Two series at one instant are one too many there, and say nothing
-// about the others.
-func seriesOf(a answer, span rangeSpan) series {
-	if a.why != "" {
-		return series{why: a.why, detail: a.detail}
-	}
+// shareRange hands the answer to a range query out to the queries it stands for: each of its instants as the answer to an
+// instant query there. Two series at one instant are one too many for a query there, and say nothing about the others.
+func shareRange(f fetch, a answer, span rangeSpan, out map[query]series) {
 	m, ok := a.value.(model.Matrix)
-	if !ok {
-		return series{why: engine.WhyInvalid, detail: "an answer that is no matrix"}
+	if a.why == "" && !ok {
+		a.why, a.detail = engine.WhyInvalid, "an answer that is no matrix"
 	}
-	s := series{points: make([]answer, span.n)}
-	for i := range s.points {
-		s.points[i] = answer{value: model.Vector(nil)}
+	if a.why != "" {
+		f.share(answer{why: a.why, detail: a.detail}, func(q query, part answer) { out[q] = series{why: part.why, detail: part.detail} })
+		return
 	}
-	at := func(t model.Time) (int, bool) {
+	steps := make([]model.Vector, span.n)
+	put := func(t model.Time, s *model.Sample) {
 		since := t.Time().Sub(span.from)
-		i := int(since/span.width) - 1
-		return i, since%span.width == 0 && i >= 0 && i < span.n
+		if i := int(since/span.width) - 1; since%span.width == 0 && i >= 0 && i < span.n {
+			steps[i] = append(steps[i], s)
+		}
 	}
 	for _, one := range m {
 		for _, p := range one.Values {
-			if i, ok := at(p.Timestamp); ok {
-				s.points[i].value = append(s.points[i].value.(model.Vector), &model.Sample{Metric: one.Metric, Value: p.Value})
-			}
+			put(p.Timestamp, &model.Sample{Metric: one.Metric, Timestamp: p.Timestamp, Value: p.Value})
 		}
 		for _, p := range one.Histograms {
-			if i, ok := at(p.Timestamp); ok {
-				s.points[i].value = append(s.points[i].value.(model.Vector), &model.Sample{Metric: one.Metric, Histogram: p.Histogram})
-			}
+			put(p.Timestamp, &model.Sample{Metric: one.Metric, Timestamp: p.Timestamp, Histogram: p.Histogram})
 		}
 	}
-	return s
+	for i, v := range steps {
+		f.at = span.end(i).UnixMilli()
+		f.share(answer{value: v}, func(q query, part answer) {
+			q.at = 0
+			s, ok := out[q]
+			if !ok {
+				s.points = make([]answer, span.n)
+				out[q] = s
+			}
+			s.points[i] = part
+		})
+	}
 }
 
 // bucketsOf makes buckets of the answers to an SLO's queries, by the rules by which a tick reads them but for three: too few

@@ -53,8 +53,8 @@ func (nowhere) SaveLedgers(context.Context, ...ledger.Save) error             { 
 func (nowhere) LoadLedger(context.Context, ledger.Key) ([]ledger.Page, error) { return nil, nil }
 func (nowhere) DropLedgers(context.Context, time.Time, ...ledger.Key) error   { return nil }
 
-// kept reads all there is to read of a history up to an instant.
-func kept(tb testing.TB, h *History, now func() time.Time) *ledger.Keeper {
+// readAll reads all there is to read of a history up to an instant.
+func readAll(tb testing.TB, h *History, now func() time.Time) *ledger.Keeper {
 	tb.Helper()
 	k := ledger.NewKeeper(nowhere{}, ledger.Options{Now: now, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	k.Follow(h, h.Followed())
@@ -97,8 +97,8 @@ type scraped struct {
 //
 // The sum of these without their signs, as numbers of events in errors and in total, bounds the difference of the ratios.
 func TestTheLedgersBudgetIsThatOfTheQueryOverThePeriod(t *testing.T) {
-	const step, period = 30 * time.Second, 9 * time.Hour
-	set := load(t, "shop.yaml", fmt.Sprintf(ledgerRules, "9h"))
+	const step, period = 30 * time.Second, 5 * time.Hour
+	set := load(t, "shop.yaml", fmt.Sprintf(ledgerRules, "5h"))
 	slo := set.Services[0].SLO("s")
 	worst, allowed, used, compared := 0.0, 0.0, 0.0, 0
 	rapid.Check(t, func(r *rapid.T) {
@@ -157,7 +157,7 @@ func TestTheLedgersBudgetIsThatOfTheQueryOverThePeriod(t *testing.T) {
 
 		api := engineAPI(t, store)
 		now := end.Add(ledger.Settle)
-		k := kept(t, NewHistory(set, []Source{{"main", api}}, HistoryOptions{Parallel: 1}), func() time.Time { return now })
+		k := readAll(t, NewHistory(set, []Source{{"main", []v1.API{api}}}, HistoryOptions{Parallel: 1}), func() time.Time { return now })
 		b := k.Budget(LedgerKey("shop", slo), ledger.Question{Period: LedgerPeriod(slo), Budget: slo.Budget, At: now})
 		ask := func(q string) float64 {
 			v, _, err := api.query(context.Background(), q, end)
@@ -166,7 +166,7 @@ func TestTheLedgersBudgetIsThatOfTheQueryOverThePeriod(t *testing.T) {
 			}
 			return float64(v.(model.Vector)[0].Value)
 		}
-		errors, total := ask(`sum(increase(a_total{code="500"}[9h]))`), ask(`sum(increase(a_total[9h]))`)
+		errors, total := ask(`sum(increase(a_total{code="500"}[5h]))`), ask(`sum(increase(a_total[5h]))`)
 		if total == 0 {
 			return
 		}
@@ -277,7 +277,7 @@ func TestABucketIsWhatTheQueriesSayAndNeverZeroForWantOfAnAnswer(t *testing.T) {
 		{"odd", num(1), num(4), ledger.Bucket{Errors: 300, Total: 1200}}, // in the query's unit times seconds
 	} {
 		slo := set.Service(test.scope).SLO("s")
-		queries := historyQueries(slo, ledger.Fine)
+		queries := measure{slo: slo}.queries(ledger.Fine, 0)
 		found := map[query]series{queries[0]: {points: []answer{at(test.errors)}}}
 		if len(queries) > 1 {
 			found[queries[1]] = series{points: []answer{at(test.total)}}
@@ -295,7 +295,7 @@ func TestTheLedgerIsReadFromARealPrometheus(t *testing.T) {
 	p := promtest.Start(t, promtest.Options{})
 	p.Push(twoDays("a", 0.001, 0.05, 2*time.Hour)...)
 	set := load(t, "shop.yaml", fmt.Sprintf(ledgerRules, "2d"))
-	source, err := Dial("main", p.URL, config.HTTPClientConfig{})
+	source, err := Dial("main", config.HTTPClientConfig{}, p.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -305,7 +305,7 @@ func TestTheLedgerIsReadFromARealPrometheus(t *testing.T) {
 	now := noon.Add(ledger.Settle)
 	clock := func() time.Time { mu.Lock(); defer mu.Unlock(); return now }
 	h := NewHistory(set, []Source{source}, HistoryOptions{})
-	k := kept(t, h, clock)
+	k := readAll(t, h, clock)
 	b := k.Budget(key, ledger.Question{Period: LedgerPeriod(slo), Budget: slo.Budget, At: now})
 	// Two days of 1000 events a minute, 0.1 % of which fail, and 5 % in the last two hours.
 	want := 1 - (46*0.001+2*0.05)/48/0.01
@@ -316,5 +316,100 @@ func TestTheLedgerIsReadFromARealPrometheus(t *testing.T) {
 	a := NewHistory(set, []Source{source}, HistoryOptions{Timeout: time.Second}).Read(t.Context(), ledger.Ask{Keys: []ledger.Key{key}, From: noon.Add(-time.Hour), To: noon, Width: ledger.Fine})
 	if a[0].Why != engine.WhyTimeout {
 		t.Errorf("of a Prometheus that hangs: %+v", a)
+	}
+}
+
+func TestManyServicesAreReadByOneQueryAndAsEachByItself(t *testing.T) {
+	store := teststorage.New(t)
+	defer func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	const services = 12
+	end := time.Unix(40*3600, 0).UTC()
+	app := store.Appender(t.Context())
+	var files []string
+	for i := range services {
+		name := fmt.Sprintf("svc%02d", i)
+		files = append(files, name+".yaml", strings.NewReplacer("service: shop", "service: "+name, `{code="500"}`, `{job="`+name+`",code="500"}`, "a_total[", `a_total{job="`+name+`"}[`).Replace(fmt.Sprintf(ledgerRules, "9h")))
+		for _, code := range []string{"200", "500"} {
+			if i == 3 || i%4 == 0 && code == "500" { // one that does not exist, some that never failed
+				continue
+			}
+			m, err := promQL.ParseMetric(`a_total{job="` + name + `",code="` + code + `"}`)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for s := range 1300 {
+				if i == 5 && s > 400 && s < 500 { // one with a hole
+					continue
+				}
+				if _, err := app.Append(0, m, end.Add(time.Duration(s-1300)*30*time.Second).UnixMilli(), float64(s*(i+len(code)))); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	if err := app.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	set := load(t, files...)
+	api := engineAPI(t, store)
+	h := NewHistory(set, []Source{{"main", []v1.API{api}}}, HistoryOptions{})
+	ask := ledger.Ask{From: end.Add(-6 * time.Hour), To: end, Width: ledger.Fine}
+	for _, f := range h.Followed() {
+		ask.Keys = append(ask.Keys, f.Key)
+	}
+	together := h.Read(t.Context(), ask)
+	if n := len(api.queried()); n != 2 {
+		t.Errorf("%d queries for %d services", n, services)
+	}
+	known := 0
+	for i, key := range ask.Keys {
+		one := ask
+		one.Keys = []ledger.Key{key}
+		alone := h.Read(t.Context(), one)[0]
+		if together[i].Why != "" || alone.Why != "" || len(together[i].Buckets) != 72 {
+			t.Fatalf("%s: %s and %s", key.Scope, together[i].Why, alone.Why)
+		}
+		for n, b := range alone.Buckets {
+			got := together[i].Buckets[n]
+			if got.Why != b.Why || math.Abs(got.Errors-b.Errors) > 1e-9*b.Total || math.Abs(got.Total-b.Total) > 1e-9*b.Total {
+				t.Fatalf("%s: together %+v, alone %+v", key.Scope, got, b)
+			}
+			if b.Why == "" {
+				known++
+			}
+		}
+	}
+	if known < services*50 {
+		t.Errorf("only %d buckets were known", known)
+	}
+
+	// A query that fails for one of them costs the others nothing.
+	right := api.query
+	api.query = func(ctx context.Context, q string, at time.Time) (model.Value, v1.Warnings, error) {
+		if strings.Contains(q, "svc07") {
+			return nil, nil, &v1.Error{Type: v1.ErrExec, Msg: "found duplicate series"}
+		}
+		return right(ctx, q, at)
+	}
+	for i, a := range h.Read(t.Context(), ask) {
+		if (a.Why != "") != (ask.Keys[i].Scope == "svc07") {
+			t.Errorf("%s: %s %s", ask.Keys[i].Scope, a.Why, a.Detail)
+		}
+	}
+
+	// What one replica does not know the other is asked.
+	empty := &funcAPI{query: func(context.Context, string, time.Time) (model.Value, v1.Warnings, error) {
+		return model.Vector{}, nil, nil
+	}}
+	api.query = right
+	pair := NewHistory(set, []Source{{"main", []v1.API{empty, api}}}, HistoryOptions{})
+	for i, a := range pair.Read(t.Context(), ask) {
+		if a.Why != "" || a.Buckets[5] != together[i].Buckets[5] {
+			t.Errorf("%s from the second replica: %+v, want %+v", ask.Keys[i].Scope, a.Buckets[5], together[i].Buckets[5])
+		}
 	}
 }

@@ -142,12 +142,13 @@ func TestAskingOnlyForWhatStillDecidesGivesTheTruthsOfAskingForEverything(t *tes
 			}
 			return genuine(ctx, q, at)
 		}
-		e := New(set, []Source{{"main", api}}, Options{Budget: time.Minute, QueryTimeout: time.Minute})
+		patient := Options{Budget: time.Minute, QueryTimeout: time.Minute}
+		e := New(set, only(api), patient)
 		tick := everything(set, now.Add(DefaultQueryOffset))
 		tick.Questions[0].Dwell = rapid.SampledFrom([]time.Duration{0, time.Hour}).Draw(r, "dwell")
 		lazy := e.Evaluate(t.Context(), tick)
 		sentLazily := len(api.queried())
-		full := e.eager(t.Context(), tick)
+		full := New(set, only(api), patient).eager(t.Context(), tick) // another, which remembers nothing
 		sentEagerly := len(api.queried())
 		for i, c := range set.Services[0].Conditions {
 			l, f := lazy.Observations["shop"][i], full.Observations["shop"][i]
@@ -188,7 +189,7 @@ func constant(errors float64) *funcAPI { return &funcAPI{query: plain(errors).qu
 func TestEqualQueriesOfSeveralScopesAreSentOnce(t *testing.T) {
 	api := constant(0)
 	set := load(t, "a.yaml", tiers("a", "shared_total"), "b.yaml", tiers("b", "shared_total"))
-	a := New(set, []Source{{"main", api}}, Options{}).Evaluate(t.Context(), everything(set, noon))
+	a := New(set, only(api), Options{}).Evaluate(t.Context(), everything(set, noon))
 	seen := map[string]int{}
 	for _, q := range api.queried() {
 		if seen[q]++; seen[q] > 1 {
@@ -212,7 +213,7 @@ func TestEvidenceDoesNotDependOnTheOrderOfAnswers(t *testing.T) {
 			time.Sleep(time.Duration(h.Sum32()%1000) * time.Microsecond) // shuffles the answers; nothing waits for it
 			return slow(ctx, q, at)
 		}
-		a := New(set, []Source{{"main", api}}, Options{}).Evaluate(t.Context(), everything(set, noon))
+		a := New(set, only(api), Options{}).Evaluate(t.Context(), everything(set, noon))
 		got := fmt.Sprintf("%+v", a.Observations)
 		if first == "" {
 			first = got
@@ -228,7 +229,7 @@ func TestEvidenceDoesNotDependOnTheOrderOfAnswers(t *testing.T) {
 
 func TestAPanicInOneConditionLeavesTheOthersAlone(t *testing.T) {
 	set := load(t, "a.yaml", tiers("a", "a_total"), "b.yaml", tiers("b", "b_total"))
-	e := New(set, []Source{{"main", constant(0)}}, Options{})
+	e := New(set, only(constant(0)), Options{})
 	tick := everything(set, noon)
 	set.Service("a").Conditions[0] = nil // as good as any bug in an expression's evaluation
 	a := e.Evaluate(t.Context(), tick)
@@ -272,7 +273,7 @@ func TestAConditionIsBlindOnlyForWantOfWhatCouldStillDecideIt(t *testing.T) {
 		{`alert("X") ? sli("vanished") > 0.0 : burn_rate("s", "5m") > 1.0`, sees},
 	} {
 		set := load(t, "shop.yaml", service("shop", events("idle_total"), "", c.when))
-		a := New(set, []Source{{"main", api}}, Options{}).Evaluate(t.Context(), everything(set, noon))
+		a := New(set, only(api), Options{}).Evaluate(t.Context(), everything(set, noon))
 		if o := a.Observations["shop"][0]; o.Truth != engine.Unknown || o.Blind != c.want {
 			t.Errorf("%s: %v, blind %v, want unknown, blind %v\n%+v", c.when, o.Truth, o.Blind, c.want, o.Readings)
 		}
@@ -299,7 +300,7 @@ func TestAnAlertIsSilentOnlyWhereTheSourceShowsSomething(t *testing.T) {
 			return c.firing, nil, nil
 		}}
 		set := load(t, "shop.yaml", service("shop", events("a_total"), "", `alert("X")`))
-		o := New(set, []Source{{"main", api}}, Options{}).Evaluate(t.Context(), everything(set, noon)).Observations["shop"][0]
+		o := New(set, only(api), Options{}).Evaluate(t.Context(), everything(set, noon)).Observations["shop"][0]
 		if o.Truth != c.want || o.Blind != (c.why != "") || o.Readings[0].Why != c.why {
 			t.Errorf("firing %v, up %v: %+v", c.firing, c.up, o)
 		}
@@ -308,7 +309,7 @@ func TestAnAlertIsSilentOnlyWhereTheSourceShowsSomething(t *testing.T) {
 
 func TestOneEvaluatorAnswersManyTicksAtOnce(t *testing.T) {
 	set := load(t, "shop.yaml", manyConditions)
-	e := New(set, []Source{{"main", constant(0.4)}}, Options{Metrics: NewMetrics()})
+	e := New(set, only(constant(0.4)), Options{Metrics: NewMetrics()})
 	tick := everything(set, noon)
 	want := fmt.Sprintf("%+v", e.Evaluate(t.Context(), tick))
 	var all sync.WaitGroup
@@ -327,7 +328,7 @@ func TestOneEvaluatorAnswersManyTicksAtOnce(t *testing.T) {
 func TestOnlyConditionsInQuestionAreObservedAndAskedFor(t *testing.T) {
 	api := constant(0)
 	set := load(t, "a.yaml", tiers("a", "a_total"), "b.yaml", tiers("b", "b_total"))
-	a := New(set, []Source{{"main", api}}, Options{}).Evaluate(t.Context(), Tick{Instant: noon,
+	a := New(set, only(api), Options{}).Evaluate(t.Context(), Tick{Instant: noon,
 		Questions: []engine.Question{{Scope: "b", Conditions: []int{1, 99}}, {Scope: "nobody", Conditions: []int{0}}}})
 	if len(a.Observations) != 1 || len(a.Observations["b"]) != len(set.Service("b").Conditions) {
 		t.Fatalf("observations: %+v", a.Observations)
@@ -342,7 +343,7 @@ func TestOnlyConditionsInQuestionAreObservedAndAskedFor(t *testing.T) {
 			t.Errorf("sent: %s", q)
 		}
 	}
-	idle := New(set, []Source{{"main", api}}, Options{}).Evaluate(t.Context(), Tick{Instant: noon})
+	idle := New(set, only(api), Options{}).Evaluate(t.Context(), Tick{Instant: noon})
 	if s := idle.Sources[0]; s.Asked || s.Blind {
 		t.Errorf("a source that nobody asked showed %+v", s)
 	}
@@ -352,7 +353,7 @@ func TestOnlyConditionsInQuestionAreObservedAndAskedFor(t *testing.T) {
 // about. They were evaluated all the same: else a max_duration never pages there, and a cadence would count as lost time.
 func TestAScopeOfWhichNothingIsAskedIsAnsweredAllTheSame(t *testing.T) {
 	set := load(t, "a.yaml", tiers("a", "a_total"), "b.yaml", tiers("b", "b_total"))
-	a := New(set, []Source{{"main", constant(0)}}, Options{}).Evaluate(t.Context(), Tick{Instant: noon,
+	a := New(set, only(constant(0)), Options{}).Evaluate(t.Context(), Tick{Instant: noon,
 		Questions: []engine.Question{{Scope: "a"}, {Scope: "b", Conditions: []int{0}}, {Scope: "nobody"}}})
 	if got, want := len(a.Observations["a"]), len(set.Service("a").Conditions); got != want || len(a.Observations) != 2 {
 		t.Fatalf("%d observations for %d conditions of a, %d scopes answered", got, want, len(a.Observations))
@@ -381,7 +382,7 @@ func TestSchedulesModesAndDwellNeedNoSource(t *testing.T) {
 	}}
 	set := load(t, "payments.yaml", "version: modeshift/v1\nservice: payments\nmodes: [{name: normal}, {name: degraded}]\n",
 		"shop.yaml", localConditions)
-	e := New(set, []Source{{"main", api}}, Options{})
+	e := New(set, only(api), Options{})
 	for _, c := range []struct {
 		at    time.Time
 		mode  engine.Mode

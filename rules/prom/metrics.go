@@ -7,7 +7,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/model"
 
-	"github.com/modeshift/modeshift/engine"
 	"github.com/modeshift/modeshift/rules"
 )
 
@@ -17,6 +16,11 @@ type Metrics struct {
 	unknown *prometheus.CounterVec
 	queries *prometheus.CounterVec
 	seconds *prometheus.HistogramVec
+	samples *prometheus.CounterVec
+	rounds  prometheus.Counter
+	lag     *prometheus.GaugeVec
+	fused   *prometheus.CounterVec
+	halves  *prometheus.CounterVec
 
 	mu    sync.Mutex // guards burn
 	burn  map[burnLabels]burnRate
@@ -50,6 +54,26 @@ func NewMetrics() *Metrics {
 			Help:    "How long a query took until its answer was read.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"source"}),
+		samples: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "modeshift_query_samples_total",
+			Help: "Samples a source read to answer queries, as far as it says.",
+		}, []string{"source"}),
+		rounds: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "modeshift_query_rounds_total",
+			Help: "Rounds of queries, one after the other; a tick of a quiet fleet takes one.",
+		}),
+		lag: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "modeshift_newest_sample_age_seconds",
+			Help: "Age of the oldest of the newest samples that readings of the last tick rest on, by source; as far as it was asked for.",
+		}, []string{"source"}),
+		fused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "modeshift_fused_queries_total",
+			Help: "Queries that were answered together with others of the same shape by one request.",
+		}, []string{"source"}),
+		halves: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "modeshift_fused_retries_total",
+			Help: "Requests for many queries that failed and were sent again in halves, to find whose fault it is.",
+		}, []string{"source"}),
 		burn: map[burnLabels]burnRate{},
 		gauge: prometheus.NewDesc("modeshift_burn_rate",
 			"Error ratio over the window divided by the error budget, as last read; absent while unknown.",
@@ -62,6 +86,11 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 	m.unknown.Describe(ch)
 	m.queries.Describe(ch)
 	m.seconds.Describe(ch)
+	m.samples.Describe(ch)
+	m.rounds.Describe(ch)
+	m.lag.Describe(ch)
+	m.fused.Describe(ch)
+	m.halves.Describe(ch)
 	ch <- m.gauge
 }
 
@@ -70,6 +99,11 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	m.unknown.Collect(ch)
 	m.queries.Collect(ch)
 	m.seconds.Collect(ch)
+	m.samples.Collect(ch)
+	m.rounds.Collect(ch)
+	m.lag.Collect(ch)
+	m.fused.Collect(ch)
+	m.halves.Collect(ch)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for l, b := range m.burn {
@@ -77,16 +111,31 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-func (m *Metrics) queried(source string, why engine.Why, took time.Duration) {
+func (m *Metrics) queried(source string, a answer) {
 	if m == nil {
 		return
 	}
 	outcome := "ok"
-	if why != "" {
-		outcome = string(why)
+	if a.why != "" {
+		outcome = string(a.why)
 	}
 	m.queries.WithLabelValues(source, outcome).Inc()
-	m.seconds.WithLabelValues(source).Observe(took.Seconds())
+	m.seconds.WithLabelValues(source).Observe(a.took.Seconds())
+	m.samples.WithLabelValues(source).Add(float64(a.samples))
+}
+
+// fusedInto counts queries that one request stood for.
+func (m *Metrics) fusedInto(source string, queries int) {
+	if m != nil {
+		m.fused.WithLabelValues(source).Add(float64(queries))
+	}
+}
+
+// halved counts a request that was sent again in halves.
+func (m *Metrics) halved(source string) {
+	if m != nil {
+		m.halves.WithLabelValues(source).Inc()
+	}
 }
 
 // observed takes over what a tick has read. A burn rate that became unknown is removed at once: a gauge that stands still
@@ -94,6 +143,16 @@ func (m *Metrics) queried(source string, why engine.Why, took time.Duration) {
 func (m *Metrics) observed(t *tick) {
 	if m == nil {
 		return
+	}
+	m.rounds.Add(float64(t.rounds))
+	oldest := map[string]time.Duration{}
+	for k, v := range t.values {
+		if r := v.Reading; !r.Sample.IsZero() && !t.recalled[k] {
+			oldest[r.Source] = max(oldest[r.Source], t.Instant.Sub(r.Sample))
+		}
+	}
+	for source, age := range oldest {
+		m.lag.WithLabelValues(source).Set(age.Seconds())
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -103,6 +162,12 @@ func (m *Metrics) observed(t *tick) {
 		}
 		if k.signal.Kind != rules.SignalSLO {
 			continue
+		}
+		if now := k.signal; now.Every > 0 {
+			now.Every = 0
+			if _, both := t.values[key{k.service, now}]; both {
+				continue // what was measured now says more than what was measured at the last multiple of a cadence
+			}
 		}
 		l := burnLabels{string(k.service.Policy.Scope), k.signal.Name, model.Duration(k.signal.Window).String()}
 		slo := k.service.SLO(k.signal.Name)

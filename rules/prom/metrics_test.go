@@ -19,7 +19,7 @@ func TestMetricsShowTheBurnRateUntilItIsUnknownOrNotAskedForAnyMore(t *testing.T
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(m)
 	api := constant(1)
-	e := New(set, []Source{{"main", api}}, Options{Metrics: m})
+	e := New(set, only(api), Options{Metrics: m})
 	expect := func(what string, names []string, want string) {
 		t.Helper()
 		if err := testutil.GatherAndCompare(registry, strings.NewReader(want), names...); err != nil {

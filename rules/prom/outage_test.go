@@ -52,6 +52,7 @@ func shopData() []promtest.Series {
 		ten(`idle_total{code="500"}`, 0, 0),
 		ten(`few_total{code="500"}`, 0, 0.1),
 		ten(`stale_total{code="500"}`, -10*time.Minute, 10),
+		ten(`long_gone_total`, -time.Hour, 1),
 		ten(`outage_errors_total`, 0, 10.5), // counted a little ahead of outage_total
 		ten(`outage_total`, 0, 10),
 		{Metric: "idle_seconds", Samples: []promtest.Sample{{At: noon, Value: 0}}},
@@ -108,6 +109,10 @@ func TestWhatASourceDoesIsNeverMistakenForWhatAServiceDoes(t *testing.T) {
 
 		{"no such metric", events("absent_total"), "", burns, nil, engine.Unknown, engine.WhyAbsent, "no such series"},
 		{"no such metric is not good", events("absent_total"), "    no_traffic: good", burns, nil, engine.Unknown, engine.WhyAbsent, "no such series"},
+		{"errors of a metric that never was are not none", `{events: {error_query: 'sum(rate(misspelt_total[{{.window}}]))', total_query: 'sum(rate(bad_total[{{.window}}]))'}}`, "", burns, nil, engine.Unknown, engine.WhyAbsent, "no such series: misspelt_total was never there"},
+		{"errors of a metric that was are none", `{events: {error_query: 'sum(rate(long_gone_total[{{.window}}]))', total_query: 'sum(rate(bad_total[{{.window}}]))'}}`, "", burns, nil, engine.False, "", ""},
+		{"a bucket that the histogram does not have", `{events: {error_query: 'sum(rate(bad_total[{{.window}}])) - sum(rate(good_total{le="0.3"}[{{.window}}]))', total_query: 'sum(rate(bad_total[{{.window}}]))'}}`, "", burns, nil, engine.Unknown, engine.WhyAbsent, "a part of it has no series"},
+		{"one kind of errors of two", `{events: {error_query: 'sum(rate(bad_total{code="500"}[{{.window}}])) + sum(rate(bad_total{code="599"}[{{.window}}]))', total_query: 'sum(rate(bad_total[{{.window}}]))'}}`, "", burns, nil, engine.Unknown, engine.WhyAbsent, "a part of it has no series"},
 		{"a ratio of nothing", raw(`sum(rate(absent_total{code="500"}[{{.window}}])) / sum(rate(absent_total[{{.window}}]))`), "", burns, nil, engine.Unknown, engine.WhyAbsent, "no such series"},
 		{"a vanished target", events("bad_total"), "", `sli("vanished") > 0.0`, nil, engine.Unknown, engine.WhyAbsent, "no such series"},
 		{"an old sample of a gauge", events("bad_total"), "", `sli("latency") > 0.0`, nil, engine.Unknown, engine.WhyStale, "3m0s old, more than max_age 2m"},

@@ -1,10 +1,8 @@
 package prom
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,11 +12,19 @@ import (
 	"github.com/modeshift/modeshift/engine"
 )
 
-// query is a PromQL expression for one source. Equal queries of a tick are sent once, whichever scopes want them.
+// query is a PromQL expression for one replica of a source at an instant. Equal queries of a tick are sent once, whichever
+// scopes want them.
 type query struct {
-	source int // index into Evaluator.sources
-	text   string
+	source  int // index into Evaluator.sources
+	replica int // index into its Replicas
+	text    string
+	at      int64 // unix milliseconds, which is as exactly as Prometheus knows them
 }
+
+// lane is where a query goes: what one replica is slow at does not hold up another.
+type lane struct{ source, replica int }
+
+func (q query) lane() lane { return lane{q.source, q.replica} }
 
 // wanted is a query with what it costs to answer.
 type wanted struct {
@@ -26,37 +32,31 @@ type wanted struct {
 	reach time.Duration // how far back it reads
 }
 
-// fetch is one request and how its answer is handed on.
-type fetch struct {
-	query
-	// share gives each wanted query its part of the answer. A fetch that stands for one query hands all of it on.
-	share func(answer, func(query, answer))
-}
-
-// plan turns the queries wanted in a round into the requests to send, cheapest first: when time runs out it is the long
-// windows that go unanswered. Today a request is one query; one that stands for several shares its answer out by label.
-func plan(ws []wanted) []fetch {
-	slices.SortStableFunc(ws, func(a, b wanted) int { return cmp.Compare(a.reach, b.reach) })
-	fetches := make([]fetch, len(ws))
-	for i, w := range ws {
-		fetches[i] = fetch{query: w.query, share: func(a answer, give func(query, answer)) { give(w.query, a) }}
-	}
-	return fetches
-}
-
 // fetcher sends the requests of one tick.
 type fetcher struct {
 	sources []Source
-	instant time.Time
 	timeout time.Duration // of a query
-	limit   int           // of requests under way at one source
+	limit   int           // of requests under way at one replica of a source
 	metrics *Metrics
 
-	sent  atomic.Int64   // requests
-	given []atomic.Int32 // by source: timeouts since it last answered
+	sent    atomic.Int64           // requests
+	samples atomic.Int64           // that the sources read to answer them
+	given   map[lane]*atomic.Int32 // timeouts since it last answered; the map itself does not change
+	again   int                    // requests that were parts of one that failed; owned by who calls run
+	now     time.Time              // the tick's instant, by which what was learnt grows old
 }
 
-// run sends fetches, those of each source in order and at most limit at a time, and returns the answers in the order of
+func newFetcher(sources []Source, timeout time.Duration, limit int, now time.Time, metrics *Metrics) *fetcher {
+	f := &fetcher{sources: sources, now: now, timeout: timeout, limit: limit, metrics: metrics, given: map[lane]*atomic.Int32{}}
+	for i := range sources {
+		for r := range sources[i].Replicas {
+			f.given[lane{i, r}] = &atomic.Int32{}
+		}
+	}
+	return f
+}
+
+// run sends fetches, those of each replica in order and at most limit at a time, and returns the answers in the order of
 // fetches once all have come. It takes no longer than ctx allows: what is not answered by then is a timeout.
 //
 // A source that let as many requests as may be under way (and at least minTimeouts) time out, and answered none in between,
@@ -64,12 +64,13 @@ type fetcher struct {
 // Usually that takes two timeouts, because the first to give up may send another request before the last one does.
 func (f *fetcher) run(ctx context.Context, fetches []fetch) []answer {
 	answers := make([]answer, len(fetches))
-	bySource := make([][]int, len(f.sources))
+	byLane := map[lane][]int{}
 	for i := range fetches {
-		bySource[fetches[i].source] = append(bySource[fetches[i].source], i)
+		l := fetches[i].lane()
+		byLane[l] = append(byLane[l], i)
 	}
 	var all sync.WaitGroup
-	for _, todo := range bySource {
+	for _, todo := range byLane {
 		var next atomic.Int64
 		for range min(f.limit, len(todo)) {
 			all.Go(func() {
@@ -91,20 +92,23 @@ func (f *fetcher) run(ctx context.Context, fetches []fetch) []answer {
 const minTimeouts = 3
 
 func (f *fetcher) one(ctx context.Context, q query) answer {
-	if int(f.given[q.source].Load()) >= max(f.limit, minTimeouts) {
+	given := f.given[q.lane()]
+	if int(given.Load()) >= max(f.limit, minTimeouts) {
 		return answer{why: engine.WhyTimeout, detail: "not asked any more: the source let many queries of this tick time out"}
 	}
 	f.sent.Add(1)
 	start := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
-	a := send(ctx, f.sources[q.source].API, q.text, f.instant, f.timeout)
+	a := send(ctx, f.sources[q.source].Replicas[q.replica], q.text, time.UnixMilli(q.at).UTC(), f.timeout)
 	cancel()
+	a.took = time.Since(start)
 	if a.why == engine.WhyTimeout {
-		f.given[q.source].Add(1)
+		given.Add(1)
 	} else {
-		f.given[q.source].Store(0)
+		given.Store(0)
 	}
-	f.metrics.queried(f.sources[q.source].Name, a.why, time.Since(start))
+	f.samples.Add(a.samples)
+	f.metrics.queried(f.sources[q.source].Name, a)
 	return a
 }
 
@@ -126,8 +130,18 @@ func send(ctx context.Context, api v1.API, text string, at time.Time, timeout ti
 		}
 	}()
 	if err := ctx.Err(); err != nil {
-		return answerOf(nil, nil, err)
+		a := answerOf(nil, nil, err)
+		a.remedy = none // it was not even sent
+		return a
 	}
-	value, warnings, _, err := api.Query(ctx, text, at, v1.WithTimeout(whole(timeout)))
-	return answerOf(value, warnings, err)
+	var noted note
+	value, warnings, _, err := api.Query(context.WithValue(ctx, noteKey{}, &noted), text, at,
+		v1.WithTimeout(whole(timeout)), v1.WithStats(totals))
+	a = answerOf(value, warnings, err)
+	a.samples = noted.samples
+	if ahead := noted.ahead; a.why == "" && ahead > maxSkew {
+		a = answer{why: engine.WhyStale, detail: fmt.Sprintf("the source's clock is %s ahead of this machine's: what it shows for an instant is as old",
+			ahead.Round(time.Second))}
+	}
+	return a
 }

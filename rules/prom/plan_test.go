@@ -15,22 +15,22 @@ import (
 	"github.com/modeshift/modeshift/engine"
 )
 
-func newFetcher(limit int, timeout time.Duration, sources ...Source) *fetcher {
-	return &fetcher{sources: sources, instant: noon, timeout: timeout, limit: limit, given: make([]atomic.Int32, len(sources))}
+func fetcherOf(limit int, timeout time.Duration, sources ...Source) *fetcher {
+	return newFetcher(sources, timeout, limit, noon, nil)
 }
 
 func many(n, source int) []fetch {
 	var ws []wanted
 	for i := range n {
-		ws = append(ws, wanted{query{source, fmt.Sprint("q", i)}, time.Minute})
+		ws = append(ws, wanted{query{source: source, text: fmt.Sprint("q", i)}, time.Minute})
 	}
-	return plan(ws)
+	return newFusion().plan(ws, noon)
 }
 
 func TestThePlanPutsShortWindowsFirstAndKeepsTheOrderOfEqualOnes(t *testing.T) {
 	var got []string
-	for _, f := range plan([]wanted{{query{0, "3d"}, 72 * time.Hour}, {query{0, "5m-a"}, 5 * time.Minute}, {query{0, "1h"}, time.Hour},
-		{query{0, "5m-b"}, 5 * time.Minute}}) {
+	for _, f := range newFusion().plan([]wanted{{query{text: "3d"}, 72 * time.Hour}, {query{text: "5m-a"}, 5 * time.Minute}, {query{text: "1h"}, time.Hour},
+		{query{text: "5m-b"}, 5 * time.Minute}}, noon) {
 		got = append(got, f.text)
 		f.share(answer{detail: f.text}, func(q query, a answer) {
 			if q != f.query || a.detail != f.text {
@@ -55,7 +55,7 @@ func TestNoMoreQueriesAreUnderWayThanTheLimitAllowsAndNoFewer(t *testing.T) {
 			return &model.Scalar{Value: 1}, nil, nil
 		}}
 		start := time.Now()
-		newFetcher(4, time.Minute, Source{"main", api}).run(t.Context(), many(12, 0))
+		fetcherOf(4, time.Minute, Source{Name: "main", Replicas: []v1.API{api}}).run(t.Context(), many(12, 0))
 		if took := time.Since(start); took != 3*time.Second || most.Load() != 4 {
 			t.Errorf("12 queries of a second, 4 at a time, took %v with %d at once", took, most.Load())
 		}
@@ -75,7 +75,7 @@ func TestASourceThatHangsIsGivenUpForTheTickAndTheOtherIsNot(t *testing.T) {
 		works := &funcAPI{query: func(context.Context, string, time.Time) (model.Value, v1.Warnings, error) {
 			return &model.Scalar{Value: 1}, nil, nil
 		}}
-		f := newFetcher(3, 5*time.Second, Source{"hangs", hangs}, Source{"works", works})
+		f := fetcherOf(3, 5*time.Second, Source{Name: "hangs", Replicas: []v1.API{hangs}}, Source{Name: "works", Replicas: []v1.API{works}})
 		start := time.Now()
 		answers := f.run(t.Context(), append(many(1000, 0), many(1000, 1)...))
 		if took := time.Since(start); took > 10*time.Second {
@@ -102,7 +102,7 @@ func TestTimeoutsWithAnswersBetweenThemDoNotGiveASourceUp(t *testing.T) {
 			}
 			return &model.Scalar{Value: 1}, nil, nil
 		}
-		newFetcher(1, time.Second, Source{"main", api}).run(t.Context(), many(20, 0))
+		fetcherOf(1, time.Second, Source{Name: "main", Replicas: []v1.API{api}}).run(t.Context(), many(20, 0))
 		if n := len(api.queried()); n != 20 {
 			t.Errorf("%d queries were sent, want all 20", n)
 		}
@@ -116,7 +116,7 @@ func TestAPanicInTheClientIsOneFailedQuery(t *testing.T) {
 		}
 		return &model.Scalar{Value: 1}, nil, nil
 	}}
-	answers := newFetcher(1, time.Second, Source{"main", api}).run(t.Context(), many(3, 0))
+	answers := fetcherOf(1, time.Second, Source{Name: "main", Replicas: []v1.API{api}}).run(t.Context(), many(3, 0))
 	if a := answers[1]; a.why != engine.WhyFailed || !strings.Contains(a.detail, "a bug") {
 		t.Errorf("the panic became %+v", a)
 	}

@@ -30,8 +30,9 @@ type Answer struct {
 
 // Stats says what a tick took.
 type Stats struct {
-	Queries int // sent
-	Rounds  int // of queries, one after the other
+	Queries int   // sent
+	Rounds  int   // of queries, one after the other
+	Samples int64 // that the sources read, as far as they say
 	Unknown map[engine.Why]int
 }
 
@@ -73,7 +74,10 @@ type Evaluator struct {
 	sources []Source
 	opts    Options
 	probes  map[key]*probe
+	held    held
+	proved  proved
 	periods map[*rules.Service]*periods // what Budget remembers; the map itself never changes
+	fusion  *fusion
 }
 
 // key is a signal of a scope.
@@ -92,7 +96,8 @@ func New(set *rules.Set, sources []Source, opts Options) *Evaluator {
 	opts.QueryTimeout = cmp.Or(opts.QueryTimeout, DefaultQueryTimeout)
 	opts.Budget = cmp.Or(opts.Budget, DefaultBudget)
 	opts.Parallel = max(1, cmp.Or(opts.Parallel, DefaultParallel))
-	e := &Evaluator{set: set, sources: sources, opts: opts, probes: map[key]*probe{}, periods: map[*rules.Service]*periods{}}
+	e := &Evaluator{set: set, sources: sources, opts: opts, probes: map[key]*probe{}, held: held{values: map[key]heldValue{}},
+		proved: proved{at: map[query]time.Time{}}, periods: map[*rules.Service]*periods{}, fusion: newFusion()}
 	for _, service := range set.Services {
 		p := &periods{turn: make(chan struct{}, 1), read: map[string]periodRead{}}
 		p.turn <- struct{}{}
@@ -101,7 +106,7 @@ func New(set *rules.Set, sources []Source, opts Options) *Evaluator {
 			for _, s := range c.Signals() {
 				k := key{service, s}
 				if e.probes[k] == nil {
-					e.probes[k] = compile(k)
+					e.probes[k] = e.compile(k)
 				}
 			}
 		}

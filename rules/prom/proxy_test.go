@@ -75,7 +75,7 @@ func (p *proxy) sent() []url.Values {
 
 func dial(t *testing.T, url string) []Source {
 	t.Helper()
-	s, err := Dial("main", url, config.DefaultHTTPClientConfig)
+	s, err := Dial("main", config.DefaultHTTPClientConfig, url)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,8 +1,10 @@
 package prom
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -12,28 +14,122 @@ import (
 	"github.com/modeshift/modeshift/rules"
 )
 
-// probe is how a signal of a source is measured: the queries it takes, and how their answers are read.
+// probe is how a signal of a source is measured: by each replica of it alike.
 type probe struct {
-	source  int
-	queries []wanted
-	read    func(t *tick) rules.Value
+	source int
+	agree  int    // how many replicas have to come to the same truth; up to 1: the freshest counts
+	parts  []part // one a replica
+	fault  string // why it cannot be measured at all; then there are no parts
+}
+
+// part is how one replica measures a signal: the queries it takes, and how their answers are read.
+type part struct {
+	queries []wanted // their instant is filled in when they are asked
+	read    func(view) rules.Value
+	// doubts are further queries without whose answers those to queries may be misread; nil when there are never any.
+	doubts func(view) []wanted
+}
+
+// view is the answers of a tick for one instant.
+type view struct {
+	*tick
+	at time.Time // of the queries
+}
+
+func (v view) answer(q query) answer {
+	q.at = v.at.UnixMilli()
+	return v.answers[q]
+}
+
+// read is the value of a signal, once its queries were answered.
+func (p *probe) read(v view) rules.Value {
+	switch {
+	case p.fault != "":
+		return unknown(engine.WhyFailed, "%s", p.fault)
+	case len(p.parts) == 1:
+		return p.parts[0].read(v)
+	}
+	values := make([]rules.Value, len(p.parts))
+	best, known := 0, 0
+	for i := range p.parts {
+		values[i] = p.parts[i].read(v)
+		if fresher(values[i].Reading, values[best].Reading) {
+			best = i
+		}
+		if values[i].Reading.Why == "" {
+			known++
+		}
+	}
+	out := values[best]
+	if p.agree <= 1 {
+		return out
+	}
+	if known < p.agree {
+		for i := range values { // whoever is known has nobody to agree with
+			if r := values[i].Reading; r.Why != "" {
+				values[i].Reading.Detail = clip(fmt.Sprintf("replica %d of %s: %s", i+1, r.Source, r.Detail))
+				return values[i]
+			}
+		}
+	}
+	out.Replicas, out.Agree = values, p.agree
+	return out
+}
+
+// fresher reports whether a tells more of the present than b: something was seen, and from a newer sample.
+func fresher(a, b engine.Reading) bool {
+	if a.Why.Blind() != b.Why.Blind() {
+		return b.Why.Blind()
+	}
+	return a.Sample.After(b.Sample)
 }
 
 // compile returns how k is measured; nil if that takes no source or if k is not declared.
-func compile(k key) *probe {
+func (e *Evaluator) compile(k key) *probe {
+	name, agree := k.service.Source, 0
+	var one func(replica query, alone bool) part
 	switch k.signal.Kind {
 	case rules.SignalSLO:
-		if slo := k.service.SLO(k.signal.Name); slo != nil {
-			return sloProbe(slo, k.signal.Window)
+		slo := k.service.SLO(k.signal.Name)
+		if slo == nil {
+			return nil
 		}
+		name, agree = cmp.Or(slo.Source, name), slo.Agree
+		one = func(q query, alone bool) part { return sloPart(k.service, slo, k.signal.Window, q, alone) }
 	case rules.SignalSLI:
-		if sli := k.service.SLI(k.signal.Name); sli != nil {
-			return sliProbe(sli)
+		sli := k.service.SLI(k.signal.Name)
+		if sli == nil {
+			return nil
 		}
+		name, agree = cmp.Or(sli.Source, name), sli.Agree
+		one = func(q query, alone bool) part { return sliPart(sli, q, alone) }
 	case rules.SignalAlert:
-		return alertProbe(k.signal.Name)
+		one = func(q query, _ bool) part { return alertPart(k.signal.Name, q) }
+	default:
+		return nil
 	}
-	return nil
+	return e.probe(name, agree, one)
+}
+
+// probe makes a probe for the source of that name; the empty name is the first one. one makes the part of a replica, told
+// where its queries go and whether there is no other one.
+func (e *Evaluator) probe(name string, agree int, one func(q query, alone bool) part) *probe {
+	source := 0
+	if name != "" {
+		source = slices.IndexFunc(e.sources, func(s Source) bool { return s.Name == name })
+		if source < 0 { // loading refuses it where the sources are known
+			return &probe{fault: fmt.Sprintf("no source is called %q: name one of modeshift.yaml's prometheus entries", name)}
+		}
+	}
+	p := &probe{source: source, agree: agree}
+	n := len(e.sources[source].Replicas)
+	if agree > n {
+		return &probe{source: source, fault: fmt.Sprintf("agree: %d, and the source %s has %d replicas: give it as many urls", agree, e.sources[source].Name, n)}
+	}
+	for r := range n {
+		p.parts = append(p.parts, one(query{source: source, replica: r}, n == 1))
+	}
+	return p
 }
 
 // text is the signal as a condition writes it, or could: an SLO's value is its error ratio, whatever the condition makes of it.
@@ -60,38 +156,100 @@ const maxRatio = 1.1
 // 0 a ratio computed as 1 − good/total, below min_events a count computed as a rate times the window.
 const rounding = 1e-9
 
-func sloProbe(slo *rules.SLO, window time.Duration) *probe {
+// ask is the query of text, to where q goes.
+func (q query) ask(text string) query {
+	q.text = text
+	return q
+}
+
+func sloPart(service *rules.Service, slo *rules.SLO, window time.Duration, to query, alone bool) part {
 	errorText, totalText := slo.Queries(window)
 	name := text(rules.Signal{Kind: rules.SignalSLO, Name: slo.Name, Window: window})
-	if !slo.Events {
-		g := &gauge{name: name, query: query{text: errorText}, maxAge: slo.MaxAge, reach: window}
-		return g.probe(func(x float64) rules.Value { return ratioValue(slo, window, x) })
+	if recorded, ok := service.RecordedQuery(slo, window); ok {
+		return recordedPart(service, slo, window, recorded, to, alone)
 	}
-	total := &gauge{name: name, query: query{text: totalText}, maxAge: slo.MaxAge, reach: window}
-	errors := query{text: errorText}
-	p := total.probe(nil)
+	if !slo.Events {
+		g := &gauge{name: name, query: to.ask(errorText), maxAge: slo.MaxAge, reach: window}
+		return g.part(alone, func(x float64) rules.Value { return ratioValue(slo, window, x) })
+	}
+	total := &gauge{name: name, query: to.ask(totalText), maxAge: slo.MaxAge, reach: window}
+	errors := to.ask(errorText)
+	p := total.part(alone, nil)
 	p.queries = append(p.queries, wanted{errors, window})
-	p.read = func(t *tick) rules.Value {
-		n, r := total.number(t)
+	proofs := proofsOf(slo, to)
+	if len(proofs) > 0 {
+		p.doubts = func(v view) []wanted {
+			if n, r := total.number(v); r.Why != "" || n == 0 || v.answer(errors).why != "" {
+				return nil
+			}
+			if _, why, _ := v.answer(errors).number(); why == engine.WhyAbsent {
+				return proofs
+			}
+			return nil
+		}
+	}
+	p.read = func(v view) rules.Value {
+		n, r := total.number(v)
 		if r.Why != "" {
 			return rules.Value{Reading: r}
 		}
-		if _, why, detail := t.answers[errors].number(); why != "" && why != engine.WhyAbsent {
+		_, why, detail := v.answer(errors).number()
+		if why == engine.WhyAbsent {
+			why, detail = absent(slo, v, n, proofs)
+		}
+		if why != "" {
 			r.Why, r.Detail, r.Query = why, detail, errors.text
 			return rules.Value{Reading: r}
 		}
 		// Two queries were sent. Written as a quotient they can be pasted into Prometheus and give the value.
 		r.Query = "(" + errors.text + ") / (" + total.query.text + ")"
-		return from(r, eventsValue(slo, window, t.answers[errors], n))
+		return from(r, eventsValue(slo, window, v.answer(errors), n))
 	}
 	return p
 }
 
-// eventsValue is the value of an SLO measured by errors and total, where total is a number, and the errors are one or absent.
-//
-// An empty answer for the errors is 0 errors, because a counter with labels comes into being at its first error: a service that
-// never failed has no series with code="500", and users write their queries so. That is safe only here, where the same
-// instant showed events of the same service: with an absent total the empty answer would mean that nothing is known.
+// recordedPart reads the error ratio that Sloth's rules have recorded. It tells no number of events: for min_events the total is
+// asked for from the raw series. A long window goes on being recorded for as long as it reaches, when its targets have been gone
+// since; that there were samples of late shows in the shortest one.
+func recordedPart(service *rules.Service, slo *rules.SLO, window time.Duration, recorded string, to query, alone bool) part {
+	name := text(rules.Signal{Kind: rules.SignalSLO, Name: slo.Name, Window: window})
+	g := &gauge{name: name, query: to.ask(recorded), maxAge: slo.MaxAge, reach: lookback}
+	shortest, _ := service.RecordedQuery(slo, lookback)
+	if slo.MaxAge > 0 && window > slo.MaxAge || !alone {
+		g.fresh = to.ask("max(timestamp(" + shortest + "))")
+	}
+	p := g.part(alone, func(x float64) rules.Value { return ratioValue(slo, window, x) })
+	if slo.MinEvents <= 0 {
+		return p
+	}
+	_, totalText := slo.Queries(window)
+	total := to.ask(totalText)
+	p.queries = append(p.queries, wanted{total, window})
+	ratio := p.read
+	p.read = func(v view) rules.Value {
+		out := ratio(v)
+		if out.Reading.Why != "" {
+			return out
+		}
+		n, why, detail := v.answer(total).number()
+		switch {
+		case why != "":
+			out.Reading.Why, out.Reading.Detail, out.Reading.Query = why, detail, total.text
+		case !(n*slo.EventsPerUnit(window) >= slo.MinEvents*(1-rounding)): // NaN is no number of events
+			out = from(out.Reading, few(slo, window, n))
+		}
+		return out
+	}
+	return p
+}
+
+// few is what an SLO with too little traffic comes to.
+func few(slo *rules.SLO, window time.Duration, total float64) rules.Value {
+	return unknown(engine.WhyFewEvents, "%.4g events in %s, fewer than min_events %v", total*slo.EventsPerUnit(window), model.Duration(window), slo.MinEvents)
+}
+
+// eventsValue is the value of an SLO measured by errors and total, where total is a number, and the errors are one or absent,
+// which is none (see absent).
 func eventsValue(slo *rules.SLO, window time.Duration, errorAnswer answer, total float64) rules.Value {
 	errors, _, _ := errorAnswer.number() // 0 if absent
 	switch {
@@ -112,8 +270,8 @@ func eventsValue(slo *rules.SLO, window time.Duration, errorAnswer answer, total
 	case errors > maxRatio*total:
 		return unknown(engine.WhyInvalid, "errors of %v in a total of %v", errors, total)
 	}
-	if n := total * slo.EventsPerUnit(window); n < slo.MinEvents*(1-rounding) {
-		return unknown(engine.WhyFewEvents, "%.4g events in %s, fewer than min_events %v", n, model.Duration(window), slo.MinEvents)
+	if total*slo.EventsPerUnit(window) < slo.MinEvents*(1-rounding) {
+		return few(slo, window, total)
 	}
 	errors = max(0, errors)
 	return rules.Value{Reading: engine.Reading{Value: min(1, errors/total)}, Errors: errors, Total: total}
@@ -136,10 +294,10 @@ func ratioValue(slo *rules.SLO, window time.Duration, ratio float64) rules.Value
 	return rules.Value{Reading: engine.Reading{Value: ratio}, Errors: ratio, Total: 1}
 }
 
-func sliProbe(sli *rules.SLI) *probe {
-	g := &gauge{name: text(rules.Signal{Kind: rules.SignalSLI, Name: sli.Name}), query: query{text: sli.Query},
+func sliPart(sli *rules.SLI, to query, alone bool) part {
+	g := &gauge{name: text(rules.Signal{Kind: rules.SignalSLI, Name: sli.Name}), query: to.ask(sli.Query),
 		maxAge: sli.MaxAge, reach: lookback}
-	return g.probe(func(x float64) rules.Value {
+	return g.part(alone, func(x float64) rules.Value {
 		if math.IsNaN(x) || math.IsInf(x, 0) {
 			return unknown(engine.WhyNotFinite, "the value is %v", x)
 		}
@@ -151,19 +309,19 @@ func sliProbe(sli *rules.SLI) *probe {
 // firing for this purpose fires.
 const alive = `count(up) or count(ALERTS)`
 
-// alertProbe asks whether an alert fires, whatever its labels. One that does not fire has no series, so that an empty answer
+// alertPart asks whether an alert fires, whatever its labels. One that does not fire has no series, so that an empty answer
 // is false, if the source shows anything at all: one that lost its data, or has just begun to gather some, would otherwise
 // say of every alert that it is over. A source that does not answer leaves it unknown.
-func alertProbe(name string) *probe {
-	q := query{text: fmt.Sprintf(`count(ALERTS{alertname=%s,alertstate="firing"})`, strconv.Quote(name))}
-	life := query{text: alive}
-	return &probe{queries: []wanted{{q, lookback}, {life, lookback}}, read: func(t *tick) rules.Value {
+func alertPart(name string, to query) part {
+	q := to.ask(fmt.Sprintf(`count(ALERTS{alertname=%s,alertstate="firing"})`, strconv.Quote(name)))
+	life := to.ask(alive)
+	return part{queries: []wanted{{q, lookback}, {life, lookback}}, read: func(v view) rules.Value {
 		r := engine.Reading{Signal: text(rules.Signal{Kind: rules.SignalAlert, Name: name}), Query: q.text,
-			Source: t.sources[q.source].Name}
-		n, why, detail := t.answers[q].number()
+			Source: v.sources[q.source].Name}
+		n, why, detail := v.answer(q).number()
 		if why == engine.WhyAbsent {
 			n = 0
-			if _, why, detail = t.answers[life].number(); why == engine.WhyAbsent {
+			if _, why, detail = v.answer(life).number(); why == engine.WhyAbsent {
 				detail = "the source shows neither targets nor alerts: that this one does not fire means nothing"
 			}
 		}
@@ -186,15 +344,18 @@ type gauge struct {
 	fresh  query // for the newest sample's time; empty text: no need to ask
 }
 
-// probe makes a probe of g's queries; known turns the number into a value.
-func (g *gauge) probe(known func(float64) rules.Value) *probe {
-	p := &probe{source: g.query.source, queries: []wanted{{g.query, g.reach}}}
-	if text := freshness(g.query.text, g.maxAge); text != "" {
-		g.fresh = query{g.query.source, text}
+// part makes a part of g's queries; known turns the number into a value. Which of several replicas is the freshest shows only
+// in their samples' times, so that unless the replica is alone they are asked for even if no sample can be too old.
+func (g *gauge) part(alone bool, known func(float64) rules.Value) part {
+	p := part{queries: []wanted{{g.query, g.reach}}}
+	if text := freshness(g.query.text, g.maxAge, !alone); text != "" && g.fresh.text == "" {
+		g.fresh = g.query.ask(text)
+	}
+	if g.fresh.text != "" {
 		p.queries = append(p.queries, wanted{g.fresh, max(lookback, g.maxAge)})
 	}
-	p.read = func(t *tick) rules.Value {
-		x, r := g.number(t)
+	p.read = func(v view) rules.Value {
+		x, r := g.number(v)
 		if r.Why != "" {
 			return rules.Value{Reading: r}
 		}
@@ -210,9 +371,9 @@ func from(r engine.Reading, v rules.Value) rules.Value {
 }
 
 // number reads the number, which may be not finite, and a reading that says where it is from or why there is none.
-func (g *gauge) number(t *tick) (float64, engine.Reading) {
-	r := engine.Reading{Signal: g.name, Query: g.query.text, Source: t.sources[g.query.source].Name}
-	x, why, detail := t.answers[g.query].number()
+func (g *gauge) number(v view) (float64, engine.Reading) {
+	r := engine.Reading{Signal: g.name, Query: g.query.text, Source: v.sources[g.query.source].Name}
+	x, why, detail := v.answer(g.query).number()
 	if why != "" {
 		r.Why, r.Detail = why, detail
 		return 0, r
@@ -220,7 +381,7 @@ func (g *gauge) number(t *tick) (float64, engine.Reading) {
 	if g.fresh.text == "" {
 		return x, r
 	}
-	seconds, why, detail := t.answers[g.fresh].number()
+	seconds, why, detail := v.answer(g.fresh).number()
 	switch {
 	case why == engine.WhyAbsent:
 		r.Why, r.Detail = engine.WhyStale, fmt.Sprintf("no sample in the last %s", model.Duration(max(lookback, g.maxAge)))
@@ -233,7 +394,7 @@ func (g *gauge) number(t *tick) (float64, engine.Reading) {
 		return x, r
 	}
 	r.Sample = time.UnixMilli(int64(math.Round(seconds * 1000))).UTC() // samples have milliseconds
-	if age := t.fetcher.instant.Sub(r.Sample); age > g.maxAge {
+	if age := v.at.Sub(r.Sample); age > g.maxAge {
 		r.Why, r.Detail = engine.WhyStale, fmt.Sprintf("the newest sample is %s old, more than max_age %s",
 			age.Round(time.Second), model.Duration(g.maxAge))
 	}

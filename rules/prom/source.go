@@ -19,17 +19,18 @@ import (
 // it.
 type Source struct {
 	Name string
-	API  v1.API
+	// Replicas are servers that gather the same data, each by itself; at least one.
+	Replicas []v1.API
 }
 
 // maxAnswer bounds the body of an answer. A condition's query gives one number; an answer of this size is a query that
 // forgot to aggregate, and must not fill the memory of what watches over production.
 const maxAnswer = 4 << 20
 
-// Dial makes a source of the Prometheus at url. cfg is Prometheus's own shape for authorization and TLS; its zero value is a
+// Dial makes a source of the Prometheis at urls, which are replicas of one another. cfg is Prometheus's own shape for authorization and TLS; its zero value is a
 // client with neither that does not follow redirects, config.DefaultHTTPClientConfig one that does. No connection is made
 // yet: the error is about the URL or the configuration.
-func Dial(name, url string, cfg config.HTTPClientConfig) (Source, error) {
+func Dial(name string, cfg config.HTTPClientConfig, urls ...string) (Source, error) {
 	if err := cfg.Validate(); err != nil {
 		return Source{}, fmt.Errorf("source %s: %w", name, err)
 	}
@@ -38,11 +39,15 @@ func Dial(name, url string, cfg config.HTTPClientConfig) (Source, error) {
 		return Source{}, fmt.Errorf("source %s: %w", name, err)
 	}
 	client.Transport = bounded{client.Transport}
-	c, err := api.NewClient(api.Config{Address: url, Client: client})
-	if err != nil {
-		return Source{}, fmt.Errorf("source %s: %w", name, err)
+	s := Source{Name: name}
+	for _, url := range urls {
+		c, err := api.NewClient(api.Config{Address: url, Client: client})
+		if err != nil {
+			return Source{}, fmt.Errorf("source %s: %w", name, err)
+		}
+		s.Replicas = append(s.Replicas, v1.NewAPI(noting{c}))
 	}
-	return Source{Name: name, API: v1.NewAPI(c)}, nil
+	return s, nil
 }
 
 // bounded fails the reading of answers longer than maxAnswer, and takes what was sent as a secret out of refusals: what they

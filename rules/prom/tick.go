@@ -5,7 +5,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync/atomic"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/modeshift/modeshift/engine"
@@ -16,11 +17,14 @@ import (
 type tick struct {
 	*Evaluator
 	Tick
-	fetcher fetcher
+	fetcher *fetcher
 	rounds  int
 	asks    []*ask
 	values  map[key]rules.Value
 	answers map[query]answer
+	// recalled are the values that were read at an earlier tick, for an instant that still counts for them. They say nothing
+	// about what the sources show now.
+	recalled map[key]bool
 }
 
 // ask is one condition to be decided.
@@ -35,10 +39,14 @@ type ask struct {
 	panicked  string         // what a panic said; empty when there was none
 }
 
+// tick is an empty tick, whose queries may take so long each.
+func (e *Evaluator) tick(in Tick, timeout time.Duration) *tick {
+	return &tick{Evaluator: e, Tick: in, values: map[key]rules.Value{}, answers: map[query]answer{}, recalled: map[key]bool{},
+		fetcher: newFetcher(e.sources, timeout, e.opts.Parallel, in.Instant, e.opts.Metrics)}
+}
+
 func newTick(e *Evaluator, in Tick) *tick {
-	t := &tick{Evaluator: e, Tick: in, values: map[key]rules.Value{}, answers: map[query]answer{},
-		fetcher: fetcher{sources: e.sources, instant: in.Instant.Add(-e.opts.QueryOffset), timeout: e.opts.QueryTimeout,
-			limit: e.opts.Parallel, metrics: e.opts.Metrics, given: make([]atomic.Int32, len(e.sources))}}
+	t := e.tick(in, e.opts.QueryTimeout)
 	for i := range in.Questions {
 		q := &in.Questions[i]
 		service := e.set.Service(q.Scope)
@@ -124,7 +132,7 @@ func deferred(service *rules.Service, s rules.Signal, missing []rules.Signal) bo
 		return false
 	}
 	isMissing := func(short time.Duration) bool {
-		return slices.Contains(missing, rules.Signal{Kind: rules.SignalSLO, Name: s.Name, Window: short})
+		return slices.Contains(missing, rules.Signal{Kind: rules.SignalSLO, Name: s.Name, Window: short, Every: s.Every})
 	}
 	isShort := false
 	if slo := service.SLO(s.Name); slo != nil {
@@ -143,34 +151,73 @@ func deferred(service *rules.Service, s rules.Signal, missing []rules.Signal) bo
 }
 
 // ask sends the queries of signals that were not sent at this tick yet, and reads the signals' values.
+//
+// A signal that stands at the multiples of a cadence is measured for the last of them, so that a tick that comes late, or after
+// a restart, gives the same value; what was seen for that instant at an earlier tick is not asked for again.
 func (t *tick) ask(ctx context.Context, signals []key) {
-	t.rounds++
-	probes := make([]*probe, len(signals))
-	for i, k := range signals {
-		probes[i] = t.probes[k]
-	}
-	t.fetch(ctx, probes)
+	var wants []want
 	for _, k := range signals {
-		t.values[k] = t.probes[k].read(t)
+		at := k.signal.At(t.Instant)
+		if v, ok := t.held.get(k, at); ok {
+			t.values[k], t.recalled[k] = v, true
+			continue
+		}
+		wants = append(wants, want{k, t.probes[k], at.Add(-t.opts.QueryOffset)})
+	}
+	if len(wants) == 0 {
+		return
+	}
+	t.rounds++
+	t.fetch(ctx, wants)
+	if doubts := t.doubts(wants); len(doubts) > 0 {
+		t.rounds++
+		t.send(ctx, doubts)
+		t.proved.learn(t, doubts)
+	}
+	for _, w := range wants {
+		v := w.probe.read(view{t, w.at})
+		if at := w.at.Add(t.opts.QueryOffset); !at.Equal(t.Instant) {
+			v.Reading.At = at
+		}
+		t.values[w.key] = v
+		if w.signal.Every > 0 && !v.Reading.Why.Blind() {
+			t.held.put(w.key, w.signal.At(t.Instant), v)
+		}
 	}
 }
 
-// fetch sends the queries of probes that were not sent at this tick yet, each once.
-func (t *tick) fetch(ctx context.Context, probes []*probe) {
+// want is a signal to be measured, and the instant its queries are for.
+type want struct {
+	key
+	probe *probe
+	at    time.Time
+}
+
+// fetch sends the queries of what is wanted that were not sent at this tick yet, each once.
+func (t *tick) fetch(ctx context.Context, wants []want) {
 	var ws []wanted
-	seen := map[query]bool{}
-	for _, p := range probes {
-		for _, w := range p.queries {
-			if _, have := t.answers[w.query]; !have && !seen[w.query] {
-				seen[w.query] = true
+	for _, want := range wants {
+		for _, p := range want.probe.parts {
+			for _, w := range p.queries {
+				w.at = want.at.UnixMilli()
 				ws = append(ws, w)
 			}
 		}
 	}
-	fetches := plan(ws)
-	for i, a := range t.fetcher.run(ctx, fetches) {
-		fetches[i].share(a, func(q query, a answer) { t.answers[q] = a })
+	t.send(ctx, ws)
+}
+
+// send sends queries that were not sent at this tick yet, each once.
+func (t *tick) send(ctx context.Context, all []wanted) {
+	var ws []wanted
+	seen := map[query]bool{}
+	for _, w := range all {
+		if _, have := t.answers[w.query]; !have && !seen[w.query] {
+			seen[w.query] = true
+			ws = append(ws, w)
+		}
 	}
+	t.fusion.ask(ctx, t.fetcher, ws, func(q query, a answer) { t.answers[q] = a })
 }
 
 // answer puts together what the tick came to.
@@ -179,7 +226,7 @@ func (t *tick) answer() Answer {
 		Observations: map[engine.Scope][]engine.Observation{},
 		SourceBlind:  map[engine.Scope]bool{},
 		Sources:      t.sights(),
-		Stats:        Stats{Queries: int(t.fetcher.sent.Load()), Rounds: t.rounds, Unknown: map[engine.Why]int{}},
+		Stats:        Stats{Queries: int(t.fetcher.sent.Load()), Rounds: t.rounds, Samples: t.fetcher.samples.Load(), Unknown: map[engine.Why]int{}},
 	}
 	for _, v := range t.values {
 		if v.Reading.Why != "" {
@@ -231,6 +278,9 @@ func (t *tick) observation(a *ask) (o engine.Observation, blindIn []string) {
 	}
 	for _, s := range a.verdict.Used {
 		if v, ok := t.values[key{a.service, s}]; ok {
+			if slices.Contains(a.verdict.Disagree, s) {
+				v.Reading = disagreeing(v)
+			}
 			o.Readings = append(o.Readings, v.Reading)
 		}
 	}
@@ -242,7 +292,8 @@ func (t *tick) observation(a *ask) (o engine.Observation, blindIn []string) {
 		return o, []string{""}
 	}
 	for _, s := range a.deciding {
-		if r := t.values[key{a.service, s}].Reading; r.Why.Blind() {
+		r := t.values[key{a.service, s}].Reading
+		if r.Why.Blind() || slices.Contains(a.verdict.Disagree, s) {
 			o.Blind = true
 			blindIn = append(blindIn, r.Source)
 		}
@@ -256,8 +307,24 @@ func (t *tick) observation(a *ask) (o engine.Observation, blindIn []string) {
 func (t *tick) deciding(a *ask) []rules.Signal {
 	return a.condition.Eval(func(s rules.Signal) (rules.Value, bool) {
 		v, ok := t.values[key{a.service, s}]
-		return v, ok && v.Reading.Why == ""
+		return v, ok && v.Reading.Why == "" && !slices.Contains(a.verdict.Disagree, s)
 	}).Missing
+}
+
+// disagreeing is the reading of a signal whose replicas came to different truths.
+func disagreeing(v rules.Value) engine.Reading {
+	r := v.Reading
+	var said []string
+	for i := range v.Replicas {
+		one := v.Replicas[i].Reading
+		what := strconv.FormatFloat(one.Value, 'g', 6, 64)
+		if one.Why != "" {
+			what = string(one.Why)
+		}
+		said = append(said, fmt.Sprintf("replica %d: %s", i+1, what))
+	}
+	r.Why, r.Detail = engine.WhyDisagree, clip(strings.Join(said, ", "))
+	return r
 }
 
 // sights says what each source showed. An alert that does not fire shows nothing either way: a source that lost everything
@@ -272,7 +339,7 @@ func (t *tick) sights() []engine.Sight {
 	}
 	for k, v := range t.values {
 		p := t.probes[k]
-		if p == nil {
+		if p == nil || t.recalled[k] {
 			continue
 		}
 		r := v.Reading

@@ -17,7 +17,8 @@ import (
 	"github.com/modeshift/modeshift/test/promtest"
 )
 
-const service = `version: modeshift/v1
+// withModes is the rule file of a service.
+const withModes = `version: modeshift/v1
 service: service-%[1]d
 owner: team
 slos:
@@ -50,16 +51,13 @@ transitions:
 func BenchmarkServerMemory(b *testing.B) {
 	const scopes = 1000
 	dir := b.TempDir()
-	binary := filepath.Join(dir, "modeshift")
-	if out, err := exec.Command("go", "build", "-o", binary, "../../cmd/modeshift").CombinedOutput(); err != nil {
-		b.Fatalf("build: %v\n%s", err, out)
-	}
+	binary := build(b, dir)
 	rules := filepath.Join(dir, "rules")
 	if err := os.Mkdir(rules, 0o755); err != nil {
 		b.Fatal(err)
 	}
 	for i := range scopes {
-		if err := os.WriteFile(filepath.Join(rules, fmt.Sprintf("%d.yaml", i)), fmt.Appendf(nil, service, i), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(rules, fmt.Sprintf("%d.yaml", i)), fmt.Appendf(nil, withModes, i), 0o644); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -71,48 +69,79 @@ func BenchmarkServerMemory(b *testing.B) {
 
 // measure runs a server until it has evaluated three times and returns its resident memory in MB.
 func measure(b *testing.B, binary, rules, prometheus, data string) float64 {
-	log, err := os.Create(filepath.Join(data, "log"))
-	if err != nil {
-		b.Fatal(err)
-	}
-	cmd := exec.Command(binary, "run", "--rules", rules, "--prometheus", prometheus, "--listen", "127.0.0.1:0", "--data", data)
-	stderr, err := cmd.StderrPipe()
-	if err != nil {
-		b.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		b.Fatal(err)
-	}
-	defer func() {
-		if err := cmd.Process.Signal(os.Interrupt); err != nil {
-			b.Error(err)
-		}
-		if err := cmd.Wait(); err != nil {
-			b.Error(err)
-		}
-	}()
-	lines := bufio.NewScanner(stderr)
-	url := ""
-	for url == "" && lines.Scan() {
-		if _, err := fmt.Fprintln(log, lines.Text()); err != nil {
-			b.Fatal(err)
-		}
-		if _, rest, found := strings.Cut(lines.Text(), "listen="); found {
-			url = strings.Fields(rest)[0]
-		}
-	}
-	if url == "" {
-		b.Fatal("the server did not start; it said what is in ", log.Name())
-	}
-	go func() { _, _ = io.Copy(log, stderr) }() // until the process ends
+	program := start(b, binary, "--rules", rules, "--prometheus", prometheus, "--data", data)
+	defer program.stop(b)
 	deadline := time.Now().Add(2 * time.Minute)
-	for ticks(b, url) < 3 {
+	for ticks(b, program.url) < 3 {
 		if time.Now().After(deadline) {
 			b.Fatal("no three evaluations in two minutes")
 		}
 		time.Sleep(100 * time.Millisecond) // polled; the deadline decides
 	}
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid))
+	return residentMB(b, program.cmd.Process.Pid)
+}
+
+// program is a running server.
+type program struct {
+	url string
+	cmd *exec.Cmd
+}
+
+// build builds the program into a folder.
+func build(b *testing.B, dir string) string {
+	b.Helper()
+	binary := filepath.Join(dir, "modeshift")
+	if out, err := exec.Command("go", "build", "-o", binary, "../../cmd/modeshift").CombinedOutput(); err != nil {
+		b.Fatalf("build: %v\n%s", err, out)
+	}
+	return binary
+}
+
+// start starts a server on a port of the kernel's choice. What it says goes into a file of the benchmark's.
+func start(b *testing.B, binary string, args ...string) *program {
+	b.Helper()
+	log, err := os.Create(filepath.Join(b.TempDir(), "log"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	p := &program{cmd: exec.Command(binary, append([]string{"run", "--listen", "127.0.0.1:0"}, args...)...)}
+	stderr, err := p.cmd.StderrPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	lines := bufio.NewScanner(stderr)
+	for p.url == "" && lines.Scan() {
+		if _, err := fmt.Fprintln(log, lines.Text()); err != nil {
+			b.Fatal(err)
+		}
+		if _, rest, found := strings.Cut(lines.Text(), "listen="); found {
+			p.url = strings.Fields(rest)[0]
+		}
+	}
+	if p.url == "" {
+		b.Fatal("the server did not start; it said what is in ", log.Name())
+	}
+	go func() { _, _ = io.Copy(log, stderr) }() // until the process ends
+	return p
+}
+
+// stop ends the server and waits until it has ended.
+func (p *program) stop(b *testing.B) {
+	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
+		b.Error(err)
+	}
+	if err := p.cmd.Wait(); err != nil {
+		b.Error(err)
+	}
+}
+
+// residentMB is the resident memory of a process.
+func residentMB(b *testing.B, pid int) float64 {
+	b.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package promtest
 
 import (
+	"cmp"
 	"fmt"
 	"testing"
 
@@ -14,6 +15,8 @@ type Options struct {
 	Config string
 	// Flags are further flags of the command line.
 	Flags []string
+	// Data is a folder with blocks that a Prometheus serves, and keeps its own data in. Empty: a new one.
+	Data string
 }
 
 // Prometheus is a running Prometheus server.
@@ -28,16 +31,17 @@ func Start(t testing.TB, o Options) *Prometheus {
 	if err != nil {
 		t.Fatalf("configuration: %v", err)
 	}
+	data := cmp.Or(o.Data, dir+"/data")
 	args := []string{
 		"--config.file=" + write(t, dir, "prometheus.yml", config),
-		"--storage.tsdb.path=" + dir + "/data",
+		"--storage.tsdb.path=" + data,
 		"--web.enable-remote-write-receiver",
 		"--web.enable-lifecycle",
 	}
 	if !has(o.Flags, "storage.tsdb.retention.time") {
 		args = append(args, "--storage.tsdb.retention.time=3650d") // samples at any fixed instant a test likes
 	}
-	return &Prometheus{newServer(t, prometheus, dir, append(args, o.Flags...))}
+	return &Prometheus{newServer(t, prometheus, dir, data, append(args, o.Flags...))}
 }
 
 // acceptPast adds to a configuration, unless it says otherwise, that samples up to ten days older than the newest are
@@ -72,5 +76,5 @@ func StartAlertmanager(t testing.TB, o Options) *Alertmanager {
 		fmt.Sprintf("--storage.path=%s/data", dir),
 		"--cluster.listen-address=",
 	}, o.Flags...)
-	return &Alertmanager{newServer(t, alertmanager, dir, args)}
+	return &Alertmanager{newServer(t, alertmanager, dir, dir+"/data", args)}
 }

@@ -39,11 +39,11 @@ type Server struct {
 	runs int
 }
 
-func newServer(t testing.TB, p program, dir string, args []string) *Server {
+func newServer(t testing.TB, p program, dir, data string, args []string) *Server {
 	t.Helper()
 	root := unpacked(t, p)
 	s := &Server{t: t, root: root, binary: filepath.Join(root, p.command), args: args, dir: dir,
-		data: filepath.Join(dir, "data"), addr: "127.0.0.1:0"}
+		data: data, addr: "127.0.0.1:0"}
 	t.Cleanup(func() {
 		s.Kill()
 		if t.Failed() {
@@ -122,6 +122,9 @@ func (s *Server) said() string {
 	}
 	return string(b[max(0, len(b)-16<<10):])
 }
+
+// PID is the present process, whose use of the machine the kernel tells under /proc.
+func (s *Server) PID() int { return s.cmd.Process.Pid }
 
 // Stop ends the server in an orderly way; nothing if it does not run.
 func (s *Server) Stop() {

@@ -1,0 +1,300 @@
+package bench
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/rules"
+	"github.com/modeshift/modeshift/rules/prom"
+)
+
+// result is what a server answered to an instant query.
+type result struct {
+	values  map[string]float64 // by the label job; a single value without it has ""
+	samples int64              // all that could be queried, by the server's own count, where it was asked for
+}
+
+// reply is the API's form of it.
+type reply struct {
+	Error string
+	Data  struct {
+		Result json.RawMessage
+		Stats  struct {
+			Samples struct{ TotalQueryableSamples int64 }
+		}
+	}
+}
+
+// ask sends an instant query, past everything that is measured.
+func ask(server, query string, at time.Time, stats bool) (out result, err error) {
+	form := url.Values{"query": {query}, "time": {strconv.FormatFloat(float64(at.UnixMilli())/1000, 'f', 3, 64)}}
+	if stats {
+		form.Set("stats", "all")
+	}
+	resp, err := http.PostForm(server+"/api/v1/query", form)
+	if err != nil {
+		return out, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	var r reply
+	if err := json.NewDecoder(resp.Body).Decode(&r); err != nil {
+		return out, err
+	}
+	if r.Error != "" {
+		return out, fmt.Errorf("%s: %s", query, r.Error)
+	}
+	var vector []struct {
+		Metric map[string]string
+		Value  [2]any
+	}
+	if err := json.Unmarshal(r.Data.Result, &vector); err != nil {
+		return out, fmt.Errorf("%s: %w", query, err)
+	}
+	out.values, out.samples = map[string]float64{}, r.Data.Stats.Samples.TotalQueryableSamples
+	for _, x := range vector {
+		text, _ := x.Value[1].(string)
+		if out.values[x.Metric["job"]], err = strconv.ParseFloat(text, 64); err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
+// parallel is how many of the bench's own queries are under way at once.
+const parallel = 2
+
+// oracle says what Sloth's alerts say. It asks the server in two ways that share nothing but the data: each service's own
+// expressions, word by word but for the recorded series; and the ratio of a window for all services at once.
+type oracle struct {
+	server string
+	pairs  map[string][]pair // by service; the same windows and limits for all, at the same indexes
+	single bool              // ask each service's expressions too, and hold both ways against each other
+	asked  int               // decisions of single pairs
+	fired  []int             // of those, by pair, true ones
+	ratios map[time.Duration]map[string]float64
+	now    time.Time // of ratios
+}
+
+// fires says for each service whether a pair fires at the instant of a query.
+func (o *oracle) fires(w *world, index int, at time.Time) (map[string]bool, error) {
+	if !at.Equal(o.now) {
+		o.ratios, o.now = map[time.Duration]map[string]float64{}, at
+	}
+	p := &o.pairs[w.services[0].name][index]
+	for _, window := range []time.Duration{p.short, p.long} {
+		if o.ratios[window] == nil {
+			q := fmt.Sprintf(`sum by (job) (rate(http_requests_total{code=~"5.."}[%[1]s])) / sum by (job) (rate(http_requests_total[%[1]s]))`, model.Duration(window))
+			r, err := ask(o.server, q, at, false)
+			if err != nil {
+				return nil, err
+			}
+			o.ratios[window] = r.values
+		}
+	}
+	out := map[string]bool{}
+	for _, s := range w.services {
+		out[s.name] = o.ratios[p.short][s.name] > p.limit && o.ratios[p.long][s.name] > p.limit
+	}
+	if o.single {
+		firing := make([]bool, len(w.services))
+		var all errgroup.Group
+		all.SetLimit(parallel)
+		for i, s := range w.services {
+			all.Go(func() error {
+				r, err := ask(o.server, o.pairs[s.name][index].expr, at, false)
+				firing[i] = len(r.values) > 0
+				return err
+			})
+		}
+		if err := all.Wait(); err != nil {
+			return nil, err
+		}
+		for i, s := range w.services {
+			if firing[i] != out[s.name] {
+				return nil, fmt.Errorf("%s (%s), %s, at %s: the alert's expression gives %t, the ratios %v and %v over %v give %t",
+					s.name, s.kind, p, at.Format(time.RFC3339), firing[i], o.ratios[p.short][s.name], o.ratios[p.long][s.name], p.limit, out[s.name])
+			}
+		}
+	}
+	for o.fired == nil {
+		o.fired = make([]int, len(o.pairs[w.services[0].name]))
+	}
+	for _, f := range out {
+		o.asked++
+		if f {
+			o.fired[index]++
+		}
+	}
+	return out, nil
+}
+
+// decided is what modeshift decided at a tick.
+type decided struct {
+	instant time.Time
+	prom.Answer
+}
+
+// comparison is what came of holding modeshift's decisions against the oracle's.
+type comparison struct {
+	pages, tickets int // decisions compared
+	byPair         int // decisions of single pairs, as far as the evidence tells them
+	turns          int // decisions that differ from the one before
+	differences    []string
+}
+
+// compare holds the decisions of ticks, each set.Services' own, against the oracle: pages at every tick, tickets at every
+// instant of their cadence. A tier is what its pairs make of it, and each pair is compared at its own cadence as well, as far
+// as the readings in evidence decide it.
+//
+// Between two instants of its cadence a pair keeps its truth. So the tier of a ticket is expected to be, at the multiples of two
+// minutes, what the quick pair is now or the slow one was at the last multiple of six; one that asks for the slow pair more
+// often than it has to is right too.
+func compare(w *world, o *oracle, set *rules.Set, ticks []decided) (c comparison, err error) {
+	pairs := o.pairs[w.services[0].name]
+	slow := map[string]bool{} // the slow ticket pair, as it was at the last instant of its cadence
+	slowKnown := false
+	last := map[string]engine.Truth{}
+	for _, t := range ticks {
+		at := t.instant.Add(-prom.DefaultQueryOffset)
+		fires := make([]map[string]bool, len(pairs))
+		for i := range pairs {
+			due := multiple(t.instant, pairs[i].every())
+			if !due && (pairs[i].severity == engine.SeverityPage || !multiple(t.instant, pairs[2].every())) {
+				continue
+			}
+			if fires[i], err = o.fires(w, i, at); err != nil {
+				return c, err
+			}
+			if i == 3 && due {
+				slow, slowKnown = fires[i], true
+			}
+		}
+		for _, s := range w.services {
+			service := set.Service(engine.Scope(s.name))
+			seen := t.Observations[engine.Scope(s.name)]
+			for _, tier := range []struct {
+				severity engine.Severity
+				pairs    []int
+			}{{engine.SeverityPage, []int{0, 1}}, {engine.SeverityTicket, []int{2, 3}}} {
+				if fires[tier.pairs[0]] == nil {
+					continue // not at this instant
+				}
+				i := slices.IndexFunc(service.Conditions, func(c *rules.Condition) bool { return c.Name == "slo/availability/"+string(tier.severity) })
+				obs := seen[i]
+				want := truth(fires[tier.pairs[0]][s.name] || fires[tier.pairs[1]][s.name])
+				also := want
+				if tier.severity == engine.SeverityTicket {
+					c.tickets++
+					if slowKnown {
+						also = truth(fires[2][s.name] || slow[s.name])
+					}
+				} else {
+					c.pages++
+				}
+				key := s.name + string(tier.severity)
+				if before, ok := last[key]; ok && before != obs.Truth {
+					c.turns++
+				}
+				last[key] = obs.Truth
+				differs := func(what string, want bool) {
+					c.differences = append(c.differences, fmt.Sprintf("%s (%s), %s, at the tick of %s: modeshift says %s, Sloth's rules say %t; %s; evidence: %s",
+						s.name, s.kind, what, t.instant.UTC().Format(time.RFC3339), spoken(obs), want, o.told(s.name, &pairs[tier.pairs[0]], &pairs[tier.pairs[1]]), evidence(obs)))
+				}
+				if !obs.Asked || obs.Truth != want && obs.Truth != also {
+					differs("the "+string(tier.severity), want == engine.True)
+					continue
+				}
+				for _, n := range tier.pairs {
+					p := &pairs[n]
+					if got, known := p.decided(obs); known && multiple(t.instant, p.every()) {
+						if c.byPair++; got != fires[n][s.name] {
+							differs(p.String(), fires[n][s.name])
+						}
+					}
+				}
+			}
+		}
+	}
+	return c, nil
+}
+
+// told says what the windows of pairs are by the oracle.
+func (o *oracle) told(service string, pairs ...*pair) string {
+	var out []string
+	for _, p := range pairs {
+		for _, d := range []time.Duration{p.short, p.long} {
+			if r, ok := o.ratios[d]; ok {
+				out = append(out, fmt.Sprintf("%s %.6g of %.6g", model.Duration(d), r[service], p.limit))
+			}
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+func spoken(o engine.Observation) string {
+	if !o.Asked {
+		return "nothing"
+	}
+	return o.Truth.String()
+}
+
+func evidence(o engine.Observation) string {
+	var out []string
+	for _, r := range o.Readings {
+		if r.Why != "" {
+			out = append(out, fmt.Sprintf("%s %s: %s", r.Signal, r.Why, r.Detail))
+		} else {
+			out = append(out, fmt.Sprintf("%s %.6g", r.Signal, r.Value))
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+// decided is what the evidence of a tier says of a pair; false when it does not tell.
+func (p *pair) decided(o engine.Observation) (fires, known bool) {
+	above := func(window time.Duration) (bool, bool) {
+		signal := fmt.Sprintf("error_ratio(%q, %q)", "availability", model.Duration(window))
+		for _, r := range o.Readings {
+			if r.Signal == signal && r.Why == "" {
+				return r.Value > p.limit, true
+			}
+		}
+		return false, false
+	}
+	short, shortKnown := above(p.short)
+	long, longKnown := above(p.long)
+	switch {
+	case shortKnown && !short, longKnown && !long:
+		return false, true
+	}
+	return true, shortKnown && longKnown
+}
+
+func truth(b bool) engine.Truth {
+	if b {
+		return engine.True
+	}
+	return engine.False
+}
+
+func multiple(t time.Time, every time.Duration) bool { return t.Truncate(every).Equal(t) }
+
+// percentile is the value below which that share of the values lies, the next one up.
+func percentile(values []time.Duration, share float64) time.Duration {
+	if len(values) == 0 {
+		return 0
+	}
+	v := slices.Sorted(slices.Values(values))
+	return v[max(0, min(len(v)-1, int(math.Ceil(share*float64(len(v))))-1))]
+}
