@@ -170,7 +170,7 @@ func (c *Client) Budgets(ctx context.Context, steps int) (BudgetList, error) {
 func (c *Client) Budget(ctx context.Context, scope engine.Scope, at time.Time, steps int) (ScopeBudget, error) {
 	query := url.Values{"steps": {strconv.Itoa(steps)}}
 	if !at.IsZero() {
-		query.Set("at", at.UTC().Format(time.RFC3339))
+		query.Set("at", at.UTC().Format(time.RFC3339Nano))
 	}
 	var out ScopeBudget
 	return out, c.get(ctx, scopePath(scope, "/budget"), query, &out)

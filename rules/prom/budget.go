@@ -169,7 +169,7 @@ func budgetLeft(slo *rules.SLO, left engine.Reading, now rules.Value, at time.Ti
 	}
 	if b.Unknown == "" {
 		from, to := LedgerPeriod(slo).At(at)
-		b.Lasts = ledger.Budget{To: to, Length: to.Sub(from), Remaining: b.Remaining}.At(b.Burn, at, slo.Calendar != "")
+		b.Lasts = ledger.Lasts(b.Remaining, b.Burn, to.Sub(from))
 	}
 	return b
 }
