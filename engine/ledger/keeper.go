@@ -96,7 +96,7 @@ type track struct {
 	loaded       bool
 	troubles     map[piece]trouble
 	down         bool // the newest buckets could not be read last
-	missing, all int // as planned last
+	missing, all int  // as planned last
 	why          engine.Why
 	detail       string
 }
