@@ -42,6 +42,16 @@ func (c *Condition) Eval(lookup Lookup) Verdict {
 	return v
 }
 
+// Deciding are the signals without which the condition cannot be decided: given what lookup knows, each of the others could be
+// anything and it would not matter. Unlike Verdict.Missing it puts no order into them.
+func (c *Condition) Deciding(lookup Lookup) []Signal {
+	e := evaluation{lookup: lookup, both: true}
+	if o := c.root.eval(&e); o.truth == engine.Unknown {
+		c.root.collect(&e, o.canTrue, o.canFalse)
+	}
+	return e.missing
+}
+
 // alertCondition is the condition of an SLO's tier: it burns.
 func alertCondition(s *SLO, t *Tier) *Condition {
 	root := newBurn(s, t, true)

@@ -52,6 +52,8 @@ type evaluation struct {
 	lookup  Lookup
 	answers []answer
 	missing []Signal
+	// both: of a burn-rate pair both windows are noted as missing, not the short one before the long one.
+	both bool
 	// disagree are signals whose replicas came to different truths.
 	disagree []Signal
 }
@@ -345,9 +347,11 @@ func (x burnExpr) collect(e *evaluation, wantTrue, wantFalse bool) {
 		if o.truth != engine.Unknown || !matters {
 			continue
 		}
-		if _, asked := e.get(p.short); !asked {
+		_, asked := e.get(p.short)
+		if !asked {
 			e.miss(p.short)
-		} else if _, asked := e.get(p.long); !asked {
+		}
+		if _, long := e.get(p.long); !long && (asked || e.both) {
 			e.miss(p.long)
 		}
 	}

@@ -3,7 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 
+	"github.com/modeshift/modeshift/engine"
 	"github.com/modeshift/modeshift/engine/server"
 	"github.com/modeshift/modeshift/rules"
 )
@@ -13,13 +15,16 @@ type rulesCmd struct {
 }
 
 type rulesCheckCmd struct {
-	Paths []string `arg:"" help:"Rule files, folders of them, globs."`
+	Paths   []string `arg:"" help:"Rule files, folders of them, globs."`
+	Verbose bool     `short:"v" help:"Say too which queries are asked for many services at once, and why the others are not."`
 }
 
 // Help shows one real example.
 func (rulesCheckCmd) Help() string {
 	return `Example:
   modeshift rules check rules/
+
+With -v it shows how Prometheus will be asked: queries that differ only in the value of one label go out as one request.
 
 Exits 0 when every file would load, 1 when one would not, 2 when there is nothing to check.`
 }
@@ -65,11 +70,20 @@ func (v *rulesCheckCmd) Run(s *streams, c *cli) error {
 	for i, d := range all {
 		faults[i] = fault{d.Level, d.File, d.Line, d.Column, d.Message, d.Hint}
 	}
-	err = c.show(s, map[string]any{"ok": bad == 0, "files": len(files), "services": services, "faults": faults}, func() error {
+	said := map[string]any{"ok": bad == 0, "files": len(files), "services": services, "faults": faults}
+	var queries []queryGroup
+	if v.Verbose && set != nil && bad == 0 {
+		queries = queryGroups(set)
+		said["queries"] = queries
+	}
+	err = c.show(s, said, func() error {
 		for _, d := range all {
 			if _, err := fmt.Fprintf(s.out, "%s\n\n", d.Error()); err != nil {
 				return err
 			}
+		}
+		if err := showQueries(s.out, queries); err != nil {
+			return err
 		}
 		_, err := fmt.Fprintf(s.out, "%s, %s: %s, %s\n", count(len(files), "file"), count(services, "service"), count(bad, "error"), count(warned, "warning"))
 		return err
@@ -78,6 +92,63 @@ func (v *rulesCheckCmd) Run(s *streams, c *cli) error {
 		return &exitError{exitNo, errors.New("")}
 	}
 	return err
+}
+
+// queryGroup says as programs read it how queries are asked.
+type queryGroup struct {
+	Label    string         `json:"label,omitempty"`
+	Query    string         `json:"query"`
+	Why      string         `json:"why_alone,omitempty"`
+	Services []engine.Scope `json:"services"`
+	Queries  int            `json:"queries"`
+	Requests int            `json:"requests"`
+}
+
+func queryGroups(set *rules.Set) []queryGroup {
+	groups := []queryGroup{}
+	for _, g := range server.Fusion(set) {
+		groups = append(groups, queryGroup{g.Label, g.Shape, g.Why, g.Services, g.Queries, g.Requests})
+	}
+	return groups
+}
+
+// showQueries prints those asked for many services at once, and then the others with the reason.
+func showQueries(w io.Writer, groups []queryGroup) error {
+	var together, alone []queryGroup
+	for _, g := range groups {
+		if g.Label != "" {
+			together = append(together, g)
+		} else {
+			alone = append(alone, g)
+		}
+	}
+	if len(together) > 0 {
+		err := table(w, "TOGETHER BY\tSERVICES\tQUERIES\tREQUESTS\tQUERY", func(row func(cells ...any)) {
+			for _, g := range together {
+				row(g.Label, len(g.Services), g.Queries, g.Requests, g.Query)
+			}
+		})
+		if err != nil {
+			return err
+		}
+		if _, err := fmt.Fprintln(w); err != nil {
+			return err
+		}
+	}
+	if len(alone) > 0 {
+		err := table(w, "EACH ALONE\tSERVICES\tBECAUSE\tQUERY", func(row func(cells ...any)) {
+			for _, g := range alone {
+				row(g.Queries, len(g.Services), g.Why, g.Query)
+			}
+		})
+		if err != nil {
+			return err
+		}
+		if _, err := fmt.Fprintln(w); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // count puts a number before a word.

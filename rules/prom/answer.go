@@ -24,6 +24,7 @@ type answer struct {
 	samples int64         // that the source read; 0 when it does not say
 	took    time.Duration // from sending the request to having read the answer
 	sent    string        // the query that was sent, which may have stood for many
+	among   int           // how many queries it stood for
 	remedy  remedy        // where why is set: what may help if the query stood for many
 }
 

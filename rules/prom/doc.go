@@ -10,6 +10,27 @@
 // While the short window of a burn-rate pair is quiet, its long window is never queried. That this changes no truth follows
 // from Kleene's logic: what one operand has decided, no value of the other can change.
 //
+// # Fusion
+//
+// Services measured alike have queries that differ in one value: sum(rate(x{job="a"}[5m])), and the same for b, c and so on.
+// They go out as one request, so that there are no more of them for a thousand services than for ten:
+//
+//	sum by (job) (rate(x{job=~"a|b|c"}[5m]))
+//
+// That is done for queries equal but for the value of one equality matcher, the same in each selector; of several labels
+// that could be it, for the one in which most queries differ. The request is made on the syntax tree, part by part: each part
+// either keeps the label or loses it, and algebra.go argues for each that the answer's elements with job="a" are the
+// answer of a's own query (the label being taken away where it was lost). What it cannot argue for, such as topk or
+// scalar(), is asked as it is; Fusion says which queries those are. An element that is missing is the empty answer. A
+// constant, `… or vector(0)` at the top, is given to each query that lacks one.
+//
+// One request is for a thousand values at most, fewer for long windows. When it fails because of the data of some (a
+// many-to-many match, a warning of the PromQL engine, an answer without end) it is sent again in halves at the same tick,
+// until it is clear whose data; they are asked alone from then on, until ten minutes after they last failed. There are 64
+// such requests in a tick, and the search goes on in the next. A timeout or a refusal is never repeated in its tick; the
+// next asks for half as many at once, and more again after five minutes. All this decides how a query is asked and when it
+// is unknown, never what it answers. A reading bears the query of its own service, to be pasted into Prometheus.
+//
 // # What is unknown
 //
 // A number is believed only if the source gave one, without a warning, for one series, from a sample that is young enough.
@@ -20,6 +41,6 @@
 //
 // Evaluate returns within Options.Budget, whatever the sources do. It never fails and never panics: a condition that panics
 // is unknown and takes no other along. Equal answers give equal observations, in whatever order they come. An Evaluator may
-// be used by many goroutines and what it answers does not change after New, but that Budget remembers for a minute what it
-// found; other rules are another Evaluator.
+// be used by many goroutines. What it answers does not change after New, but that Budget remembers for a minute what it found
+// and fusion whose queries made others fail; other rules are another Evaluator.
 package prom

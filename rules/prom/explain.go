@@ -53,7 +53,7 @@ func (e *Evaluator) Explain(ctx context.Context, in Tick) Explanation {
 	ctx, cancel := context.WithTimeout(ctx, e.opts.Budget)
 	defer cancel()
 	fresh := &Evaluator{set: e.set, sources: e.sources, opts: e.opts, probes: e.probes,
-		fusion: newFusion(), held: held{values: map[key]heldValue{}}, proved: proved{at: map[query]time.Time{}}}
+		fusion: newFusion(), costs: e.costs, held: held{values: map[key]heldValue{}}, proved: proved{at: map[query]time.Time{}}}
 	fresh.opts.Metrics = nil
 	t := newTick(fresh, in)
 	for wanted := t.step(); len(wanted) > 0; wanted = t.step() {

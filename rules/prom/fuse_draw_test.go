@@ -72,7 +72,7 @@ var kinds = map[string][]string{
 	"refused: scalars":            {`$v / scalar($a)`, `$v > scalar($a)`, `clamp_max($v, scalar($a))`, `quantile(scalar($a), $v)`},
 	"refused: the fates differ": {`m{JOB} / sum(m{JOB})`, `m{JOB} and sum(m{JOB})`, `m{JOB} or sum(m{JOB})`, `sum by (job) (m{JOB}) - on (job) sum(m{JOB})`, `sum by (job) (m{JOB}) unless sum(m{JOB})`,
 		`$k or on (code) sum by (code) (m{JOB})`},
-	"refused: the label copied": {`sum by (code) (m{JOB}) * on () group_left (job) sum by (job) (m{JOB})`, `sum by (job) (m{JOB}) * on () group_right (job) $a`},
+	"refused: the label copied": {`sum by (code) (m{JOB}) * ignoring (code, job) group_left (job) sum by (job) (m{JOB})`, `sum by (job) (m{JOB}) * on () group_right (job) $a`},
 	"refused: another matcher":  {`m{JOB,job=~".+"}`, `sum(m{JOB}) / sum(m{JOB,job!="x"})`, `m{JOB,JOB}`},
 	"refused: not in all":       {`sum(m{JOB}) / sum(m)`, `m{JOB} * on (code, inst) group_left () sum by (code, inst) (n)`},
 }

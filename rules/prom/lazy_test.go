@@ -69,79 +69,85 @@ transitions:
   - {name: seven, from: [normal], to: degraded, when: 'burn_rate("a", "5m") > 1.0 || burn_rate("a", "6h") > 1.0 || sli("g") < 0.1'}
 `
 
+// drawnShop draws three days of samples up to now of what manyConditions asks for, and the faults of a source that has them.
+func drawnShop(t *testing.T, r *rapid.T, now time.Time) *funcAPI {
+	store := teststorage.New(t)
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	app := store.Appender(t.Context())
+	// Samples of three days, close together in the last hours only: the engine's time is spent on them.
+	add := func(metric string, until time.Duration, value func(before time.Duration) float64) {
+		m, err := promQL.ParseMetric(metric)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for before := 3 * 24 * time.Hour; before >= until; {
+			if _, err := app.Append(0, m, now.Add(-before).UnixMilli(), value(before)); err != nil {
+				t.Fatal(err)
+			}
+			if before > 7*time.Hour {
+				before -= time.Hour
+			} else {
+				before -= time.Minute
+			}
+		}
+	}
+	ages := rapid.SampledFrom([]time.Duration{0, 0, 0, time.Minute, 4 * time.Minute, 20 * time.Minute, 30 * time.Hour})
+	for _, metric := range []string{"a_total", "b_total"} {
+		if rapid.IntRange(0, 9).Draw(r, metric+" exists") == 0 {
+			continue
+		}
+		age := ages.Draw(r, metric+" age")
+		for _, code := range []string{"200", "500"} {
+			early := rapid.SampledFrom([]float64{0, 0.01, 1, 50}).Draw(r, code+" before")
+			late := rapid.SampledFrom([]float64{0, 0, 0.01, 1, 50}).Draw(r, code+" lately")
+			turn := rapid.SampledFrom([]time.Duration{72 * time.Hour, 200 * time.Minute, 20 * time.Minute, 3 * time.Minute}).Draw(r, code+" turn")
+			add(fmt.Sprintf("%s{code=%q}", metric, code), age, func(before time.Duration) float64 {
+				return early*(72*time.Hour-max(before, turn)).Minutes() + late*max(0, turn-before).Minutes()
+			})
+		}
+	}
+	if g := rapid.SampledFrom([]float64{-1, 0, 0.3, 0.7, math.NaN()}).Draw(r, "g"); g != -1 {
+		add(`g{pod="a"}`, ages.Draw(r, "g age"), func(time.Duration) float64 { return g })
+	}
+	if rapid.Bool().Draw(r, "X fires") {
+		add(`ALERTS{alertname="X",alertstate="firing"}`, 0, func(time.Duration) float64 { return 1 })
+	}
+	if err := app.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	api := engineAPI(t, store)
+	genuine := api.query
+	seed := rapid.Uint32().Draw(r, "seed of faults")
+	share := rapid.SampledFrom([]uint32{0, 0, 10, 40}).Draw(r, "per cent of faults")
+	api.query = func(ctx context.Context, q string, at time.Time) (model.Value, v1.Warnings, error) {
+		h := fnv.New32a()
+		_, _ = fmt.Fprint(h, seed, q, at.Unix())
+		if n := h.Sum32(); n%100 < share {
+			switch n / 100 % 3 {
+			case 0:
+				return nil, nil, errors.New("refused")
+			case 1:
+				return nil, nil, context.DeadlineExceeded
+			default:
+				return model.Vector{}, v1.Warnings{"partial"}, nil
+			}
+		}
+		return genuine(ctx, q, at)
+	}
+	return api
+}
+
 func TestAskingOnlyForWhatStillDecidesGivesTheTruthsOfAskingForEverything(t *testing.T) {
 	set := load(t, "shop.yaml", manyConditions)
 	truths := map[engine.Truth]int{}
 	fewer := 0
 	rapid.Check(t, func(r *rapid.T) {
-		store := teststorage.New(t)
-		defer func() {
-			if err := store.Close(); err != nil {
-				t.Error(err)
-			}
-		}()
 		now := time.Unix(4*24*3600, 0).UTC()
-		app := store.Appender(t.Context())
-		// Samples of three days, close together in the last hours only: the engine's time is spent on them.
-		add := func(metric string, until time.Duration, value func(before time.Duration) float64) {
-			m, err := promQL.ParseMetric(metric)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for before := 3 * 24 * time.Hour; before >= until; {
-				if _, err := app.Append(0, m, now.Add(-before).UnixMilli(), value(before)); err != nil {
-					t.Fatal(err)
-				}
-				if before > 7*time.Hour {
-					before -= time.Hour
-				} else {
-					before -= time.Minute
-				}
-			}
-		}
-		ages := rapid.SampledFrom([]time.Duration{0, 0, 0, time.Minute, 4 * time.Minute, 20 * time.Minute, 30 * time.Hour})
-		for _, metric := range []string{"a_total", "b_total"} {
-			if rapid.IntRange(0, 9).Draw(r, metric+" exists") == 0 {
-				continue
-			}
-			age := ages.Draw(r, metric+" age")
-			for _, code := range []string{"200", "500"} {
-				early := rapid.SampledFrom([]float64{0, 0.01, 1, 50}).Draw(r, code+" before")
-				late := rapid.SampledFrom([]float64{0, 0, 0.01, 1, 50}).Draw(r, code+" lately")
-				turn := rapid.SampledFrom([]time.Duration{72 * time.Hour, 200 * time.Minute, 20 * time.Minute, 3 * time.Minute}).Draw(r, code+" turn")
-				add(fmt.Sprintf("%s{code=%q}", metric, code), age, func(before time.Duration) float64 {
-					return early*(72*time.Hour-max(before, turn)).Minutes() + late*max(0, turn-before).Minutes()
-				})
-			}
-		}
-		if g := rapid.SampledFrom([]float64{-1, 0, 0.3, 0.7, math.NaN()}).Draw(r, "g"); g != -1 {
-			add(`g{pod="a"}`, ages.Draw(r, "g age"), func(time.Duration) float64 { return g })
-		}
-		if rapid.Bool().Draw(r, "X fires") {
-			add(`ALERTS{alertname="X",alertstate="firing"}`, 0, func(time.Duration) float64 { return 1 })
-		}
-		if err := app.Commit(); err != nil {
-			t.Fatal(err)
-		}
-		api := engineAPI(t, store)
-		genuine := api.query
-		seed := rapid.Uint32().Draw(r, "seed of faults")
-		share := rapid.SampledFrom([]uint32{0, 0, 10, 40}).Draw(r, "per cent of faults")
-		api.query = func(ctx context.Context, q string, at time.Time) (model.Value, v1.Warnings, error) {
-			h := fnv.New32a()
-			_, _ = fmt.Fprint(h, seed, q)
-			if n := h.Sum32(); n%100 < share {
-				switch n / 100 % 3 {
-				case 0:
-					return nil, nil, errors.New("refused")
-				case 1:
-					return nil, nil, context.DeadlineExceeded
-				default:
-					return model.Vector{}, v1.Warnings{"partial"}, nil
-				}
-			}
-			return genuine(ctx, q, at)
-		}
+		api := drawnShop(t, r, now)
 		patient := Options{Budget: time.Minute, QueryTimeout: time.Minute}
 		e := New(set, only(api), patient)
 		tick := everything(set, now.Add(DefaultQueryOffset))

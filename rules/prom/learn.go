@@ -15,17 +15,20 @@ func (u *fusion) learn(f *fetcher, sent *fetch, a answer) []fetch {
 			w.offenders++
 		}
 		if w.open == 0 && w.offenders == 0 {
-			u.shrink(w.course, w.values/2, now) // all of its parts are well: it was too much at once
+			u.sizes[w.course] = size{values: max(1, w.values/2), since: now} // its parts are well: it was too much at once
 		}
 	}
-	course, n := course{sent.lane(), sent.shape}, len(sent.values)
+	course, n := sent.course(), len(sent.values)
+	if a.samples > 0 {
+		u.read[course] = float64(a.samples) / float64(max(1, sent.queries()))
+	}
 	switch {
 	case a.remedy == apart && sent.shape == nil:
 		u.alone[offender{sent.text, sent.lane()}] = now
 	case a.remedy == apart:
 		parts := sent.cut((n + 1) / 2)
 		if f.again+len(parts) > maxAgain {
-			u.shrink(course, n/2, now) // goes on from here at the next tick
+			u.sizes[course] = size{values: max(1, n/2), search: true} // the next tick goes on from here
 			return nil
 		}
 		f.again += len(parts)
@@ -36,7 +39,7 @@ func (u *fusion) learn(f *fetcher, sent *fetch, a answer) []fetch {
 		f.metrics.halved(f.sources[sent.source].Name)
 		return parts
 	case a.remedy == smaller && sent.shape != nil:
-		u.shrink(course, max(n/2, min(n, leastValues)), now)
+		u.sizes[course] = size{values: max(n/2, min(n, leastValues)), since: now}
 	}
 	return nil
 }
@@ -55,7 +58,25 @@ func (u *fusion) isAlone(q query, now time.Time) bool {
 	return true
 }
 
-// shrink makes the next requests of a course smaller. The caller holds mu.
-func (u *fusion) shrink(c course, values int, now time.Time) {
-	u.sizes[c] = size{max(1, values), now}
+// bound is how many values of a course one request may ask for by what earlier ones have shown. The caller holds mu.
+func (u *fusion) bound(c course, now time.Time) int {
+	s, ok := u.sizes[c]
+	switch {
+	case !ok:
+		return maxValues
+	case s.search && s.tried: // a tick was well: whose fault it was is known
+		delete(u.sizes, c)
+		return maxValues
+	case s.search:
+		s.tried = true
+		u.sizes[c] = s
+		return s.values
+	}
+	for range min(10, max(0, int(now.Sub(s.since)/growAfter))) {
+		s.values *= 2
+	}
+	if s.values >= maxValues {
+		delete(u.sizes, c)
+	}
+	return s.values
 }

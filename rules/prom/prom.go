@@ -76,6 +76,7 @@ type Evaluator struct {
 	probes  map[key]*probe
 	held    held
 	proved  proved
+	costs   *costs
 	periods map[*rules.Service]*periods // what Budget remembers; the map itself never changes
 	fusion  *fusion
 }
@@ -97,7 +98,7 @@ func New(set *rules.Set, sources []Source, opts Options) *Evaluator {
 	opts.Budget = cmp.Or(opts.Budget, DefaultBudget)
 	opts.Parallel = max(1, cmp.Or(opts.Parallel, DefaultParallel))
 	e := &Evaluator{set: set, sources: sources, opts: opts, probes: map[key]*probe{}, held: held{values: map[key]heldValue{}},
-		proved: proved{at: map[query]time.Time{}}, periods: map[*rules.Service]*periods{}, fusion: newFusion()}
+		costs: newCosts(), proved: proved{at: map[query]time.Time{}}, periods: map[*rules.Service]*periods{}, fusion: newFusion()}
 	for _, service := range set.Services {
 		p := &periods{turn: make(chan struct{}, 1), read: map[string]periodRead{}}
 		p.turn <- struct{}{}

@@ -15,6 +15,9 @@ import (
 // lookedBack is how far back a series has to have existed once for its absence now to mean that nothing was counted.
 const lookedBack = 30 * 24 * time.Hour
 
+// proofReach is what a proof is taken to read: it is asked for while there are no such series now, and then most have none at all.
+const proofReach = time.Hour
+
 // proofKept is for how long it stays proved that series exist. Asking costs most when it says yes.
 const proofKept = 24 * time.Hour
 
@@ -23,7 +26,7 @@ const proofKept = 24 * time.Hour
 func proofsOf(slo *rules.SLO, to query) []wanted {
 	var out []wanted
 	for _, selector := range slo.Absence.Unproved {
-		out = append(out, wanted{to.ask(fmt.Sprintf("count(last_over_time(%s[%s]))", selector, model.Duration(lookedBack))), lookedBack})
+		out = append(out, wanted{to.ask(fmt.Sprintf("count(last_over_time(%s[%s]))", selector, model.Duration(lookedBack))), proofReach})
 	}
 	return out
 }

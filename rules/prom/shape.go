@@ -15,13 +15,12 @@ import (
 )
 
 // shape is a query with the value of one equality matcher left open, and how it is asked for many values at once. Queries of
-// equal label and single differ in that value only. Why the answers are equal is argued in algebra.go.
+// one shape differ in that value only. Why the answers are equal is argued in algebra.go.
 type shape struct {
-	label  string
-	single string     // the query of one value; the hole stands for the value
-	fused  []string   // the query of many, in pieces: between them goes the quoted alternation of the values
-	lost   bool       // the single query's answer does not bear the label
-	rest   *constants // what the single query's answer has where the expression has none; nil: nothing
+	label string
+	fused []string   // the query of many, in pieces: between them goes the quoted alternation of the values
+	lost  bool       // the single query's answer does not bear the label
+	rest  *constants // what the single query's answer has where the expression has none; nil: nothing
 }
 
 // constants is `or vector(value)` at the top of an expression, with how its elements match.
@@ -40,9 +39,17 @@ type candidate struct {
 	why          error  // then says why
 }
 
+// shapes are those already made, so that equal ones are one, and each is argued about once and not once for each service.
+type shapes map[[2]string]formed // by label and the query with a hole for its value
+
+type formed struct {
+	shape *shape
+	why   error
+}
+
 // candidates returns a candidate for each label that has the same value in every selector of a query, in the order of labels.
 // If there are none, the error says why in words that go after "it is asked alone: ".
-func candidates(text string) ([]candidate, error) {
+func (known shapes) candidates(text string) ([]candidate, error) {
 	root, err := promQL.ParseExpr(text)
 	switch {
 	case err != nil:
@@ -71,11 +78,31 @@ func candidates(text string) ([]candidate, error) {
 	}
 	var out []candidate
 	for _, label := range slices.Sorted(maps.Keys(common)) {
-		c := candidate{label: label, value: common[label]}
-		c.shape, c.why = shapeOf(text, label)
-		out = append(out, c)
+		open(root, label, labels.MatchEqual, hole)
+		k := [2]string{label, root.String()}
+		open(root, label, labels.MatchEqual, common[label])
+		f, ok := known[k]
+		if !ok {
+			f.shape, f.why = shapeOf(text, label)
+			known[k] = f
+		}
+		out = append(out, candidate{label, common[label], f.shape, f.why})
 	}
 	return out, nil
+}
+
+// open puts a matcher in the place of that of a label, in every selector.
+func open(root parser.Expr, label string, how labels.MatchType, value string) {
+	parser.Inspect(root, func(n parser.Node, _ []parser.Node) error {
+		if s, ok := n.(*parser.VectorSelector); ok {
+			for i, m := range s.LabelMatchers {
+				if m.Name == label {
+					s.LabelMatchers[i] = labels.MustNewMatcher(how, label, value)
+				}
+			}
+		}
+		return nil
+	})
 }
 
 // equalities are the labels of which a selector says by one equality matcher, and by nothing else, that they have a value. An
@@ -95,25 +122,12 @@ func equalities(s *parser.VectorSelector) map[string]string {
 
 // shapeOf makes the shape of a query for a label that has one value in all its selectors, or says why it is asked alone.
 func shapeOf(text, label string) (*shape, error) {
-	open := func(how labels.MatchType) parser.Expr {
-		root, err := promQL.ParseExpr(text)
-		if err != nil {
-			panic("prom: a query can be read once and not twice: " + text)
-		}
-		parser.Inspect(root, func(n parser.Node, _ []parser.Node) error {
-			if s, ok := n.(*parser.VectorSelector); ok {
-				for i, m := range s.LabelMatchers {
-					if m.Name == label {
-						s.LabelMatchers[i] = labels.MustNewMatcher(how, label, hole)
-					}
-				}
-			}
-			return nil
-		})
-		return root
+	root, err := promQL.ParseExpr(text) // anew, because the tree is rewritten
+	if err != nil {
+		return nil, err
 	}
-	s := &shape{label: label, single: open(labels.MatchEqual).String()}
-	root := open(labels.MatchRegexp)
+	open(root, label, labels.MatchRegexp, hole)
+	s := &shape{label: label}
 	root, s.rest = withoutConstants(root)
 	is, err := (&fuser{label}).expr(root)
 	if err != nil {

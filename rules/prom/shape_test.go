@@ -9,7 +9,7 @@ import (
 // fusedBy is the query for the values a and b of label; empty if there is none, and then why.
 func fusedBy(t *testing.T, text, label string) (fused, why string) {
 	t.Helper()
-	cs, err := candidates(text)
+	cs, err := shapes{}.candidates(text)
 	if err != nil {
 		return "", err.Error()
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,7 +36,7 @@ type ask struct {
 	condition *rules.Condition
 	verdict   rules.Verdict
 	done      bool
-	deciding  []rules.Signal // once done and unknown: the unknown signals that keep it so
+	deciding  []rules.Signal // once done and unknown: what is out of sight and could decide it, and what was not asked for
 	panicked  string         // what a panic said; empty when there was none
 }
 
@@ -73,8 +74,8 @@ func (t *tick) step() []key {
 		}
 		missing := t.evaluate(a)
 		a.done = len(missing) == 0
-		for _, s := range missing {
-			if k := (key{a.service, s}); !seen[k] && !deferred(a.service, s, missing) {
+		for _, s := range t.first(a.service, missing) {
+			if k := (key{a.service, s}); !seen[k] {
 				seen[k] = true
 				next = append(next, k)
 			}
@@ -122,6 +123,33 @@ func (t *tick) lookup(a *ask) rules.Lookup {
 		return v, ok
 	}
 }
+
+// first returns which of the signals that a condition misses are asked for next: those that cost little, as long as asking for
+// the others may turn out not to be needed.
+func (t *tick) first(service *rules.Service, missing []rules.Signal) []rules.Signal {
+	if t.rounds >= patience {
+		return missing
+	}
+	now := slices.DeleteFunc(slices.Clone(missing), func(s rules.Signal) bool { return deferred(service, s, missing) })
+	cheapest := int64(math.MaxInt64)
+	for _, s := range now {
+		cheapest = min(cheapest, t.costs.of(key{service, s}))
+	}
+	return slices.DeleteFunc(now, func(s rules.Signal) bool {
+		cost := t.costs.of(key{service, s})
+		return cost > dear && cost/dearer > cheapest
+	})
+}
+
+// patience is how many rounds a tick takes for the sake of asking less; then all that is missing is asked for at once.
+const patience = 4
+
+// A signal waits for the others of its condition if it costs more than dear samples, and more than dearer times as many as the
+// cheapest of them: a round trip is not worth less.
+const (
+	dear   = 1000
+	dearer = 10
+)
 
 // deferred reports whether asking for s waits for the answer to something cheaper that the same condition misses. The long
 // window of a burn-rate pair waits for its short one, which decides alone while it is quiet. A window outside of any pair waits
@@ -180,6 +208,7 @@ func (t *tick) ask(ctx context.Context, signals []key) {
 			v.Reading.At = at
 		}
 		t.values[w.key] = v
+		t.costs.note(w.key, t.cost(w))
 		if w.signal.Every > 0 && !v.Reading.Why.Blind() {
 			t.held.put(w.key, w.signal.At(t.Instant), v)
 		}
@@ -287,28 +316,27 @@ func (t *tick) observation(a *ask) (o engine.Observation, blindIn []string) {
 	if o.Truth != engine.Unknown {
 		return o, nil
 	}
-	if len(a.deciding) == 0 { // the expression itself came to nothing; somebody should be told
-		o.Blind = true
-		return o, []string{""}
-	}
 	for _, s := range a.deciding {
-		r := t.values[key{a.service, s}].Reading
+		r := t.values[key{a.service, s}].Reading // of one that was not asked for: nothing is wrong with it
 		if r.Why.Blind() || slices.Contains(a.verdict.Disagree, s) {
 			o.Blind = true
 			blindIn = append(blindIn, r.Source)
 		}
 	}
+	if !o.Blind && !slices.ContainsFunc(o.Readings, func(r engine.Reading) bool { return r.Why != "" }) {
+		o.Blind, blindIn = true, []string{""} // the expression itself came to nothing; somebody should be told
+	}
 	return o, blindIn
 }
 
-// deciding returns the unknown signals that keep a condition from being decided. An unknown value is not always one of them:
-// in `a && b` a false a makes b's blindness irrelevant. The condition itself tells which: evaluated as if nobody had asked for
-// the unknown ones, it names those that can still decide.
+// deciding returns the signals out of sight that keep a condition from being decided. What is out of sight is not always one of
+// them: in `a && b` a false a makes b's blindness irrelevant, and what had too little traffic would not be known for seeing
+// more. The condition itself tells which: evaluated as if nobody had asked for them, it names those that can still decide.
 func (t *tick) deciding(a *ask) []rules.Signal {
-	return a.condition.Eval(func(s rules.Signal) (rules.Value, bool) {
+	return a.condition.Deciding(func(s rules.Signal) (rules.Value, bool) {
 		v, ok := t.values[key{a.service, s}]
-		return v, ok && v.Reading.Why == "" && !slices.Contains(a.verdict.Disagree, s)
-	}).Missing
+		return v, ok && !v.Reading.Why.Blind() && !slices.Contains(a.verdict.Disagree, s)
+	})
 }
 
 // disagreeing is the reading of a signal whose replicas came to different truths.

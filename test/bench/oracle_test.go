@@ -71,6 +71,49 @@ func ask(server, query string, at time.Time, stats bool) (out result, err error)
 	return out, nil
 }
 
+// track is a value over time, by the label job and the instant in Unix milliseconds.
+type track map[string]map[int64]float64
+
+// askRange sends a range query: at each of its instants Prometheus computes what an instant query for it gives, and reads the
+// samples that several of them need once.
+func askRange(server, query string, from, to time.Time, every time.Duration) (track, error) {
+	seconds := func(t time.Time) string { return strconv.FormatFloat(float64(t.UnixMilli())/1000, 'f', 3, 64) }
+	resp, err := http.PostForm(server+"/api/v1/query_range", url.Values{"query": {query}, "start": {seconds(from)}, "end": {seconds(to)},
+		"step": {strconv.FormatFloat(every.Seconds(), 'f', 3, 64)}})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	var r struct {
+		Error string
+		Data  struct {
+			Result []struct {
+				Metric map[string]string
+				Values [][2]any
+			}
+		}
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&r); err != nil {
+		return nil, err
+	}
+	if r.Error != "" {
+		return nil, fmt.Errorf("%s: %s", query, r.Error)
+	}
+	out := track{}
+	for _, x := range r.Data.Result {
+		values := map[int64]float64{}
+		for _, v := range x.Values {
+			at, _ := v[0].(float64)
+			text, _ := v[1].(string)
+			if values[int64(math.Round(at*1000))], err = strconv.ParseFloat(text, 64); err != nil {
+				return nil, err
+			}
+		}
+		out[x.Metric["job"]] = values
+	}
+	return out, nil
+}
+
 // parallel is how many of the bench's own queries are under way at once.
 const parallel = 2
 
@@ -80,59 +123,102 @@ type oracle struct {
 	server string
 	pairs  map[string][]pair // by service; the same windows and limits for all, at the same indexes
 	single bool              // ask each service's expressions too, and hold both ways against each other
-	asked  int               // decisions of single pairs
-	fired  []int             // of those, by pair, true ones
-	ratios map[time.Duration]map[string]float64
-	now    time.Time // of ratios
+
+	asked  int                     // decisions of single pairs
+	fired  []int                   // of those, by pair, true ones
+	ratios map[time.Duration]track // by window
+	firing []map[string]track      // by pair and service; the label job is not there any more
+	now    int64                   // the instant of the last decision
 }
 
-// fires says for each service whether a pair fires at the instant of a query.
-func (o *oracle) fires(w *world, index int, at time.Time) (map[string]bool, error) {
-	if !at.Equal(o.now) {
-		o.ratios, o.now = map[time.Duration]map[string]float64{}, at
-	}
-	p := &o.pairs[w.services[0].name][index]
-	for _, window := range []time.Duration{p.short, p.long} {
-		if o.ratios[window] == nil {
-			q := fmt.Sprintf(`sum by (job) (rate(http_requests_total{code=~"5.."}[%[1]s])) / sum by (job) (rate(http_requests_total[%[1]s]))`, model.Duration(window))
-			r, err := ask(o.server, q, at, false)
-			if err != nil {
-				return nil, err
-			}
-			o.ratios[window] = r.values
+// read asks for everything at the instants of ticks from one to another: for the pairs of pages each, for those of tickets the
+// multiples of two minutes.
+func (o *oracle) read(w *world, first, last time.Time) error {
+	pairs := o.pairs[w.services[0].name]
+	o.ratios, o.firing, o.fired = map[time.Duration]track{}, make([]map[string]track, len(pairs)), make([]int, len(pairs))
+	ask := func(query string, every time.Duration) (track, error) {
+		from := first.Truncate(every)
+		if from.Before(first) {
+			from = from.Add(every)
 		}
+		return askRange(o.server, query, from.Add(-prom.DefaultQueryOffset), last.Add(-prom.DefaultQueryOffset), every)
 	}
-	out := map[string]bool{}
-	for _, s := range w.services {
-		out[s.name] = o.ratios[p.short][s.name] > p.limit && o.ratios[p.long][s.name] > p.limit
-	}
-	if o.single {
-		firing := make([]bool, len(w.services))
+	for i := range pairs { // those of pages first, which share a window with the others
+		every := interval
+		if pairs[i].severity == engine.SeverityTicket {
+			every = pairs[2].every()
+		}
+		var err error
+		for _, window := range []time.Duration{pairs[i].short, pairs[i].long} {
+			if o.ratios[window] == nil {
+				q := fmt.Sprintf(`sum by (job) (rate(http_requests_total{code=~"5.."}[%[1]s])) / sum by (job) (rate(http_requests_total[%[1]s]))`, model.Duration(window))
+				if o.ratios[window], err = ask(q, every); err != nil {
+					return err
+				}
+			}
+		}
+		if !o.single {
+			continue
+		}
+		tracks := make([]track, len(w.services))
 		var all errgroup.Group
 		all.SetLimit(parallel)
-		for i, s := range w.services {
-			all.Go(func() error {
-				r, err := ask(o.server, o.pairs[s.name][index].expr, at, false)
-				firing[i] = len(r.values) > 0
+		for n, s := range w.services {
+			all.Go(func() (err error) {
+				tracks[n], err = ask(o.pairs[s.name][i].expr, every)
 				return err
 			})
 		}
 		if err := all.Wait(); err != nil {
-			return nil, err
+			return err
 		}
-		for i, s := range w.services {
-			if firing[i] != out[s.name] {
+		o.firing[i] = map[string]track{}
+		for n, s := range w.services {
+			o.firing[i][s.name] = tracks[n]
+		}
+	}
+	return o.instant(w, last)
+}
+
+// instant asks each service's expressions once more by instant queries, at the last tick.
+func (o *oracle) instant(w *world, last time.Time) error {
+	at := last.Add(-prom.DefaultQueryOffset)
+	var all errgroup.Group
+	all.SetLimit(parallel)
+	for i := range o.firing {
+		if o.firing[i] == nil || !multiple(last, o.pairs[w.services[0].name][i].every()) {
+			continue
+		}
+		for _, s := range w.services {
+			all.Go(func() error {
+				r, err := ask(o.server, o.pairs[s.name][i].expr, at, false)
+				_, ranged := o.firing[i][s.name][""][at.UnixMilli()]
+				if err == nil && ranged != (len(r.values) > 0) {
+					err = fmt.Errorf("%s, %s: a range query gives %t at its last instant, an instant query %t", s.name, &o.pairs[s.name][i], ranged, !ranged)
+				}
+				return err
+			})
+		}
+	}
+	return all.Wait()
+}
+
+// fires says for each service whether a pair fires at the instant of a query.
+func (o *oracle) fires(w *world, index int, at time.Time) (map[string]bool, error) {
+	o.now = at.UnixMilli()
+	p := &o.pairs[w.services[0].name][index]
+	out := map[string]bool{}
+	for _, s := range w.services {
+		short, long := o.ratios[p.short][s.name][o.now], o.ratios[p.long][s.name][o.now]
+		out[s.name] = short > p.limit && long > p.limit
+		if o.single {
+			if _, firing := o.firing[index][s.name][""][o.now]; firing != out[s.name] {
 				return nil, fmt.Errorf("%s (%s), %s, at %s: the alert's expression gives %t, the ratios %v and %v over %v give %t",
-					s.name, s.kind, p, at.Format(time.RFC3339), firing[i], o.ratios[p.short][s.name], o.ratios[p.long][s.name], p.limit, out[s.name])
+					s.name, s.kind, p, at.Format(time.RFC3339), firing, short, long, p.limit, out[s.name])
 			}
 		}
-	}
-	for o.fired == nil {
-		o.fired = make([]int, len(o.pairs[w.services[0].name]))
-	}
-	for _, f := range out {
 		o.asked++
-		if f {
+		if out[s.name] {
 			o.fired[index]++
 		}
 	}
@@ -161,6 +247,9 @@ type comparison struct {
 // minutes, what the quick pair is now or the slow one was at the last multiple of six; one that asks for the slow pair more
 // often than it has to is right too.
 func compare(w *world, o *oracle, set *rules.Set, ticks []decided) (c comparison, err error) {
+	if err := o.read(w, ticks[0].instant, ticks[len(ticks)-1].instant); err != nil {
+		return c, err
+	}
 	pairs := o.pairs[w.services[0].name]
 	slow := map[string]bool{} // the slow ticket pair, as it was at the last instant of its cadence
 	slowKnown := false
@@ -234,8 +323,8 @@ func (o *oracle) told(service string, pairs ...*pair) string {
 	var out []string
 	for _, p := range pairs {
 		for _, d := range []time.Duration{p.short, p.long} {
-			if r, ok := o.ratios[d]; ok {
-				out = append(out, fmt.Sprintf("%s %.6g of %.6g", model.Duration(d), r[service], p.limit))
+			if r, ok := o.ratios[d][service][o.now]; ok {
+				out = append(out, fmt.Sprintf("%s %.6g of %.6g", model.Duration(d), r, p.limit))
 			}
 		}
 	}
