@@ -65,6 +65,7 @@ func Apply(s State, e Event) State {
 	default:
 		s = applyProposal(s, e)
 		s = applyChange(s, e)
+		s = applyCorrection(s, e)
 	}
 	return s
 }

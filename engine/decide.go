@@ -55,6 +55,10 @@ func Decide(p Policy, s State, in Input) []Event {
 		d.undo(w)
 	case *SettleRequested:
 		d.settle(w)
+	case *CorrectionRequested:
+		d.correct(w)
+	case *WithdrawalRequested:
+		d.withdrawCorrection(w)
 	}
 	d.leave()
 	if len(d.events) > 0 {

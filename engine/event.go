@@ -291,6 +291,7 @@ var kinds = func() map[string]reflect.Type {
 		ProposalDenied{}, ProposalExpired{}, ProposalWithdrawn{}, GlassBroken{}, StepStarted{}, StepDone{}, StepFailed{},
 		StepUnknown{}, VerificationStarted{}, VerificationHeld{}, ChangeHeld{}, ChangeFailed{}, UndoStarted{}, ChangeUndone{},
 		ChangeStuck{}, ChangeSettled{}, ChangeOvertaken{},
+		BudgetCorrected{}, BudgetCorrectionWithdrawn{},
 	} {
 		m[reflect.TypeOf(f).Name()] = reflect.TypeOf(f)
 	}

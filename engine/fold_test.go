@@ -119,7 +119,17 @@ func drawHappening(t *rapid.T, p engine.Policy, s engine.State, prev time.Time) 
 	}
 	reason := pick(t, []string{"why", ""}, "reason")
 	span := pick(t, []time.Duration{0, 20 * time.Second, 2 * time.Minute, 25 * time.Hour, -time.Second}, "span")
-	switch between(t, 0, 39, "happening") {
+	switch between(t, 0, 41, "happening") {
+	case 40:
+		at := prev.Add(pick(t, []time.Duration{-time.Hour, time.Hour, -500 * 24 * time.Hour, 500 * 24 * time.Hour}, "from"))
+		return &engine.CorrectionRequested{SLO: "availability", From: pick(t, []time.Time{{}, at}, "begins"), To: at.Add(span), Reason: reason,
+			Cron: pick(t, []string{"", "0 2 * * *"}, "cron"), Duration: pick(t, []time.Duration{0, time.Hour}, "duration")}
+	case 41:
+		id := engine.CorrectionID("checkout-1")
+		if len(s.Corrections) > 0 {
+			id = s.Corrections[0].ID
+		}
+		return &engine.WithdrawalRequested{Correction: id, Reason: reason}
 	case 0, 1:
 		return &engine.SetRequested{Mode: pick(t, []engine.Mode{"normal", "degraded", "failover", "nowhere"}, "mode"), Reason: reason,
 			For: span, Via: pick(t, []string{"", "", "t0"}, "via"), DirectiveOnly: between(t, 0, 2, "directive only") == 0,

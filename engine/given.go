@@ -21,6 +21,9 @@ type Given struct {
 	Unpin    *UnpinRequested    `json:"unpin,omitempty"`
 	Freeze   *FreezeRequested   `json:"freeze,omitempty"`
 	Unfreeze *UnfreezeRequested `json:"unfreeze,omitempty"`
+
+	Correct  *CorrectionRequested `json:"correct,omitempty"`
+	Withdraw *WithdrawalRequested `json:"withdraw,omitempty"`
 }
 
 // The letters of Given.Truths.
@@ -62,6 +65,10 @@ func given(in Input) *Given {
 		g.Freeze = w
 	case *UnfreezeRequested:
 		g.Unfreeze = w
+	case *CorrectionRequested:
+		g.Correct = w
+	case *WithdrawalRequested:
+		g.Withdraw = w
 	}
 	return g
 }
@@ -157,7 +164,7 @@ func (g *Given) request(kind string) Happening {
 	}{
 		{g.Set, g.Set != nil}, {g.Review, g.Review != nil}, {g.Step, g.Step != nil}, {g.Cancel, g.Cancel != nil},
 		{g.Undo, g.Undo != nil}, {g.Settle, g.Settle != nil}, {g.Unpin, g.Unpin != nil}, {g.Freeze, g.Freeze != nil},
-		{g.Unfreeze, g.Unfreeze != nil},
+		{g.Unfreeze, g.Unfreeze != nil}, {g.Correct, g.Correct != nil}, {g.Withdraw, g.Withdraw != nil},
 	} {
 		if r.kept && r.what.name() == kind {
 			return r.what

@@ -53,10 +53,15 @@ const (
 	WhyDisagree  Why = "disagree"   // two sources that must agree do not
 	WhyNoTraffic Why = "no traffic" // nothing happened that could have been good or bad
 	WhyFewEvents Why = "few events" // fewer events in the window than min_events
+	// WhyLittleKnown is of a budget: most of its period was not measured, or not read yet.
+	WhyLittleKnown Why = "little known"
 )
 
-// Blind reports whether the reason is a want of sight. Too little traffic is not: the source answered, and truly.
-func (w Why) Blind() bool { return w != "" && w != WhyNoTraffic && w != WhyFewEvents }
+// Blind reports whether the reason is a want of sight. Too little traffic is not: the source answered, and truly. Nor is a
+// budget of whose past little is known: what can be seen now is seen.
+func (w Why) Blind() bool {
+	return w != "" && w != WhyNoTraffic && w != WhyFewEvents && w != WhyLittleKnown
+}
 
 // Reading is a signal's value at an instant, or the reason why it is unknown.
 type Reading struct {

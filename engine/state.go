@@ -31,6 +31,8 @@ type State struct {
 	Pin       *Pin       `json:"pin,omitempty"`
 	Freeze    *Freeze    `json:"freeze,omitempty"`
 	Blind     []Blind    `json:"blind,omitempty"` // what cannot be seen
+
+	Corrections []Correction `json:"corrections,omitempty"` // of error budgets, that hold, oldest first
 }
 
 // Directive is what instances are told. A newer one has a higher term, or the same term and a higher revision.

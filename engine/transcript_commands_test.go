@@ -253,6 +253,21 @@ func (s *session) doUnfreeze(c command) (string, error) {
 	return s.ask(c, &engine.UnfreezeRequested{Reason: c.key("reason")})
 }
 
+func (s *session) doCorrect(c command) (string, error) {
+	r := &engine.CorrectionRequested{SLO: c.key("slo"), Cron: c.key("cron"), Duration: c.duration("duration"), Timezone: c.key("timezone"), Reason: c.key("reason")}
+	if v := c.key("from"); v != "" {
+		r.From = instant(v)
+	}
+	if v := c.key("to"); v != "" {
+		r.To = instant(v)
+	}
+	return s.ask(c, r)
+}
+
+func (s *session) doWithdraw(c command) (string, error) {
+	return s.ask(c, &engine.WithdrawalRequested{Correction: engine.CorrectionID(c.key("correction")), Reason: c.key("reason")})
+}
+
 func (s *session) doRemove(c command) (string, error) { return s.ask(c, &engine.ScopeRemoved{}) }
 
 // ask gives a stream something that comes from outside.
@@ -302,7 +317,11 @@ func (s *session) doState(c command) (string, error) {
 	if st.prev.After(at) {
 		at = st.prev
 	}
-	return printState(st.state, at), nil
+	held := ""
+	for _, c := range st.state.Corrections {
+		held += fmt.Sprintf("  correction %s of %s by %s\n", c.ID, c.SLO, c.By)
+	}
+	return printState(st.state, at) + held, nil
 }
 
 // doEvidence prints the readings the last events were decided on.

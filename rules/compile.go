@@ -235,7 +235,7 @@ func (k *compiler) call(e ast.Expr) bool {
 	}
 	s := k.d.service
 	switch f.name {
-	case "burning", "burn_rate", "error_ratio":
+	case "burning", "burn_rate", "error_ratio", "budget_remaining":
 		slo := s.SLO(args[0])
 		if slo == nil && k.d.sloNames[args[0]] != nil {
 			return false
@@ -245,6 +245,10 @@ func (k *compiler) call(e ast.Expr) bool {
 		}
 		if f.name == "burning" {
 			return k.burning(c, slo, args[1], bad)
+		}
+		if f.name == "budget_remaining" {
+			c.input = input{signal: Signal{Kind: SignalBudget, Name: slo.Name}, value: number}
+			break
 		}
 		window, err := model.ParseDuration(args[1])
 		switch {

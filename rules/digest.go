@@ -47,7 +47,13 @@ func (d *draft) digests() {
 		all = append(all, []any{a.SLO, a.Severity, a.Name, a.Condition, a.Labels, a.Notes})
 	}
 	for i := range s.SLOs {
-		all = append(all, []any{s.SLOs[i].Name, s.SLOs[i].Period, s.SLOs[i].Labels, d.meaningSLO(&s.SLOs[i])})
+		slo := &s.SLOs[i]
+		slo.Measure = digestOf([]any{slo.Events, d.queries[slo.Name], cmp.Or(slo.Source, s.Source)})
+		entry := []any{slo.Name, slo.Period, slo.Labels, d.meaningSLO(slo)}
+		if slo.Calendar != "" {
+			entry = append(entry, slo.Calendar, slo.Timezone.String())
+		}
+		all = append(all, entry)
 	}
 	for i := range s.SLIs {
 		all = append(all, []any{s.SLIs[i].Name, s.SLIs[i].Unit, d.meaningSLI(&s.SLIs[i])})
@@ -91,6 +97,9 @@ func (d *draft) meaning(c *Condition) []any {
 		switch sig.Kind {
 		case SignalSLO:
 			behind = d.meaningSLO(s.SLO(sig.Name))
+		case SignalBudget:
+			slo := s.SLO(sig.Name)
+			behind = []any{d.meaningSLO(slo), slo.Period, slo.Calendar, slo.Timezone.String()}
 		case SignalSLI:
 			behind = d.meaningSLI(s.SLI(sig.Name))
 		case SignalSchedule:

@@ -22,6 +22,7 @@ var functions = []function{
 	{"burning", `burning("availability", "page")`, []string{"slo", "severity"}, cel.BoolType},
 	{"burn_rate", `burn_rate("availability", "5m")`, []string{"slo", "window"}, cel.DoubleType},
 	{"error_ratio", `error_ratio("availability", "5m")`, []string{"slo", "window"}, cel.DoubleType},
+	{"budget_remaining", `budget_remaining("availability")`, []string{"slo"}, cel.DoubleType},
 	{"sli", `sli("p99")`, []string{"sli"}, cel.DoubleType},
 	{"alert", `alert("DiskFull")`, []string{"alert"}, cel.BoolType},
 	{"schedule", `schedule("migration")`, []string{"schedule"}, cel.BoolType},
@@ -30,7 +31,7 @@ var functions = []function{
 }
 
 // laterFunctions belong to later versions of the language.
-var laterFunctions = []string{"budget_remaining", "divergence"}
+var laterFunctions = []string{"divergence"}
 
 func functionNamed(name string) *function {
 	for i := range functions {

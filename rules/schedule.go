@@ -153,16 +153,9 @@ func (d *draft) schedule(n *node) {
 			}
 		}),
 		may("timezone", func(n *node) {
-			name, ok := r.text(n, "the timezone")
-			if !ok {
-				return
+			if place, ok := r.timezone(n); ok {
+				s.Timezone = place
 			}
-			place, err := time.LoadLocation(name)
-			if err != nil || name == "Local" {
-				r.errorf(n, "write an IANA name such as Europe/Berlin, or UTC", "there is no timezone %q", clip(name))
-				return
-			}
-			s.Timezone = place
 		}))
 	if s.Name != "" {
 		d.service.Schedules = append(d.service.Schedules, s)

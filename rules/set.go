@@ -89,15 +89,39 @@ const (
 	NoTrafficGood    NoTraffic = "good"    // an error ratio of 0
 )
 
+// Calendar is a piece of the calendar that an error budget is for.
+type Calendar string
+
+// The calendars of a budget. A week begins on Monday.
+const (
+	CalendarDay     Calendar = "day"
+	CalendarWeek    Calendar = "week"
+	CalendarMonth   Calendar = "month"
+	CalendarQuarter Calendar = "quarter"
+	CalendarYear    Calendar = "year"
+)
+
+// calendars are all of them with their usual lengths, by which burn rates over windows go: the tiers of a February are those
+// of a March.
+var calendars = []struct {
+	name   Calendar
+	period time.Duration
+}{
+	{CalendarDay, 24 * time.Hour}, {CalendarWeek, 7 * 24 * time.Hour}, {CalendarMonth, 30 * 24 * time.Hour},
+	{CalendarQuarter, 90 * 24 * time.Hour}, {CalendarYear, 365 * 24 * time.Hour},
+}
+
 // SLO is an objective and how to measure it.
 type SLO struct {
 	Name        string
 	Description string
 	Objective   Objective
-	Budget      float64 // 1 − objective, in (0, 1), correctly rounded from the decimal
-	Period      time.Duration
-	MaxAge      time.Duration // a sample older than this is stale
-	MinEvents   float64       // with fewer in a window the SLO is unknown there; 0: no such bound
+	Budget      float64        // 1 − objective, in (0, 1), correctly rounded from the decimal
+	Period      time.Duration  // that the budget is for; of a calendar period its usual length
+	Calendar    Calendar       // the budget is for this piece of the calendar; empty: for the last Period
+	Timezone    *time.Location // of the calendar; UTC without one
+	MaxAge      time.Duration  // a sample older than this is stale
+	MinEvents   float64        // with fewer in a window the SLO is unknown there; 0: no such bound
 	NoTraffic   NoTraffic
 	Events      bool // measured as errors and total; false: as a ratio
 	// Recorded: the windows of the tiers, five minutes and the period are read from the series that Sloth's rules record.
@@ -108,6 +132,8 @@ type SLO struct {
 	Labels   map[string]string
 	Tiers    []Tier // page before ticket; a disabled one is not there
 	Position string // file:line:column
+	// Measure is the digest of what it measures: its queries, as they mean, and whom they are asked; nothing else.
+	Measure engine.Digest
 
 	errors, total template // for a ratio, total is empty
 	unit          unit     // of the total query

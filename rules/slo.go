@@ -93,6 +93,7 @@ func (r *reader) objective(n *node) (Objective, bool) {
 type sloDraft struct {
 	SLO
 	node, objective, minEvents, windows *node
+	period, calendar, timezone          *node
 	errors, total                       *query
 	pairs                               []pair
 	alerting                            alerting
@@ -137,7 +138,14 @@ func (d *draft) slo(n *node) {
 			case v > maxPeriod:
 				r.errorf(n, "", "the period may be at most %s", model.Duration(maxPeriod))
 			default:
-				s.Period = v
+				s.Period, s.period = v, n
+			}
+		}),
+		may("calendar", func(n *node) { d.calendar(n, &s) }),
+		may("timezone", func(n *node) {
+			s.timezone = n
+			if place, ok := r.timezone(n); ok {
+				s.Timezone = place
 			}
 		}),
 		may("max_age", r.setDuration(&s.MaxAge, "max_age")),
@@ -179,6 +187,7 @@ func (d *draft) slo(n *node) {
 	if !r.mapping(n, "an SLO", fields...) || s.Objective == (Objective{}) {
 		return
 	}
+	s.checkCalendar(r)
 	if s.alerting.node == nil {
 		r.errorf(n, "write `alerting: {name: …}`, or disable both: `alerting: {page_alert: {disable: true}, ticket_alert: {disable: true}}`",
 			"an SLO needs \"alerting\"")
@@ -335,7 +344,7 @@ func (d *draft) finishSLO(s *sloDraft) {
 			if p.node != nil {
 				r.errorf(p.node.get("long"), "", "long (%s) is longer than the SLO's period (%s)", model.Duration(p.long), model.Duration(s.Period))
 			} else {
-				r.errorf(s.node.get("period").or(s.node), "give `windows: [{severity: page, long: …, short: …, factor: …}]`",
+				r.errorf(s.calendar.or(s.period).or(s.node), "give `windows: [{severity: page, long: …, short: …, factor: …}]`",
 					"a period of %s is shorter than the usual windows (up to 3d)", model.Duration(s.Period))
 			}
 			return

@@ -26,7 +26,7 @@ with modeshift undo.`
 // Run implements the verb.
 func (v *cancelCmd) Run(s *streams, c *cli) error {
 	return c.request(s, func(ctx context.Context, client *api.Client) (api.Outcome, error) {
-		scope, err := scopeOf(ctx, client, v.Change)
+		scope, err := scopeOf(ctx, client, "change", string(v.Change))
 		if err != nil {
 			return api.Outcome{}, err
 		}
@@ -51,7 +51,7 @@ first; modeshift history tells them.`
 // Run implements the verb.
 func (v *undoCmd) Run(s *streams, c *cli) error {
 	return c.request(s, func(ctx context.Context, client *api.Client) (api.Outcome, error) {
-		scope, err := scopeOf(ctx, client, v.Change)
+		scope, err := scopeOf(ctx, client, "change", string(v.Change))
 		if err != nil {
 			return api.Outcome{}, err
 		}
@@ -77,7 +77,7 @@ first; modeshift believes you.`
 // Run implements the verb.
 func (v *settleCmd) Run(s *streams, c *cli) error {
 	return c.request(s, func(ctx context.Context, client *api.Client) (api.Outcome, error) {
-		scope, err := scopeOf(ctx, client, v.Change)
+		scope, err := scopeOf(ctx, client, "change", string(v.Change))
 		if err != nil {
 			return api.Outcome{}, err
 		}
@@ -85,14 +85,14 @@ func (v *settleCmd) Run(s *streams, c *cli) error {
 	})
 }
 
-// scopeOf finds the scope of a change among those the server has. A change's identity is its first event's: the scope, a
-// hyphen, a number; a scope's name may have hyphens too.
-func scopeOf(ctx context.Context, client *api.Client, change engine.ChangeID) (engine.Scope, error) {
-	at := strings.LastIndexByte(string(change), '-')
+// scopeOf finds the scope of a change or a correction among those the server has. Its identity is its first event's: the
+// scope, a hyphen, a number; a scope's name may have hyphens too.
+func scopeOf(ctx context.Context, client *api.Client, what, id string) (engine.Scope, error) {
+	at := strings.LastIndexByte(id, '-')
 	if at < 1 {
-		return "", exit(exitUsage, "%q is no change: a change is called SCOPE-NUMBER, as modeshift status and history show it", change)
+		return "", exit(exitUsage, "%q is no %s: a %[2]s is called SCOPE-NUMBER, as modeshift status and history show it", id, what)
 	}
-	scope := engine.Scope(change[:at])
+	scope := engine.Scope(id[:at])
 	list, err := client.Scopes(ctx)
 	if err != nil {
 		return "", err
@@ -102,7 +102,7 @@ func scopeOf(ctx context.Context, client *api.Client, change engine.ChangeID) (e
 		names[i] = string(sc.Scope)
 	}
 	if !slices.Contains(names, string(scope)) {
-		return "", exit(exitUsage, "%s is no change of a scope this token may see: there are %s", change, strings.Join(names, ", "))
+		return "", exit(exitUsage, "%s is no %s of a scope this token may see: there are %s", id, what, strings.Join(names, ", "))
 	}
 	return scope, nil
 }

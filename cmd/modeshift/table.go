@@ -119,6 +119,10 @@ func describe(e engine.Event) string {
 		return "automation released"
 	case engine.RequestRefused:
 		return "request refused"
+	case engine.BudgetCorrected:
+		return "budget of " + f.SLO + " corrected: " + correctedSpan(f.From, f.To, f.Cron, f.Duration, f.Timezone)
+	case engine.BudgetCorrectionWithdrawn:
+		return fmt.Sprintf("correction %s of the budget of %s withdrawn", f.Correction, f.SLO)
 	}
 	if text := describeGate(e); text != "" {
 		return text

@@ -36,6 +36,7 @@ type Options struct {
 	Sources       func() []engine.Sight // what the sources showed last
 	RulesProblems func() []RulesProblem // of files that belong to no scope yet
 	Jobs          Jobs
+	Budgets       Budgets // how error budgets stand; nil: nobody knows
 	// Evaluate asks how the conditions of a scope stand at an instant; nil: nobody can be asked.
 	Evaluate func(ctx context.Context, v engine.View, at time.Time) (Evaluation, error)
 	Describe func(engine.StepJob) (string, error) // what a step would do, for dry runs; nil: not said
@@ -84,6 +85,7 @@ func New(opts Options) (*API, error) {
 	h := humago.New(mux, humaConfig())
 	a.registerScopes(h)
 	a.registerPeople(h)
+	a.registerBudgets(h)
 	a.registerChanges(h)
 	a.registerApprovals(h)
 	a.registerExplain(h)
@@ -149,7 +151,7 @@ func serveDocument(mux *http.ServeMux, doc *huma.OpenAPI) error {
 // notFound answers what no operation matches: 405 where another method would, else 404.
 func notFound(mux *http.ServeMux) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		for _, method := range []string{http.MethodGet, http.MethodPost} {
+		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
 			probe := r.Clone(r.Context())
 			probe.Method = method
 			if _, pattern := mux.Handler(probe); pattern != Prefix+"/" && pattern != "" {

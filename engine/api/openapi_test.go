@@ -95,9 +95,12 @@ func TestTheDescriptionHoldsTogether(t *testing.T) {
 		"unpin": "post /api/v1/scopes/{scope}/unpin", "freeze": "post /api/v1/scopes/{scope}/freeze", "unfreeze": "post /api/v1/scopes/{scope}/unfreeze",
 		"list-approvals": "get /api/v1/approvals", "get-approval": "get /api/v1/approvals/{id}", "review-approval": "post /api/v1/approvals/{id}/review",
 		"cancel-change": "post /api/v1/scopes/{scope}/changes/{change}/cancel", "undo-change": "post /api/v1/scopes/{scope}/changes/{change}/undo",
-		"settle-change":  "post /api/v1/scopes/{scope}/changes/{change}/settle",
-		"explain-change": "get /api/v1/scopes/{scope}/changes/{change}/explain",
-		"evaluate-scope": "get /api/v1/scopes/{scope}/evaluation",
+		"settle-change": "post /api/v1/scopes/{scope}/changes/{change}/settle",
+		"list-budgets":  "get /api/v1/budgets", "get-budget": "get /api/v1/scopes/{scope}/budget",
+		"correct-budget":      "post /api/v1/scopes/{scope}/budget/corrections",
+		"withdraw-correction": "delete /api/v1/scopes/{scope}/budget/corrections/{correction}",
+		"explain-change":      "get /api/v1/scopes/{scope}/changes/{change}/explain",
+		"evaluate-scope":      "get /api/v1/scopes/{scope}/evaluation",
 	}
 	parameter := regexp.MustCompile(`\{([^}]+)\}`)
 	for path, operations := range doc.Paths {

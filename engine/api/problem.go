@@ -83,10 +83,12 @@ func asProblem(err error) *Problem {
 func refusal(why engine.Reason) *Problem {
 	status := http.StatusConflict
 	switch why.Code {
-	case engine.CodeNoReason, engine.CodeNoMode, engine.CodeTooLongPin:
+	case engine.CodeNoReason, engine.CodeNoMode, engine.CodeTooLongPin, engine.CodeBadSpan:
 		status = http.StatusUnprocessableEntity
 	case engine.CodeRole:
 		status = http.StatusForbidden
+	case engine.CodeNoCorrection:
+		status = http.StatusNotFound
 	}
 	return problem(status, CodeRefused, why.Text,
 		&huma.ErrorDetail{Message: why.Text, Location: "reason.code", Value: string(why.Code)})

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"time"
 
 	"github.com/modeshift/modeshift/engine"
 )
@@ -79,6 +80,15 @@ type JobCounts struct {
 	Owed   int `json:"owed" doc:"waiting to be carried out"`
 	Leased int `json:"leased" doc:"being carried out"`
 	Failed int `json:"failed" doc:"given up; see the log for what the target said"`
+}
+
+// Budgets is who knows how error budgets stand.
+type Budgets interface {
+	// Budgets returns those of a scope in the order of its rule file, each with steps of a series where that is above 0. With a
+	// time they are as they were said then: corrections that were recorded since do not count.
+	Budgets(ctx context.Context, scope engine.Scope, at time.Time, steps int) ([]Budget, error)
+	// Correctable says why a correction cannot be: there is no such SLO, or its recurrence cannot be read; nil when it can.
+	Correctable(scope engine.Scope, slo, cron string, duration time.Duration, timezone string) error
 }
 
 // Check is one thing the server needs to be ready.

@@ -62,6 +62,7 @@ type Server struct {
 	kinds    map[string]actions.Kind
 	book     *ruleBook
 	policies *policyBook
+	ledger   *budgetBook                    // knows how error budgets stand
 	present  atomic.Pointer[prom.Evaluator] // of the rules that were evaluated last; nil before the first tick
 	tokens   *api.Tokens
 	sources  []prom.Source
@@ -153,6 +154,7 @@ func (s *Server) dial() error {
 	s.metrics = newMetrics(func() []engine.View { return s.loop.Views() }, s.opts.Version)
 	s.observed = prom.NewMetrics()
 	s.metrics.registry.MustRegister(s.observed)
+	s.openBudgets()
 	routes, err := s.notifiers()
 	if err != nil {
 		return err
@@ -226,7 +228,7 @@ func (s *Server) startLoop(ctx context.Context) error {
 // inForce makes of a compiled set what the loop runs on.
 func (s *Server) inForce(set *rules.Set, problem error) loop.Rules {
 	e := s.opts.Config.Evaluation
-	opts := prom.Options{QueryOffset: time.Duration(e.QueryOffset), Metrics: s.observed}
+	opts := prom.Options{QueryOffset: time.Duration(e.QueryOffset), Metrics: s.observed, Remaining: s.ledger.remaining}
 	interval := time.Duration(e.Interval)
 	if e.QueryOffset == 0 && interval < 3*prom.DefaultQueryOffset {
 		opts.QueryOffset = interval / 3 // ticks that close only make sense with scrapes that close
@@ -237,6 +239,7 @@ func (s *Server) inForce(set *rules.Set, problem error) loop.Rules {
 	}
 	opts.QueryTimeout = min(prom.DefaultQueryTimeout, opts.Budget*2/3)
 	evaluator := prom.New(set, s.sources, opts)
+	history := prom.NewHistory(set, s.sources, prom.HistoryOptions{Metrics: s.observed})
 	r := loop.Rules{Digest: set.Digest, Whole: problem == nil, Problems: map[engine.Scope]string{}}
 	for _, service := range set.Services {
 		r.Policies = append(r.Policies, service.Policy)
@@ -248,7 +251,9 @@ func (s *Server) inForce(set *rules.Set, problem error) loop.Rules {
 		s.log.Warn("what is decided from now on cannot be replayed later", "error", err)
 	}
 	r.Evaluate = func(ctx context.Context, t loop.Tick) loop.Answer {
-		s.present.Store(evaluator) // rules that are refused after all are never evaluated
+		if s.present.Swap(evaluator) != evaluator { // rules that are refused after all are never evaluated
+			s.ledger.follow(set, history)
+		}
 		a := evaluator.Evaluate(ctx, prom.Tick{
 			Instant: t.Instant, Questions: t.Questions,
 			Modes: func(scope engine.Scope) (engine.Mode, bool) { m, ok := t.Modes[scope]; return m, ok },
@@ -302,7 +307,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer close(s.stopped)
 
 	var wg sync.WaitGroup
-	failed := make(chan error, 4)
+	failed := make(chan error, 5)
 	part := func(ctx context.Context, name string, run func(context.Context) error) {
 		wg.Go(func() {
 			if err := run(ctx); err != nil {
@@ -318,6 +323,7 @@ func (s *Server) Run(ctx context.Context) error {
 	part(notify, "notifications", s.runner.Run)
 	part(inner, "loop", s.loop.Run)
 	part(inner, "rule files", s.book.watch)
+	part(inner, "ledger", s.ledger.keeper.Run)
 	part(inner, "http", func(context.Context) error {
 		if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
 			return err

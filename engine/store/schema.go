@@ -10,6 +10,9 @@ import (
 //
 // Times are unix nanoseconds, UTC.
 //
+// The ledgers are a cache, outside of the hash chains: an hour, counted from 1970, is a row, and its body is the ledger's own
+// form. Nothing is decided on them that could not be read again from the sources.
+//
 // A job holds its event's position and not the effect: that follows from the event (engine.Effects), so there is no second
 // copy that could say something else.
 var migrations = []string{`
@@ -55,6 +58,22 @@ CREATE TABLE marks (
 ) STRICT;
 `, `
 ALTER TABLE jobs ADD COLUMN begun INTEGER NOT NULL DEFAULT 0 CHECK (begun IN (0, 1));
+`, `
+CREATE TABLE ledgers (
+	id     INTEGER PRIMARY KEY,
+	scope  TEXT    NOT NULL,
+	slo    TEXT    NOT NULL,
+	digest TEXT    NOT NULL,
+	saved  INTEGER NOT NULL,
+	UNIQUE (scope, slo, digest)
+) STRICT;
+
+CREATE TABLE ledger_pages (
+	ledger INTEGER NOT NULL REFERENCES ledgers (id),
+	hour   INTEGER NOT NULL,
+	body   BLOB    NOT NULL,
+	PRIMARY KEY (ledger, hour)
+) STRICT, WITHOUT ROWID;
 `}
 
 // querier is what a read needs; *sql.Tx and *sql.Conn have it.

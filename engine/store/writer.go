@@ -213,6 +213,8 @@ type writer struct {
 	ends, readHead, event, job *sql.Stmt
 	jobState, outcome, begun   *sql.Stmt
 	snap, marked               *sql.Stmt
+	ledgerSaved, ledgerPage    *sql.Stmt
+	ledgerCut, ledgerDrop      *sql.Stmt
 
 	all []*sql.Stmt
 
@@ -241,6 +243,11 @@ func (w *writer) prepare(ctx context.Context, conn *sql.Conn) error {
 		{&w.snap, `INSERT INTO snapshots (stream, version, hash, format, state)
 			SELECT stream, version, hash, ?, ? FROM events WHERE stream = ? AND version = ?
 			ON CONFLICT (stream) DO UPDATE SET version = excluded.version, hash = excluded.hash, format = excluded.format, state = excluded.state`},
+		{&w.ledgerSaved, `INSERT INTO ledgers (scope, slo, digest, saved) VALUES (?, ?, ?, ?)
+			ON CONFLICT (scope, slo, digest) DO UPDATE SET saved = excluded.saved RETURNING id`},
+		{&w.ledgerPage, `INSERT INTO ledger_pages (ledger, hour, body) VALUES (?, ?, ?) ON CONFLICT (ledger, hour) DO UPDATE SET body = excluded.body`},
+		{&w.ledgerCut, `DELETE FROM ledger_pages WHERE ledger = ? AND hour < ?`},
+		{&w.ledgerDrop, `DELETE FROM ledgers WHERE id = ?`},
 		{&w.marked, `INSERT INTO marks (name, instant) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET instant = excluded.instant`},
 	} {
 		var err error

@@ -3,12 +3,12 @@ package prom
 import (
 	"context"
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/prometheus/common/model"
 
 	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/engine/ledger"
 	"github.com/modeshift/modeshift/rules"
 )
 
@@ -39,7 +39,7 @@ type Budget struct {
 }
 
 // Forever is how long a budget lasts that does not burn.
-const Forever = time.Duration(math.MaxInt64)
+const Forever = ledger.Forever
 
 // defaultBurnWindow is what the present burn rate is measured over where no page tier says otherwise: the long window of the
 // workbook's quickest pair.
@@ -61,7 +61,8 @@ type periodRead struct {
 }
 
 // Budget tells how the error budgets of a scope stand at an instant, in the order of its SLOs; nil when it has none. Each call
-// asks for the present burn rates, and for what is left over the periods no more than once in a minute. Several callers of one
+// asks for the present burn rates. What is left over the periods comes from the ledger; where that does not know yet, a
+// rolling period is asked for, no more than once in a minute, and one of the calendar stays unknown. Several callers of one
 // scope take turns, so that a page many people look at does not send its costly queries many times over. It returns within
 // Options.Budget: what is not answered by then is unknown.
 func (e *Evaluator) Budget(ctx context.Context, scope engine.Scope, at time.Time) []Budget {
@@ -94,9 +95,13 @@ func (e *Evaluator) Budget(ctx context.Context, scope engine.Scope, at time.Time
 		return p
 	}
 	burn, period := make([]*probe, len(service.SLOs)), make([]*probe, len(service.SLOs))
+	left := make([]engine.Reading, len(service.SLOs))
 	for i := range service.SLOs {
 		slo := &service.SLOs[i]
-		burn[i] = over(slo, burnWindow(slo))
+		burn[i] = over(slo, BurnWindow(slo))
+		if left[i] = e.left(service, slo, at); left[i].Why == "" || slo.Calendar != "" {
+			continue
+		}
 		if age := at.Sub(known.read[slo.Name].at); age < 0 || age >= budgetKept {
 			period[i] = over(slo, slo.Period)
 		}
@@ -106,20 +111,24 @@ func (e *Evaluator) Budget(ctx context.Context, scope engine.Scope, at time.Time
 	budgets := make([]Budget, len(service.SLOs))
 	for i := range service.SLOs {
 		slo := &service.SLOs[i]
-		left := known.read[slo.Name].value
+		if left[i].Why == "" || slo.Calendar != "" {
+			budgets[i] = budgetLeft(slo, left[i], burn[i].read(now), at)
+			continue
+		}
+		over := known.read[slo.Name].value
 		if period[i] != nil {
-			left = period[i].read(now)
-			if !left.Reading.Why.Blind() { // what could not be seen is asked for again
-				known.read[slo.Name] = periodRead{at, left}
+			over = period[i].read(now)
+			if !over.Reading.Why.Blind() { // what could not be seen is asked for again
+				known.read[slo.Name] = periodRead{at, over}
 			}
 		}
-		budgets[i] = budgetOf(slo, left, burn[i].read(now))
+		budgets[i] = budgetOf(slo, over, burn[i].read(now))
 	}
 	return budgets
 }
 
-// burnWindow is the window of an SLO's present burn rate: the long one of its quickest pair that pages.
-func burnWindow(slo *rules.SLO) time.Duration {
+// BurnWindow is the window of an SLO's present burn rate: the long one of its quickest pair that pages.
+func BurnWindow(slo *rules.SLO) time.Duration {
 	var window time.Duration
 	if tier := slo.Tier(engine.SeverityPage); tier != nil {
 		for _, w := range tier.Windows {
@@ -136,36 +145,31 @@ func burnWindow(slo *rules.SLO) time.Duration {
 
 // budgetOf puts together what was read over the period and over the window.
 func budgetOf(slo *rules.SLO, period, now rules.Value) Budget {
-	b := Budget{SLO: slo.Name, Period: slo.Period, Window: burnWindow(slo)}
-	fault := func(window time.Duration, r engine.Reading) {
-		if b.Unknown == "" {
-			b.Unknown, b.Detail = r.Why, clip(fmt.Sprintf("over %s: %s", model.Duration(window), r.Detail))
-		}
+	left := period.Reading
+	left.Value = 1 - left.Value/slo.Budget
+	if left.Why != "" {
+		left.Detail = fmt.Sprintf("over %s: %s", model.Duration(slo.Period), left.Detail)
 	}
-	if r := period.Reading; r.Why == "" {
-		b.Remaining, b.RemainingKnown = 1-r.Value/slo.Budget, true
+	return budgetLeft(slo, left, now, time.Time{})
+}
+
+// budgetLeft puts together the share of the budget that is left and what was read over the window. at is the instant, which
+// only the budget of a calendar period goes by.
+func budgetLeft(slo *rules.SLO, left engine.Reading, now rules.Value, at time.Time) Budget {
+	b := Budget{SLO: slo.Name, Period: slo.Period, Window: BurnWindow(slo)}
+	if left.Why == "" {
+		b.Remaining, b.RemainingKnown = left.Value, true
 	} else {
-		fault(slo.Period, r)
+		b.Unknown, b.Detail = left.Why, clip(left.Detail)
 	}
 	if r := now.Reading; r.Why == "" {
 		b.Burn, b.BurnKnown = r.Value/slo.Budget, true
-	} else {
-		fault(b.Window, r)
+	} else if b.Unknown == "" {
+		b.Unknown, b.Detail = r.Why, clip(fmt.Sprintf("over %s: %s", model.Duration(b.Window), r.Detail))
 	}
 	if b.Unknown == "" {
-		b.Lasts = lasts(b.Remaining, b.Burn, slo.Period)
+		from, to := LedgerPeriod(slo).At(at)
+		b.Lasts = ledger.Lasts(b.Remaining, b.Burn, to.Sub(from))
 	}
 	return b
-}
-
-// lasts is how long a share of a period's error budget lasts at a burn rate.
-func lasts(remaining, burn float64, period time.Duration) time.Duration {
-	if remaining <= 0 {
-		return 0
-	}
-	ns := remaining * float64(period) / burn
-	if burn <= 0 || ns >= float64(Forever) {
-		return Forever
-	}
-	return time.Duration(ns)
 }

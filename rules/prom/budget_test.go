@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/engine/ledger"
 	"github.com/modeshift/modeshift/test/promtest"
 )
 
@@ -125,7 +126,7 @@ func TestHowLongABudgetLastsHasTwoSidesEverywhere(t *testing.T) {
 		{"next to nothing burns", 1, 1e-300, Forever},
 		{"a slow burn lasts beyond the period", 1, 0.5, 2 * period},
 	} {
-		if got := lasts(c.remaining, c.burn, period); (got - c.want).Abs() > time.Microsecond {
+		if got := ledger.Lasts(c.remaining, c.burn, period); (got - c.want).Abs() > time.Microsecond {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
 		}
 	}
@@ -141,7 +142,7 @@ func TestThePresentBurnRateIsThatOfTheQuickestPageWindow(t *testing.T) {
 		{"[{severity: ticket, long: 20m, short: 2m, factor: 1}]", time.Hour},
 	} {
 		set := load(t, "shop.yaml", budgeted(c.windows, "x"))
-		if got := burnWindow(set.Service("shop").SLO("x")); got != c.want {
+		if got := BurnWindow(set.Service("shop").SLO("x")); got != c.want {
 			t.Errorf("windows %s: %v, want %v", c.windows, got, c.want)
 		}
 	}

@@ -63,6 +63,9 @@ type Options struct {
 	Parallel int
 	// Metrics counts what is asked; nil: nothing is counted.
 	Metrics *Metrics
+	// Remaining says what the ledger knows of an SLO's budget at an instant: the share that is left, or why that is unknown.
+	// It asks no source and may be called by many at once. nil: nothing is known.
+	Remaining func(engine.Scope, *rules.SLO, time.Time) engine.Reading
 }
 
 // Evaluator finds out how the conditions of a set of rules stand.

@@ -137,6 +137,8 @@ func text(s rules.Signal) string {
 	switch s.Kind {
 	case rules.SignalSLO:
 		return fmt.Sprintf("error_ratio(%s, %q)", strconv.Quote(s.Name), model.Duration(s.Window))
+	case rules.SignalBudget:
+		return "budget_remaining(" + strconv.Quote(s.Name) + ")"
 	case rules.SignalDwell:
 		return "dwell()"
 	default:
@@ -467,6 +469,8 @@ func (t *tick) local(a *ask, s rules.Signal) (rules.Value, bool) {
 		}
 	case rules.SignalDwell:
 		r.Value = a.question.Dwell.Seconds()
+	case rules.SignalBudget:
+		return t.remaining(a.service, s), true
 	default:
 		if t.probes[key{a.service, s}] != nil {
 			return rules.Value{}, false

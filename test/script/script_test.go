@@ -55,6 +55,8 @@ func TestTheCommandLineDoesWhatItSays(t *testing.T) {
 			e.Setenv("OTHER", other) // one more, where nobody listens
 			e.Setenv("MODESHIFT_SERVER", "http://"+address)
 			e.Setenv("TZ", "UTC")
+			e.Setenv("SOON", time.Now().UTC().Add(time.Hour).Format(time.RFC3339))
+			e.Setenv("LATER", time.Now().UTC().Add(2*time.Hour).Format(time.RFC3339))
 			return err
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

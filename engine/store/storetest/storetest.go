@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/engine/ledger"
 	"github.com/modeshift/modeshift/engine/store"
 )
 
@@ -38,6 +39,10 @@ type Store interface {
 	JobCounts(ctx context.Context) (store.JobCounts, error)
 	Jobs(ctx context.Context, filter store.JobFilter) ([]store.JobStatus, error)
 	FailedJobs(ctx context.Context, limit int) ([]store.JobStatus, error)
+
+	SaveLedgers(ctx context.Context, saves ...ledger.Save) error
+	LoadLedger(ctx context.Context, key ledger.Key) ([]ledger.Page, error)
+	DropLedgers(ctx context.Context, unsavedSince time.Time, keep ...ledger.Key) error
 
 	Verify(ctx context.Context) (store.Report, error)
 	Close() error
@@ -79,6 +84,13 @@ func Run(t *testing.T, fresh func(t testing.TB) Open, traits ...Trait) {
 		{"the last evaluated instant is kept to the nanosecond", false, marks},
 		{"a good log verifies and its report says what it holds", false, verifies},
 		{"a checkpoint that does not match is a fault", false, badCheckpoint},
+
+		{"a page of a ledger replaces the one of its hour", false, ledgerPages},
+		{"ledgers of other queries, SLOs and scopes are others", false, ledgersApart},
+		{"of a save with a bad page nothing is stored", false, ledgerInvalid},
+		{"ledgers nobody saves are dropped unless they are kept", false, ledgersDropped},
+		{"ledgers are no part of what is verified", false, ledgersUnverified},
+		{"ledgers survive closing", true, ledgersSurvive},
 
 		{"an event's effects are jobs at once and a conflict owes none", false, jobsOwed},
 		{"jobs of one key run in order and those of others beside them", false, order},

@@ -1,0 +1,27 @@
+package prom
+
+import (
+	"time"
+
+	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/rules"
+)
+
+// remaining is what is left of an SLO's budget. It comes from the ledger, and so costs no query; while the ledger does not
+// know, it is unknown.
+func (t *tick) remaining(service *rules.Service, s rules.Signal) rules.Value {
+	r := engine.Reading{Why: engine.WhyFailed, Detail: "not declared"} // loading has refused it
+	if slo := service.SLO(s.Name); slo != nil {
+		r = t.left(service, slo, t.Instant)
+	}
+	r.Signal = text(s)
+	return rules.Value{Reading: r}
+}
+
+// left asks the ledger what is left of an SLO's budget.
+func (e *Evaluator) left(service *rules.Service, slo *rules.SLO, at time.Time) engine.Reading {
+	if e.opts.Remaining == nil {
+		return engine.Reading{Why: engine.WhyLittleKnown, Detail: "no ledger is kept"}
+	}
+	return e.opts.Remaining(service.Policy.Scope, slo, at)
+}
