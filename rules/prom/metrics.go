@@ -142,8 +142,8 @@ func (m *Metrics) halved(source string) {
 	}
 }
 
-// scraped is the query for the time of the newest sample of a source's targets. It reads one sample a target.
-const scraped = `max(timestamp(up))`
+// targets is the query for the time of the newest sample of a source's targets. It reads one sample a target.
+const targets = `max(timestamp(up))`
 
 // lag measures how old a source's newest sample is, once in a minute: what is late there makes every decision late. A source
 // without targets of its own, such as one that others write to, does not tell.
@@ -159,7 +159,7 @@ func (t *tick) lag(ctx context.Context, seen []engine.Sight) {
 		}
 		var age float64
 		for r := range t.sources[i].Replicas {
-			q := query{source: i, replica: r, text: scraped, at: at.UnixMilli()}
+			q := query{source: i, replica: r, text: targets, at: at.UnixMilli()}
 			seconds, why, _ := t.fetcher.one(ctx, q).number()
 			if why != "" || !(math.Abs(seconds) < maxUnix) {
 				continue

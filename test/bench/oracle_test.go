@@ -244,29 +244,31 @@ type comparison struct {
 // as the readings in evidence decide it.
 //
 // Between two instants of its cadence a pair keeps its truth. So the tier of a ticket is expected to be, at the multiples of two
-// minutes, what the quick pair is now or the slow one was at the last multiple of six; one that asks for the slow pair more
-// often than it has to is right too.
+// minutes, what the quick pair is now or the slow one was at the last multiple of six.
 func compare(w *world, o *oracle, set *rules.Set, ticks []decided) (c comparison, err error) {
-	if err := o.read(w, ticks[0].instant, ticks[len(ticks)-1].instant); err != nil {
+	pairs := o.pairs[w.services[0].name]
+	from := ticks[0].instant.Truncate(pairs[3].every())
+	if err := o.read(w, from, ticks[len(ticks)-1].instant); err != nil {
 		return c, err
 	}
-	pairs := o.pairs[w.services[0].name]
-	slow := map[string]bool{} // the slow ticket pair, as it was at the last instant of its cadence
-	slowKnown := false
+	slow, err := o.fires(w, 3, from.Add(-prom.DefaultQueryOffset)) // the slow ticket pair, as it was at the last instant of its cadence
+	if err != nil {
+		return c, err
+	}
 	last := map[string]engine.Truth{}
 	for _, t := range ticks {
 		at := t.instant.Add(-prom.DefaultQueryOffset)
 		fires := make([]map[string]bool, len(pairs))
 		for i := range pairs {
 			due := multiple(t.instant, pairs[i].every())
-			if !due && (pairs[i].severity == engine.SeverityPage || !multiple(t.instant, pairs[2].every())) {
+			if !due {
 				continue
 			}
 			if fires[i], err = o.fires(w, i, at); err != nil {
 				return c, err
 			}
 			if i == 3 && due {
-				slow, slowKnown = fires[i], true
+				slow = fires[i]
 			}
 		}
 		for _, s := range w.services {
@@ -282,12 +284,9 @@ func compare(w *world, o *oracle, set *rules.Set, ticks []decided) (c comparison
 				i := slices.IndexFunc(service.Conditions, func(c *rules.Condition) bool { return c.Name == "slo/availability/"+string(tier.severity) })
 				obs := seen[i]
 				want := truth(fires[tier.pairs[0]][s.name] || fires[tier.pairs[1]][s.name])
-				also := want
 				if tier.severity == engine.SeverityTicket {
 					c.tickets++
-					if slowKnown {
-						also = truth(fires[2][s.name] || slow[s.name])
-					}
+					want = truth(fires[2][s.name] || slow[s.name])
 				} else {
 					c.pages++
 				}
@@ -300,7 +299,7 @@ func compare(w *world, o *oracle, set *rules.Set, ticks []decided) (c comparison
 					c.differences = append(c.differences, fmt.Sprintf("%s (%s), %s, at the tick of %s: modeshift says %s, Sloth's rules say %t; %s; evidence: %s",
 						s.name, s.kind, what, t.instant.UTC().Format(time.RFC3339), spoken(obs), want, o.told(s.name, &pairs[tier.pairs[0]], &pairs[tier.pairs[1]]), evidence(obs)))
 				}
-				if !obs.Asked || obs.Truth != want && obs.Truth != also {
+				if !obs.Asked || obs.Truth != want {
 					differs("the "+string(tier.severity), want == engine.True)
 					continue
 				}
