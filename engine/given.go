@@ -15,6 +15,7 @@ type Given struct {
 	Set      *SetRequested      `json:"set,omitempty"`
 	Review   *ReviewGiven       `json:"review,omitempty"`
 	Step     *StepReported      `json:"step,omitempty"`
+	Targets  *TargetsReported   `json:"targets,omitempty"`
 	Cancel   *CancelRequested   `json:"cancel,omitempty"`
 	Undo     *UndoRequested     `json:"undo,omitempty"`
 	Settle   *SettleRequested   `json:"settle,omitempty"`
@@ -50,6 +51,8 @@ func given(in Input) *Given {
 		g.Review = w
 	case *StepReported:
 		g.Step = w
+	case *TargetsReported:
+		g.Targets = w
 	case *CancelRequested:
 		g.Cancel = w
 	case *UndoRequested:
@@ -155,7 +158,7 @@ func (g *Given) request(kind string) Happening {
 		what Happening
 		kept bool
 	}{
-		{g.Set, g.Set != nil}, {g.Review, g.Review != nil}, {g.Step, g.Step != nil}, {g.Cancel, g.Cancel != nil},
+		{g.Set, g.Set != nil}, {g.Review, g.Review != nil}, {g.Step, g.Step != nil}, {g.Targets, g.Targets != nil}, {g.Cancel, g.Cancel != nil},
 		{g.Undo, g.Undo != nil}, {g.Settle, g.Settle != nil}, {g.Unpin, g.Unpin != nil}, {g.Freeze, g.Freeze != nil},
 		{g.Unfreeze, g.Unfreeze != nil},
 	} {

@@ -77,6 +77,18 @@ type StepReported struct {
 	Attempt int      `json:"attempt,omitempty"` // 0: whichever runs
 	Outcome Outcome  `json:"outcome"`
 	Detail  string   `json:"detail,omitempty"`
+	// Asked says that the target was asked before this attempt, and that no attempt before it has happened.
+	Asked bool `json:"asked,omitempty"`
+}
+
+// TargetsReported is what the selector of a step finds. Nothing has been done by then.
+type TargetsReported struct {
+	Change  ChangeID `json:"change,omitempty"` // of the step; empty: whichever runs
+	Step    string   `json:"step"`
+	Attempt int      `json:"attempt,omitempty"` // 0: whichever runs
+	Count   int      `json:"count,omitempty"`
+	Names   []string `json:"names,omitempty"`   // all of them, sorted, when they are no more than the step may have; else the first
+	Problem string   `json:"problem,omitempty"` // why they could not be found; then there is nothing else
 }
 
 // Outcome says what came of an attempt.
@@ -149,6 +161,7 @@ func (*HeadsObserved) name() string     { return "heads observed" }
 func (*LogFaulted) name() string        { return "log faulted" }
 func (*ReviewGiven) name() string       { return "review given" }
 func (*StepReported) name() string      { return "step reported" }
+func (*TargetsReported) name() string   { return "targets reported" }
 func (*CancelRequested) name() string   { return "cancel requested" }
 func (*UndoRequested) name() string     { return "undo requested" }
 func (*SettleRequested) name() string   { return "settle requested" }
