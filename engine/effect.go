@@ -145,6 +145,7 @@ type Job struct {
 type Traits struct {
 	Destructive bool // it can do harm that a wrong decision would make worse
 	Keyed       bool // its target knows a key, or can say that it did this already: it may be sent again
+	Targets     bool // it asks for the targets that its step finds
 }
 
 // SpecProblem is a fault of a step's specification.
