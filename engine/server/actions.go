@@ -148,7 +148,7 @@ func (s *Server) ruleKinds() map[string]rules.Kind {
 func (s *Server) steps() *runner.Steps {
 	a := s.opts.Config.Actions
 	return &runner.Steps{
-		Kinds: s.kinds, Report: s.reportStep, Stale: s.stale, Concurrency: a.Concurrency, PerKind: a.PerKind,
+		Kinds: s.kinds, Report: s.reportStep, Finder: s.finder(), Stale: s.stale, Concurrency: a.Concurrency, PerKind: a.PerKind,
 		NoCheck: func(err error) bool { return errors.Is(err, webhook.ErrNoCheck) || errors.Is(err, exec.ErrNoCheck) },
 	}
 }
