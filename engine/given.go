@@ -126,8 +126,6 @@ func InputOf(decision []Event) (Input, error) {
 		in.What = &SourcesObserved{Instant: cause.Instant, Prev: cause.Prev, Sources: g.Sources}
 	case (*TimePassed)(nil).name():
 		in.What = &TimePassed{Prev: cause.Prev}
-	case (*RulesLoaded)(nil).name():
-		in.What = &RulesLoaded{}
 	case (*ScopeRemoved)(nil).name():
 		in.What = &ScopeRemoved{}
 	case (*HeadsObserved)(nil).name(): // its events say all of it

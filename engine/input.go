@@ -41,10 +41,6 @@ type SourcesObserved struct {
 	Sources []Sight
 }
 
-// RulesLoaded says that other rules may be in force now. Every input under a new digest says so too; this one says nothing
-// else.
-type RulesLoaded struct{}
-
 // ScopeRemoved says that no rule file declares the scope any more.
 type ScopeRemoved struct{}
 
@@ -151,7 +147,6 @@ type LogFaulted struct {
 
 func (*Observed) name() string          { return "observed" }
 func (*SourcesObserved) name() string   { return "sources observed" }
-func (*RulesLoaded) name() string       { return "rules loaded" }
 func (*ScopeRemoved) name() string      { return "scope removed" }
 func (*SetRequested) name() string      { return "set requested" }
 func (*UnpinRequested) name() string    { return "unpin requested" }

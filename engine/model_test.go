@@ -268,7 +268,7 @@ func searchModel(t *testing.T, targets int, kinds ...string) {
 	p := modelPolicy(targets)
 	inputs := modelInputs(targets)
 	began := model{}
-	for _, e := range engine.Decide(p, engine.State{}, engine.Input{At: time.Unix(0, 0).UTC(), What: &engine.RulesLoaded{}}) {
+	for _, e := range engine.Decide(p, engine.State{}, engine.Input{At: time.Unix(0, 0).UTC(), What: &engine.TimePassed{}}) {
 		began.state = engine.Apply(began.state, e)
 	}
 	seen := map[string]bool{began.key(): true}

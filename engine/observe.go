@@ -79,6 +79,9 @@ func (d *decision) obstacle(t *Transition) Reason {
 	if why := d.rests(t); why.Code != "" {
 		return why
 	}
+	if c := d.s.Change; c != nil && c.Transition == t.Name && t.Gate != nil {
+		return Reason{Code: CodeUnderWay} // people have said yes to it: they are not asked twice
+	}
 	// A proposal may be voted on while a change is under way; only its start has to wait.
 	if t.Gate == nil && d.s.Change != nil && !d.overtakes(t) {
 		return d.underWay()

@@ -70,7 +70,7 @@ func (s *session) doReload(c command) (string, error) {
 	if c.word("silent") {
 		return notBuilt(c), nil
 	}
-	return notBuilt(c) + s.decide(st, c, instant(c.args[0]), &engine.RulesLoaded{}), nil
+	return notBuilt(c) + s.decide(st, c, instant(c.args[0]), &engine.TimePassed{}), nil
 }
 
 // doGiven brings a scope to a mode by a person's hand, unpins it, and prints only where that has led.
@@ -81,7 +81,7 @@ func (s *session) doGiven(c command) (string, error) {
 	}
 	at, mode := instant(c.args[0]), engine.Mode(c.args[1])
 	c.keys = map[string]string{"by": "given"}
-	s.decide(st, c, at, &engine.RulesLoaded{})
+	s.decide(st, c, at, &engine.TimePassed{})
 	if st.state.Target != mode {
 		s.decide(st, c, at, &engine.SetRequested{Mode: mode, Reason: "given", DirectiveOnly: true})
 		s.decide(st, c, at, &engine.UnpinRequested{Reason: "given"})
