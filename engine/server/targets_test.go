@@ -247,3 +247,52 @@ func TestTargetsThatCannotBeFoundFailTheStep(t *testing.T) {
 		t.Errorf("it did %v", did)
 	}
 }
+
+// selecting is a slot that acts on what its step finds.
+type selecting struct{ *slot }
+
+func (selecting) Check([]byte) ([]byte, engine.Traits, []engine.SpecProblem) {
+	return []byte("{}"), engine.Traits{Targets: true}, nil
+}
+
+// The two jobs of one attempt are told apart: that targets were found and stored is no reason to find them again.
+func TestAJobThatFoundTargetsIsOverOnceTheStepRuns(t *testing.T) {
+	found := &instances{}
+	found.set("a")
+	prometheus := httptest.NewServer(found)
+	defer prometheus.Close()
+	rules := filepath.Join(t.TempDir(), "rules.yaml")
+	put(t, rules, `version: modeshift/v1
+service: checkout
+modes: [{name: normal}, {name: degraded}]
+transitions:
+  - name: shed
+    from: [normal]
+    to: degraded
+    when: dwell() > duration("9000h")
+    actions:
+      - {name: drain, targets: {query: 'app{version="bad"}', max: 2}, selecting: {}}
+`)
+	cfg := testConfig(t, rules)
+	cfg.Prometheus[0].URL = prometheus.URL
+	k := &slot{begun: make(chan engine.StepJob, 10), free: make(chan struct{})}
+	s, stop := runServer(t, cfg, map[string]actions.Kind{"selecting": selecting{k}})
+	defer func() {
+		close(k.free)
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	}()
+	if _, err := s.loop.Submit(t.Context(), "checkout", engine.Actor{Principal: "ann"}, &engine.SetRequested{Mode: "degraded", Reason: "drill"}); err != nil {
+		t.Fatal(err)
+	}
+	running := <-k.begun
+	finding := running
+	finding.Find, finding.Targets = true, nil
+	job := func(step engine.StepJob) engine.Job {
+		return engine.Job{Effect: engine.Effect{ID: "checkout/1", Step: &step}}
+	}
+	if !slices.Equal(running.Targets, []string{"a"}) || s.stale(job(running)) || !s.stale(job(finding)) {
+		t.Errorf("it runs on %v; stale: it %v, what found that %v", running.Targets, s.stale(job(running)), s.stale(job(finding)))
+	}
+}
