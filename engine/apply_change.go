@@ -16,6 +16,9 @@ func applyProposal(s State, e Event) State {
 		}
 		s.Resting = without(s.Resting, func(r Rest) bool { return r.Transition == f.Proposal.Transition })
 	case ProposalRenewed:
+		if f.Change != "" {
+			return s.asksAgain(f)
+		}
 		return s.onProposal(f.Proposal, func(p *Proposal) {
 			p.Digest, p.Gate, p.From, p.To, p.Votes, p.BlindBy = f.Digest, f.Gate, f.From, f.To, nil, ""
 		})
@@ -63,7 +66,11 @@ func (s State) endProposal(id ChangeID, how string, e Event) State {
 	s.Proposals = without(s.Proposals, func(o Proposal) bool { return o.ID == id })
 	// A condition that is false now is another occasion when it is true again; and who asked by hand may ask again.
 	over := s.clock(p.Retry.Condition).Truth == False || p.Requester != nil
-	s.Resting = rest(s.Resting, Rest{Transition: p.Transition, ID: p.ID, Since: e.At, Retry: p.Retry, Digest: p.Digest, End: how, Over: over})
+	r := Rest{Transition: p.Transition, ID: p.ID, Since: e.At, Retry: p.Retry, Digest: p.Digest, End: how, Over: over}
+	if p.Change != "" { // it rests by what its change comes to
+		r.Held, r.Over = true, false
+	}
+	s.Resting = rest(s.Resting, r)
 	return s
 }
 
@@ -93,16 +100,24 @@ func applyChange(s State, e Event) State {
 	c := *s.Change
 	switch f := e.Fact.(type) {
 	case StepStarted:
-		c.Running = &Running{Change: f.Change, Step: f.Step, Undo: f.Undo, Attempt: f.Attempt}
+		if c.Asks {
+			s, c = s.answered(c, f)
+		}
+		c.Running = &Running{Change: f.Change, Step: f.Step, Undo: f.Undo, Attempt: f.Attempt, Finding: f.Finds(), Targets: f.Targets}
+	case TargetsFound:
+		c.Running = &Running{Change: f.Change, Step: f.Step, Attempt: f.Attempt, Targets: f.Targets}
+	case StepHeld:
+		c.Running, c.Attempts, c.Asks = nil, f.Attempt, true
+		c.Spared++
 	case StepDone:
 		c = c.did(f)
 		if f.Undo {
 			s = s.forget(f)
 		}
 	case StepFailed:
-		c.Running, c.Attempts = nil, f.Attempt
+		c = c.attempted(f.Attempt, false)
 	case StepUnknown:
-		c.Running, c.Attempts = nil, f.Attempt
+		c = c.attempted(f.Attempt, true)
 	case ChangeHeld:
 		c.Held = f.Until
 	case VerificationStarted:
@@ -126,7 +141,11 @@ func applyChange(s State, e Event) State {
 			s = s.remember(*c.Overtook)
 		}
 		if c.Transition != "" {
-			s.Resting = rest(s.Resting, Rest{Transition: c.Transition, ID: c.ID, Since: e.At, Retry: c.Retry, End: "was undone"})
+			r := Rest{Transition: c.Transition, ID: c.ID, Since: e.At, Retry: c.Retry, End: "was undone"}
+			if last, rests := s.rest(c.Transition); rests && last.Held {
+				r.Last = &last
+			}
+			s.Resting = rest(s.Resting, r)
 		}
 		return s
 	default:
@@ -147,7 +166,10 @@ func (s State) begin(f ChangeStarted, why string) State {
 		if s.Change.Overtook != nil {
 			past.Did = slices.Concat(s.Change.Overtook.Did, past.Did)
 		}
-		c.Overtook, c.Running = &past, s.Change.Running
+		c.Overtook, c.Running, c.Doubt = &past, s.Change.Running, s.Change.Doubt
+	}
+	if i := slices.IndexFunc(s.Proposals, func(p Proposal) bool { return p.ID == f.Proposal }); i >= 0 && f.Plan.selects() {
+		c.Approved = &s.Proposals[i]
 	}
 	s.Change = &c
 	s.Incidents = turnIncident(s.Incidents, f)
@@ -172,7 +194,7 @@ func (s State) remember(p Past) State {
 func (s State) takeBack(why Code) State {
 	if s.Change != nil {
 		c := *s.Change
-		c.Undoing, c.Why, c.Verify = true, why, ""
+		c.Undoing, c.Why, c.Verify, c.Asks, c.Spared = true, why, "", false, 0
 		s.Change = &c
 		return s
 	}
@@ -202,23 +224,42 @@ func (s State) forget(f StepDone) State {
 	return s
 }
 
+// attempted notes that an attempt has not happened, or that nobody knows whether it has.
+func (c Change) attempted(attempt int, unknown bool) Change {
+	if run := c.Running; run != nil && !run.Undo && run.Change == c.ID {
+		c.Found = run.Targets
+	}
+	c.Running, c.Attempts, c.Doubt = nil, attempt, unknown
+	return c
+}
+
+// done is what an undo takes back of a step that ran.
+func (r *Running) done() Done { return Done{Change: r.Change, Step: r.Step, Targets: r.Targets} }
+
+// selects reports whether some step finds its targets when it begins.
+func (p Plan) selects() bool {
+	return slices.ContainsFunc(p.Steps, func(s Step) bool { return s.Targets.Max > 0 })
+}
+
 // did notes that a step has happened, or has been taken back.
 func (c Change) did(f StepDone) Change {
 	run := c.Running
-	c.Running, c.Attempts, c.Held = nil, 0, time.Time{}
+	c.Running, c.Attempts, c.Spared, c.Doubt, c.Found, c.Held = nil, 0, 0, false, nil, time.Time{}
 	switch {
 	case run == nil:
+	case run.Finding: // there was nothing to act on
+		c.Next++
 	case f.Undo: // of a step of its own, of the entry, or of the entry that an overtaken change was taking back
 		c.Did, c.Entry = without(c.Did, f.takesBack), without(c.Entry, f.takesBack)
 	case run.Change != c.ID: // a step of the overtaken change
 		if run.Step.Undo {
 			over := *c.Overtook
-			over.Did = with(over.Did, Done{Change: run.Change, Step: run.Step})
+			over.Did = with(over.Did, run.done())
 			c.Overtook = &over
 		}
 	default:
 		if run.Step.Undo {
-			c.Did = with(c.Did, Done{Change: run.Change, Step: run.Step})
+			c.Did = with(c.Did, run.done())
 		}
 		c.Next++
 	}

@@ -43,6 +43,9 @@ func (d *decision) retry(t *Transition) RetryRules {
 
 // start moves the scope to a mode, by a transition or (t is nil) by a directive only; p is the proposal people approved.
 func (d *decision) start(to Mode, t *Transition, why Reason, evidence []Reading, p *Proposal) {
+	if asked, held := d.asks(); held {
+		d.withdraw(asked, CodeOvertaken, fmt.Sprintf("%s is overtaken", asked.Change))
+	}
 	from := d.s.Target
 	c := ChangeStarted{Change: ChangeID(d.next()), From: from, To: to, Plan: d.plan(t, to), Retry: d.retry(t)}
 	if t != nil {
@@ -126,18 +129,18 @@ func (d *decision) step() bool {
 	case c.Running != nil:
 		return false
 	case c.Undoing && len(c.Did) > 0:
-		last := c.Did[len(c.Did)-1]
-		d.run(last.Change, last.Step, true, 1, CodeUndo)
+		d.takeBack(c.Did[len(c.Did)-1])
 	case c.Undoing:
 		d.goBack()
 	case len(c.Entry) > 0:
-		last := c.Entry[len(c.Entry)-1]
-		d.run(last.Change, last.Step, true, 1, CodeUndo)
+		d.takeBack(c.Entry[len(c.Entry)-1])
+	case c.Asks:
+		return false // until people have said yes again
 	case c.Next < len(c.Plan.Steps):
 		if !c.Held.IsZero() {
 			return false
 		}
-		d.run(c.ID, c.Plan.Steps[c.Next], false, 1, CodeStarted)
+		d.run(Running{Change: c.ID, Step: c.Plan.Steps[c.Next], Attempt: 1}, CodeStarted)
 	case !c.Published:
 		d.publish(c.ID, c.Plan.Into)
 	case c.Plan.Verify != "":
@@ -180,10 +183,26 @@ func (d *decision) goBack() {
 	d.emit(ChangeUndone{Change: c.ID}, code, fmt.Sprintf("%s is in force again", back.Name), nil)
 }
 
-func (d *decision) run(c ChangeID, s Step, undo bool, attempt int, code Code) {
+// run begins an attempt.
+func (d *decision) run(r Running, code Code) {
+	d.emit(StepStarted{Change: r.Change, Step: r.Step, Undo: r.Undo, Attempt: r.Attempt, Facts: d.facts(r.Change), Targets: r.Targets}, code, "", nil)
+}
+
+// takeBack begins the undo of a step, on what that step acted on.
+func (d *decision) takeBack(did Done) {
+	d.run(Running{Change: did.Change, Step: did.Step, Undo: true, Attempt: 1, Targets: did.Targets}, CodeUndo)
+}
+
+// facts are what a step of c may say of the change under way.
+func (d *decision) facts(c ChangeID) Facts {
 	now := d.s.Change
-	facts := Facts{Scope: d.p.Scope, Change: c, Transition: now.Transition, From: now.From, To: now.To, Reason: now.Reason}
-	d.emit(StepStarted{Change: c, Step: s, Undo: undo, Attempt: attempt, Facts: facts}, code, "", nil)
+	return Facts{Scope: d.p.Scope, Change: c, Transition: now.Transition, From: now.From, To: now.To, Reason: now.Reason}
+}
+
+// next is the attempt after r.
+func (r Running) next() Running {
+	r.Attempt++
+	return r
 }
 
 // report takes the outcome of an attempt. One that nothing waits for has been told before.
@@ -193,37 +212,46 @@ func (d *decision) report(r *StepReported) {
 		return
 	}
 	run := *c.Running
-	if r.Step != run.Step.Name || r.Undo != run.Undo || r.Change != "" && r.Change != run.Change || r.Attempt != 0 && r.Attempt != run.Attempt {
+	if run.Finding || r.Step != run.Step.Name || r.Undo != run.Undo || r.Change != "" && r.Change != run.Change || r.Attempt != 0 && r.Attempt != run.Attempt {
 		return
 	}
 	// What was overtaken is not tried again: its outcome only says what an undo has to take back.
 	overtaken := run.Change != c.ID && !run.Undo
-	switch r.Outcome {
+	outcome, detail := r.Outcome, r.Detail
+	if outcome == OutcomeFailed && c.Doubt && run.Step.Destructive && !r.Asked {
+		outcome, detail = OutcomeUnknown, detail+"; an attempt before this one may have happened"
+	}
+	switch outcome {
 	case OutcomeDone:
 		d.emit(StepDone{run.Change, run.Step.Name, run.Attempt, run.Undo, r.Detail}, CodeDone, r.Detail, nil)
 	case OutcomeFailed:
-		d.emit(StepFailed{run.Change, run.Step.Name, run.Attempt, run.Undo, r.Detail}, CodeFailed, r.Detail, nil)
-		switch {
-		case overtaken || c.Undoing && !run.Undo: // it has done nothing, and nobody needs it any more
-		case run.Attempt < run.Step.Attempts:
-			d.run(run.Change, run.Step, run.Undo, run.Attempt+1, CodeRetry)
-		default:
-			d.failed(run, r.Detail)
+		d.emit(StepFailed{run.Change, run.Step.Name, run.Attempt, run.Undo, detail}, CodeFailed, detail, nil)
+		if !overtaken && (!c.Undoing || run.Undo) { // else it has done nothing, and nobody needs it any more
+			d.again(run, detail)
 		}
 	case OutcomeUnknown:
-		d.emit(StepUnknown{run.Change, run.Step.Name, run.Attempt, run.Undo, r.Detail}, CodeUnknown, r.Detail, nil)
+		d.emit(StepUnknown{run.Change, run.Step.Name, run.Attempt, run.Undo, detail}, CodeUnknown, detail, nil)
 		switch {
 		case run.Step.Destructive && !run.Step.Keyed:
-			d.stuck(run, r.Detail)
-		case run.Attempt < max(run.Step.Attempts, maxUnknown):
-			d.run(run.Change, run.Step, run.Undo, run.Attempt+1, CodeRetry)
+			d.stuck(run, detail)
+		case run.Attempt-c.Spared < max(run.Step.Attempts, maxUnknown):
+			d.run(run.next(), CodeRetry)
 		default:
-			d.stuck(run, r.Detail)
+			d.stuck(run, detail)
 		}
 	default:
 		panic(fmt.Sprintf("engine: a step cannot come to %q", r.Outcome))
 	}
 	d.advance()
+}
+
+// again tries a step once more that has not happened, or gives it up.
+func (d *decision) again(run Running, detail string) {
+	if run.Attempt-d.s.Change.Spared < run.Step.Attempts {
+		d.run(run.next(), CodeRetry)
+		return
+	}
+	d.failed(run, detail)
 }
 
 // failed decides what becomes of a change one of whose steps has failed for good.
@@ -293,8 +321,8 @@ func (d *decision) goOn(o *Observed) {
 	if c == nil {
 		return
 	}
-	if !c.Held.IsZero() && !d.in.At.Before(c.Held) && c.Running == nil && !c.Undoing && !c.Stuck {
-		d.run(c.ID, c.Plan.Steps[c.Next], false, c.Attempts+1, CodeRetry)
+	if !c.Held.IsZero() && !d.in.At.Before(c.Held) && c.Running == nil && !c.Asks && !c.Undoing && !c.Stuck {
+		d.run(Running{Change: c.ID, Step: c.Plan.Steps[c.Next], Attempt: c.Attempts + 1, Targets: c.Found}, CodeRetry)
 	}
 	if c.Verify != "" && !c.Undoing {
 		d.verify(o)
@@ -375,10 +403,14 @@ func (d *decision) cancel(r *CancelRequested) {
 		return
 	}
 	for _, p := range d.s.Proposals {
-		if p.ID == r.Change {
+		if p.ID == r.Change && p.Change == "" {
 			d.withdraw(p, CodeRequest, r.Reason)
 			return
 		}
+	}
+	asked, held := d.asks()
+	if held && asked.ID == r.Change {
+		r = &CancelRequested{Change: asked.Change, Reason: r.Reason} // without its step the change is not what people approved
 	}
 	switch c := d.s.Change; {
 	case c == nil || c.ID != r.Change:
@@ -388,6 +420,9 @@ func (d *decision) cancel(r *CancelRequested) {
 	case c.Stuck:
 		d.refuse(Reason{CodeStuck, fmt.Sprintf("%s is stuck: settle it as done or undone", c.ID)})
 	default:
+		if held {
+			d.withdraw(asked, CodeRequest, r.Reason)
+		}
 		d.emit(UndoStarted{Change: c.ID, Person: d.in.By.String()}, CodeRequest, r.Reason, nil)
 		d.advance()
 	}

@@ -49,6 +49,8 @@ func Decide(p Policy, s State, in Input) []Event {
 		d.review(w)
 	case *StepReported:
 		d.report(w)
+	case *TargetsReported:
+		d.targets(w)
 	case *CancelRequested:
 		d.cancel(w)
 	case *UndoRequested:

@@ -27,6 +27,11 @@ type StepJob struct {
 	Undo    bool     `json:"undo,omitempty"`
 	Attempt int      `json:"attempt"`
 	Facts   Facts    `json:"facts"`
+	// Find says that only the step's targets are to be found and reported: nothing is done.
+	Find    bool     `json:"find,omitempty"`
+	Targets []string `json:"targets,omitempty"` // it acts on, where it has a selector
+	// Prompt says that no attempt failed right before this one: there is nothing to be patient for.
+	Prompt bool `json:"prompt,omitempty"`
 }
 
 // NoticeAction is what a notice does to its incident.
@@ -59,17 +64,21 @@ func Effects(e Event) []Effect {
 	}
 	switch f := e.Fact.(type) {
 	case StepStarted:
-		key := fmt.Sprintf("%s/%s", f.Change, f.Step.Name)
-		if f.Undo {
-			key += "/undo"
-		}
-		job := StepJob{Key: key, Scope: e.Stream, Change: f.Change, Step: f.Step, Undo: f.Undo, Attempt: f.Attempt, Facts: f.Facts}
-		return []Effect{{ID: id, Key: "steps/" + string(e.Stream), Step: &job}}
+		return owe(id, StepJob{Scope: e.Stream, Change: f.Change, Step: f.Step, Undo: f.Undo, Attempt: f.Attempt, Facts: f.Facts,
+			Find: f.Finds(), Targets: f.Targets, Prompt: e.Reason.Code != CodeRetry})
+	case TargetsFound:
+		return owe(id, StepJob{Scope: e.Stream, Change: f.Change, Step: f.Step, Attempt: f.Attempt, Facts: f.Facts, Targets: f.Targets, Prompt: true})
 	case ChangeProposed:
 		p := &f.Proposal
 		ask(NoticeTrigger, p.ID, p.Gate.Groups, asking(e.Stream, p.From, p.To, p.Transition, f.Plan))
 	case ProposalRenewed:
-		ask(NoticeUpdate, f.Proposal, f.Gate.Groups, asking(e.Stream, f.From, f.To, f.Transition, f.Plan))
+		text := asking(e.Stream, f.From, f.To, f.Transition, f.Plan)
+		if f.Change == "" {
+			ask(NoticeUpdate, f.Proposal, f.Gate.Groups, text)
+			break
+		}
+		// They were told that nobody needs to answer any more: this asks them anew.
+		ask(NoticeTrigger, f.Proposal, f.Gate.Groups, fmt.Sprintf("%s; %s is held: %s", text, f.Step, e.Reason.Text))
 	case GateEscalated:
 		if len(f.Groups) == 0 {
 			return nil
@@ -103,6 +112,15 @@ func Effects(e Event) []Effect {
 	return []Effect{{ID: id, Key: string(n.Incident), Notice: &n}}
 }
 
+// owe makes the effect of a step's job.
+func owe(id string, job StepJob) []Effect {
+	job.Key = fmt.Sprintf("%s/%s", job.Change, job.Step.Name)
+	if job.Undo {
+		job.Key += "/undo"
+	}
+	return []Effect{{ID: id, Key: "steps/" + string(job.Scope), Step: &job}}
+}
+
 // asking is what people are asked, with what cannot be taken back.
 func asking(scope Scope, from, to Mode, transition string, plan Plan) string {
 	text := fmt.Sprintf("%s: %s → %s (%s)", scope, from, to, transition)
@@ -127,6 +145,7 @@ type Job struct {
 type Traits struct {
 	Destructive bool // it can do harm that a wrong decision would make worse
 	Keyed       bool // its target knows a key, or can say that it did this already: it may be sent again
+	Targets     bool // it asks for the targets that its step finds
 }
 
 // SpecProblem is a fault of a step's specification.

@@ -88,6 +88,7 @@ const (
 	CodeNoChange     Code = "no such change"   // none is under way by that name
 	CodeNotStuck     Code = "not stuck"        // only what is stuck can be settled
 	CodeNotLast      Code = "not the last"     // something came after it
+	CodeTargets      Code = "targets"          // what a step acts on was found
 )
 
 // Reason is why, for programs and for people.
@@ -288,7 +289,7 @@ var kinds = func() map[string]reflect.Type {
 		AutomationReleased{}, RequestRefused{}, IncidentOpened{}, IncidentUpdated{}, IncidentResolved{}, SightLost{},
 		SightRegained{}, CheckpointMade{}, LogRecovered{},
 		ChangeProposed{}, ProposalRenewed{}, ApprovalGranted{}, ApprovalRefused{}, GateEscalated{}, DeadlineMoved{},
-		ProposalDenied{}, ProposalExpired{}, ProposalWithdrawn{}, GlassBroken{}, StepStarted{}, StepDone{}, StepFailed{},
+		ProposalDenied{}, ProposalExpired{}, ProposalWithdrawn{}, GlassBroken{}, StepStarted{}, TargetsFound{}, StepHeld{}, StepDone{}, StepFailed{},
 		StepUnknown{}, VerificationStarted{}, VerificationHeld{}, ChangeHeld{}, ChangeFailed{}, UndoStarted{}, ChangeUndone{},
 		ChangeStuck{}, ChangeSettled{}, ChangeOvertaken{},
 		BudgetCorrected{}, BudgetCorrectionWithdrawn{},

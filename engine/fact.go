@@ -22,6 +22,12 @@ type (
 		Gate       Gate     `json:"gate"`
 		Voided     int      `json:"voided,omitempty"` // votes
 		Plan       Plan     `json:"plan,omitzero"`
+
+		// Of a proposal whose change is under way, and one of whose steps is held:
+		Change  ChangeID  `json:"change,omitempty"`
+		Step    string    `json:"step,omitempty"`
+		Targets int       `json:"targets,omitempty"` // that step may act on, once people say yes again
+		Until   time.Time `json:"until,omitzero"`
 	}
 	// ApprovalGranted is one person's yes that counts.
 	ApprovalGranted struct {
@@ -81,13 +87,32 @@ type (
 
 // The facts of steps, and of what becomes of a change.
 type (
-	// StepStarted owes the world one attempt of a step, or of its undo. Every attempt goes out under the same key.
+	// StepStarted owes the world one attempt of a step, or of its undo. Every attempt goes out under the same key, and so with
+	// the same targets. A step that has a selector and no targets yet owes no more than to find them.
 	StepStarted struct {
 		Change  ChangeID `json:"change"`
 		Step    Step     `json:"step"`
 		Attempt int      `json:"attempt"`
 		Undo    bool     `json:"undo,omitempty"`
 		Facts   Facts    `json:"facts,omitzero"`
+		Targets []string `json:"targets,omitempty"`
+	}
+	// TargetsFound says what the attempt acts on from here on, and owes the world that attempt.
+	TargetsFound struct {
+		Change  ChangeID `json:"change"`
+		Step    Step     `json:"step"`
+		Attempt int      `json:"attempt"`
+		Targets []string `json:"targets"` // sorted
+		Facts   Facts    `json:"facts,omitzero"`
+	}
+	// StepHeld says that a step has more targets than people said yes to: it has done nothing, and they are asked again.
+	StepHeld struct {
+		Change  ChangeID `json:"change"`
+		Step    string   `json:"step"`
+		Attempt int      `json:"attempt"`
+		Targets int      `json:"targets"`
+		Max     int      `json:"max"`             // that were approved
+		Names   []string `json:"names,omitempty"` // of the first of them
 	}
 	// StepDone says that it has happened.
 	StepDone struct {
@@ -182,6 +207,8 @@ func (ProposalExpired) fact()     {}
 func (ProposalWithdrawn) fact()   {}
 func (GlassBroken) fact()         {}
 func (StepStarted) fact()         {}
+func (TargetsFound) fact()        {}
+func (StepHeld) fact()            {}
 func (StepDone) fact()            {}
 func (StepFailed) fact()          {}
 func (StepUnknown) fact()         {}

@@ -83,6 +83,9 @@ func drawChange(t *rapid.T, tr *engine.Transition, conditions int) {
 			Attempts: between(t, 0, 3, "attempts"), Spec: pick(t, []string{"", "x"}, "spec")}
 		s.Destructive = tr.Gate != nil && rapid.Bool().Draw(t, "destructive")
 		s.Irreversible = s.Destructive && !s.Undo
+		if between(t, 0, 2, "selects") == 0 {
+			s.Targets = engine.Targets{Selector: "all", Max: between(t, 1, 3, "max")}
+		}
 		tr.Playbook.Steps = append(tr.Playbook.Steps, s)
 	}
 	tr.Playbook.PublishLast = between(t, 0, 3, "publish last") == 0
@@ -132,7 +135,7 @@ func drawAnswer(t *rapid.T, s engine.State) engine.Happening {
 	}
 	report := func() engine.Happening {
 		r := &engine.StepReported{Step: "s0", Outcome: pick(t, []engine.Outcome{engine.OutcomeDone, engine.OutcomeDone, engine.OutcomeFailed,
-			engine.OutcomeFailed, engine.OutcomeUnknown}, "outcome"), Detail: "said"}
+			engine.OutcomeFailed, engine.OutcomeUnknown}, "outcome"), Detail: "said", Asked: between(t, 0, 3, "asked") == 0}
 		if s.Change != nil && s.Change.Running != nil && between(t, 0, 9, "stray") > 0 {
 			run := s.Change.Running
 			r.Step, r.Undo = run.Step.Name, run.Undo
@@ -142,8 +145,24 @@ func drawAnswer(t *rapid.T, s engine.State) engine.Happening {
 		}
 		return r
 	}
+	found := func() engine.Happening {
+		r := &engine.TargetsReported{Step: "s0", Count: between(t, 0, 5, "targets")}
+		for i := range r.Count {
+			r.Names = append(r.Names, fmt.Sprintf("t%d", i))
+		}
+		if between(t, 0, 4, "problem") == 0 {
+			r.Problem = "connection refused"
+		}
+		if s.Change != nil && s.Change.Running != nil && between(t, 0, 9, "stray") > 0 {
+			r.Step = s.Change.Running.Step.Name
+			if rapid.Bool().Draw(t, "exact") {
+				r.Change, r.Attempt = s.Change.Running.Change, s.Change.Running.Attempt
+			}
+		}
+		return r
+	}
 	choices := []func() engine.Happening{
-		review, report,
+		review, report, found,
 		func() engine.Happening {
 			return &engine.CancelRequested{Change: pick(t, append(changes, proposals...), "what"), Reason: reason}
 		},
@@ -152,11 +171,14 @@ func drawAnswer(t *rapid.T, s engine.State) engine.Happening {
 			return &engine.SettleRequested{Change: change, As: pick(t, []engine.SettledAs{engine.SettledDone, engine.SettledUndone, "?"}, "as"), Reason: reason}
 		},
 	}
+	settle := choices[len(choices)-1]
 	switch { // what the state waits for comes more often
+	case s.Change != nil && s.Change.Running != nil && s.Change.Running.Finding:
+		choices = append(choices, found, found, found, found, found, found)
 	case s.Change != nil && s.Change.Running != nil:
 		choices = append(choices, report, report, report, report, report, report)
 	case s.Change != nil && s.Change.Stuck:
-		choices = append(choices, choices[4], choices[4], choices[4])
+		choices = append(choices, settle, settle, settle)
 	}
 	if len(s.Proposals) > 0 {
 		choices = append(choices, review, review, review, review, review)
@@ -178,12 +200,18 @@ type proposalLaw struct {
 	requester string
 	escalated bool
 	over      bool
+	targets   int // people are asked about, when a step is held
 }
 
 type changeLaw struct {
-	free    bool // it needs nobody's yes, or has it
+	free    bool                // it needs nobody's yes, or has it
+	ask     engine.ChangeID     // the proposal it has it by
+	held    string              // the step that people have to say yes to again
+	most    map[string]int      // targets a step may have, as people last said
+	targets map[string][]string // it went out with, by step
 	from    engine.Directive
 	plan    engine.Plan
+	doubt   map[string]bool // steps of which nobody knows what came of an attempt
 	unknown map[string]bool // steps of which nobody knows what came of them, and that are not to run again
 }
 
@@ -254,6 +282,13 @@ func (l *changeLaws) see(t *rapid.T, p engine.Policy, s engine.State, in engine.
 			l.proposals[f.Proposal.ID] = law
 		case engine.ProposalRenewed:
 			law := l.proposals[f.Proposal]
+			if f.Change != "" {
+				under(f.Change)
+				if !law.over || l.changes[f.Change].held != f.Step || l.changes[f.Change].ask != f.Proposal || f.Digest == law.digest {
+					fail("it asks again of a step that is not held: %+v", *law)
+				}
+				law.over, law.escalated, law.targets = false, false, f.Targets
+			}
 			law.gate, law.digest, law.yes = f.Gate, f.Digest, map[string]string{}
 		case engine.ApprovalGranted:
 			law := l.proposals[f.Proposal]
@@ -282,7 +317,10 @@ func (l *changeLaws) see(t *rapid.T, p engine.Policy, s engine.State, in engine.
 			if s.Change != nil && (f.Overtakes != s.Change.ID || s.Change.Undoing || s.Change.Stuck) || s.Change == nil && f.Overtakes != "" {
 				fail("it overtakes %q while %+v is under way", f.Overtakes, s.Change)
 			}
-			law := &changeLaw{from: s.Directive, plan: f.Plan, unknown: map[string]bool{}}
+			law := &changeLaw{from: s.Directive, plan: f.Plan, unknown: map[string]bool{}, doubt: map[string]bool{}, ask: f.Proposal, most: map[string]int{}, targets: map[string][]string{}}
+			for _, step := range f.Plan.Steps {
+				law.most[step.Name] = step.Targets.Max
+			}
 			tr := transition(f.Transition)
 			switch {
 			case f.Transition != "" && tr == nil:
@@ -315,8 +353,23 @@ func (l *changeLaws) see(t *rapid.T, p engine.Policy, s engine.State, in engine.
 			if law == nil || !law.free {
 				fail("its change never began with a yes")
 			}
-			if !f.Undo && !slices.ContainsFunc(law.plan.Steps, func(o engine.Step) bool { return o == f.Step }) {
-				fail("it is not in the plan that was stored")
+			if law.held != "" && !f.Undo {
+				ask := l.proposals[law.ask]
+				if f.Step.Name != law.held || ask.over || !ask.enough() {
+					fail("%s is held, and nobody said yes to it again", law.held)
+				}
+				law.most[law.held], law.held, ask.over = ask.targets, "", true
+			}
+			if !f.Undo && !slices.ContainsFunc(law.plan.Steps, func(o engine.Step) bool {
+				if o.Targets.Max > 0 {
+					o.Targets.Max = law.most[o.Name]
+				}
+				return o == f.Step
+			}) {
+				fail("it is not in the plan that was stored, but for what people said since: %v", law.most)
+			}
+			if sent, known := law.targets[f.Step.Name]; (known || f.Undo) && !slices.Equal(sent, f.Targets) || !known && len(f.Targets) > 0 {
+				fail("it went out with %v before", sent)
 			}
 			if f.Undo && !f.Step.Undo {
 				fail("it has no undo")
@@ -328,12 +381,42 @@ func (l *changeLaws) see(t *rapid.T, p engine.Policy, s engine.State, in engine.
 			if law.unknown[fmt.Sprint(f.Step.Name, f.Undo)] {
 				fail("nobody knows what came of it, and it begins again")
 			}
+		case engine.TargetsFound:
+			running(f.Change, f.Step.Name, false, f.Attempt)
+			law := l.changes[f.Change]
+			if _, twice := law.targets[f.Step.Name]; twice || !s.Change.Running.Finding || s.Change.Undoing || s.Change.ID != f.Change {
+				fail("nobody waits for targets")
+			}
+			if n := len(f.Targets); n == 0 || n > law.most[f.Step.Name] {
+				fail("they are %d, and may be %d", n, law.most[f.Step.Name])
+			}
+			law.targets[f.Step.Name] = f.Targets
+		case engine.StepHeld:
+			running(f.Change, f.Step, false, f.Attempt)
+			law := l.changes[f.Change]
+			if law.ask == "" || law.held != "" || f.Targets <= law.most[f.Step] {
+				fail("nothing holds it: %+v", *law)
+			}
+			law.held = f.Step
 		case engine.StepDone:
 			running(f.Change, f.Step, f.Undo, f.Attempt)
+			if r, told := in.What.(*engine.TargetsReported); s.Change.Running.Finding && (!told || r.Count > 0 || r.Problem != "") {
+				fail("its targets were not found")
+			}
 		case engine.StepFailed:
 			running(f.Change, f.Step, f.Undo, f.Attempt)
+			r, told := in.What.(*engine.StepReported)
+			if told && l.changes[f.Change].doubt[f.Step] && s.Change.Running.Step.Destructive && !f.Undo && !r.Asked {
+				fail("it may have happened in an attempt before")
+			}
 		case engine.StepUnknown:
 			running(f.Change, f.Step, f.Undo, f.Attempt)
+			if s.Change.Running.Finding {
+				fail("nothing was done yet")
+			}
+			if !f.Undo {
+				l.changes[f.Change].doubt[f.Step] = true
+			}
 			if r := s.Change.Running; r.Step.Destructive && !r.Step.Keyed {
 				l.changes[f.Change].unknown[fmt.Sprint(f.Step, f.Undo)] = true
 			}

@@ -141,7 +141,7 @@ func drawHappening(t *rapid.T, p engine.Policy, s engine.State, prev time.Time) 
 	case 6, 7:
 		return &engine.UnfreezeRequested{Reason: reason}
 	case 8:
-		return &engine.RulesLoaded{}
+		return &engine.TimePassed{}
 	case 9:
 		if between(t, 0, 5, "really") == 0 {
 			return &engine.ScopeRemoved{}
@@ -432,7 +432,7 @@ func obey(t *rapid.T, p engine.Policy, was, now engine.State, in engine.Input, e
 func TestAnEventOfAnUnknownKindChangesOnlyThePosition(t *testing.T) {
 	var s engine.State
 	p := engine.Policy{Scope: "checkout", Digest: "rules", Interval: 15 * time.Second, BlindAfter: time.Minute, Modes: []engine.ModeRule{{Name: "normal"}}}
-	for _, e := range engine.Decide(p, s, engine.Input{At: start, Term: 1, What: &engine.RulesLoaded{}}) {
+	for _, e := range engine.Decide(p, s, engine.Input{At: start, Term: 1, What: &engine.TimePassed{}}) {
 		s = engine.Apply(s, e)
 	}
 	stored := fmt.Sprintf(`{"stream":"checkout","version":%d,"at":"2026-03-02T09:00:15Z","kind":"MoonRisen","cause":{"input":"tide"},"reason":{"code":"night"},"fact":{"phase":"full","of":[1,2]}}`,

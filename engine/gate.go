@@ -85,12 +85,16 @@ func (d *decision) proposeReady(o *Observed) {
 func (d *decision) withdrawFalse(o *Observed) {
 	for _, p := range d.s.Proposals {
 		t := d.p.transition(p.Transition)
-		if p.Requester != nil || o.Conditions[t.When].Truth != False {
+		if p.Requester != nil || d.moot(&p) || o.Conditions[t.When].Truth != False {
 			continue
 		}
 		cond := &d.p.Conditions[t.When]
 		if c := d.s.clock(cond.Name); c.Truth == False && o.Instant.Sub(c.Since) >= 2*d.p.Interval {
-			d.withdraw(p, CodeNotReady, fmt.Sprintf("%s was false for %v", cond.Text, o.Instant.Sub(c.Since)))
+			text := fmt.Sprintf("%s was false for %v", cond.Text, o.Instant.Sub(c.Since))
+			d.withdraw(p, CodeNotReady, text)
+			if p.Change != "" {
+				d.abandon(p, Reason{CodeNotReady, text}, "")
+			}
 		}
 	}
 }
@@ -129,6 +133,9 @@ func (d *decision) timeOver(p Proposal) {
 	}
 	d.emit(ProposalExpired{Proposal: p.ID, Asked: p.asked(), Summary: d.summary(&p) + " expired"}, CodeExpired, text, nil)
 	d.ended(p, CodeExpired, fmt.Sprintf("%s expired", p.ID))
+	if p.Change != "" {
+		d.abandon(p, Reason{CodeExpired, text}, "")
+	}
 }
 
 // renew looks at every proposal again after the rules or the mode changed: what leads nowhere any more is withdrawn, and
@@ -137,6 +144,8 @@ func (d *decision) renew(code Code) {
 	for _, p := range d.s.Proposals {
 		t := d.p.transition(p.Transition)
 		switch {
+		case p.Change != "":
+			continue // its change finishes by the plan it was stored with
 		case t == nil || t.Gate == nil:
 			d.withdraw(p, CodeRules, "the rules do not ask for it any more")
 			continue
@@ -189,6 +198,9 @@ func (d *decision) review(r *ReviewGiven) {
 	if !r.Yes {
 		d.emit(ProposalDenied{Proposal: p.ID, Person: person, Role: role, Asked: p.asked(), Summary: d.summary(p) + " was denied by " + person}, CodeRejected, r.Reason, nil)
 		d.ended(*p, CodeRejected, fmt.Sprintf("%s was denied by %s", p.ID, person))
+		if p.Change != "" {
+			d.abandon(*p, Reason{CodeRejected, r.Reason}, person)
+		}
 		return
 	}
 	granted := ApprovalGranted{Proposal: p.ID, Person: person, Role: role, Digest: p.Digest, Blind: r.Blind}
@@ -208,8 +220,8 @@ func (d *decision) proposalOf(r *ReviewGiven) (*Proposal, Reason) {
 	if r.Proposal == "" {
 		switch len(d.s.Proposals) {
 		case 0:
-			for i := len(d.s.Resting) - 1; i >= 0; i-- {
-				if rest := d.s.Resting[i]; rest.Digest != "" && strings.HasPrefix(string(rest.Digest), string(r.Digest)) && r.Digest != "" {
+			for _, rest := range slices.Backward(d.s.ended()) {
+				if rest.Digest != "" && strings.HasPrefix(string(rest.Digest), string(r.Digest)) && r.Digest != "" {
 					return &Proposal{ID: rest.ID}, Reason{CodeOver, fmt.Sprintf("%s %s", rest.ID, rest.End)}
 				}
 			}
@@ -229,7 +241,7 @@ func (d *decision) proposalOf(r *ReviewGiven) (*Proposal, Reason) {
 			return &p, Reason{}
 		}
 	}
-	for _, rest := range d.s.Resting {
+	for _, rest := range d.s.ended() {
 		if rest.ID == r.Proposal {
 			return nil, Reason{CodeOver, fmt.Sprintf("%s %s", rest.ID, rest.End)}
 		}
@@ -285,9 +297,34 @@ func (p *Proposal) voted(person string) bool {
 }
 
 // unseen reports whether the condition of p cannot be seen now.
-func (d *decision) unseen(p *Proposal) bool {
-	t := d.p.transition(p.Transition)
-	return d.s.clock(d.p.Conditions[t.When].Name).Truth == Unknown
+func (d *decision) unseen(p *Proposal) bool { return d.truth(p) == Unknown }
+
+// unseenReason is why an approved proposal does not start while that is so.
+func (d *decision) unseenReason(p *Proposal) Reason {
+	name := "the condition of " + p.Transition
+	if t := d.p.transition(p.Transition); t != nil {
+		name = d.p.Conditions[t.When].Text
+	}
+	return Reason{CodeUnknown, name + " cannot be seen: it starts when it can, or with a yes given --blind"}
+}
+
+// keep records what keeps an approved proposal from starting.
+func (d *decision) keep(p *Proposal, why Reason) {
+	if was, held := d.s.withheld(p.Transition); (!held || was.Reason != why) && d.p.transition(p.Transition) != nil {
+		d.emit(TransitionWithheld{Transition: p.Transition, To: p.To}, why.Code, why.Text, nil)
+	}
+}
+
+// voices names who said yes.
+func (p *Proposal) voices() string {
+	words := make([]string, len(p.Votes))
+	for i, v := range p.Votes {
+		words[i] = fmt.Sprintf("%s (%s)", v.Person, v.Role)
+	}
+	if p.BlindBy != "" {
+		words = append(words, p.BlindBy+" blind")
+	}
+	return strings.Join(words, ", ")
 }
 
 // startApproved starts the first proposal that has every yes and that nothing keeps; of the others it records what does.
@@ -296,41 +333,36 @@ func (d *decision) startApproved() {
 		if len(p.missing()) > 0 {
 			continue
 		}
+		if p.Change != "" {
+			if d.resume(p) {
+				return
+			}
+			continue
+		}
 		t := d.p.transition(p.Transition)
 		if !t.leaves(d.s.Target) || p.Digest != digestOf(t, d.s, d.plan(t, t.To)) {
 			continue // this very decision has left the mode they said yes to leaving: renew asks them again at its end
 		}
-		cond := &d.p.Conditions[t.When]
-		truth := d.s.clock(cond.Name).Truth
+		truth := d.truth(&p)
 		why := d.hindrance(t, p.Requester != nil)
 		switch {
 		case why.Code != "" || p.Requester != nil:
 		case truth == False:
 			continue // it starts when it is true again, or is withdrawn
 		case truth == Unknown && p.BlindBy == "":
-			why = Reason{CodeUnknown, cond.Text + " cannot be seen: it starts when it can, or with a yes given --blind"}
+			why = d.unseenReason(&p)
 		}
-		was, held := d.s.withheld(t.Name)
 		if why.Code != "" {
-			if !held || was.Reason != why {
-				d.emit(TransitionWithheld{Transition: t.Name, To: t.To}, why.Code, why.Text, nil)
-			}
+			d.keep(&p, why)
 			continue
 		}
-		if held {
+		if _, held := d.s.withheld(t.Name); held {
 			d.emit(WithholdingEnded{Transition: t.Name}, CodeStarted, "", nil)
 		}
 		if p.Requester != nil {
 			d.emit(ModePinned{Mode: p.To, Until: d.in.At.Add(p.Pin)}, CodeRequest, p.Reason, nil)
 		}
-		words := make([]string, len(p.Votes))
-		for i, v := range p.Votes {
-			words[i] = fmt.Sprintf("%s (%s)", v.Person, v.Role)
-		}
-		if p.BlindBy != "" {
-			words = append(words, p.BlindBy+" blind")
-		}
-		d.start(t.To, t, Reason{CodeApproved, strings.Join(words, ", ")}, nil, &p)
+		d.start(t.To, t, Reason{CodeApproved, p.voices()}, nil, &p)
 		return // the others are judged anew: the mode they leave may be another one
 	}
 }

@@ -15,6 +15,7 @@ type Given struct {
 	Set      *SetRequested      `json:"set,omitempty"`
 	Review   *ReviewGiven       `json:"review,omitempty"`
 	Step     *StepReported      `json:"step,omitempty"`
+	Targets  *TargetsReported   `json:"targets,omitempty"`
 	Cancel   *CancelRequested   `json:"cancel,omitempty"`
 	Undo     *UndoRequested     `json:"undo,omitempty"`
 	Settle   *SettleRequested   `json:"settle,omitempty"`
@@ -53,6 +54,8 @@ func given(in Input) *Given {
 		g.Review = w
 	case *StepReported:
 		g.Step = w
+	case *TargetsReported:
+		g.Targets = w
 	case *CancelRequested:
 		g.Cancel = w
 	case *UndoRequested:
@@ -130,8 +133,6 @@ func InputOf(decision []Event) (Input, error) {
 		in.What = &SourcesObserved{Instant: cause.Instant, Prev: cause.Prev, Sources: g.Sources}
 	case (*TimePassed)(nil).name():
 		in.What = &TimePassed{Prev: cause.Prev}
-	case (*RulesLoaded)(nil).name():
-		in.What = &RulesLoaded{}
 	case (*ScopeRemoved)(nil).name():
 		in.What = &ScopeRemoved{}
 	case (*HeadsObserved)(nil).name(): // its events say all of it
@@ -162,7 +163,7 @@ func (g *Given) request(kind string) Happening {
 		what Happening
 		kept bool
 	}{
-		{g.Set, g.Set != nil}, {g.Review, g.Review != nil}, {g.Step, g.Step != nil}, {g.Cancel, g.Cancel != nil},
+		{g.Set, g.Set != nil}, {g.Review, g.Review != nil}, {g.Step, g.Step != nil}, {g.Targets, g.Targets != nil}, {g.Cancel, g.Cancel != nil},
 		{g.Undo, g.Undo != nil}, {g.Settle, g.Settle != nil}, {g.Unpin, g.Unpin != nil}, {g.Freeze, g.Freeze != nil},
 		{g.Unfreeze, g.Unfreeze != nil}, {g.Correct, g.Correct != nil}, {g.Withdraw, g.Withdraw != nil},
 	} {

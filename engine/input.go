@@ -41,10 +41,6 @@ type SourcesObserved struct {
 	Sources []Sight
 }
 
-// RulesLoaded says that other rules may be in force now. Every input under a new digest says so too; this one says nothing
-// else.
-type RulesLoaded struct{}
-
 // ScopeRemoved says that no rule file declares the scope any more.
 type ScopeRemoved struct{}
 
@@ -77,6 +73,18 @@ type StepReported struct {
 	Attempt int      `json:"attempt,omitempty"` // 0: whichever runs
 	Outcome Outcome  `json:"outcome"`
 	Detail  string   `json:"detail,omitempty"`
+	// Asked says that the target was asked before this attempt, and that no attempt before it has happened.
+	Asked bool `json:"asked,omitempty"`
+}
+
+// TargetsReported is what the selector of a step finds. Nothing has been done by then.
+type TargetsReported struct {
+	Change  ChangeID `json:"change,omitempty"` // of the step; empty: whichever runs
+	Step    string   `json:"step"`
+	Attempt int      `json:"attempt,omitempty"` // 0: whichever runs
+	Count   int      `json:"count,omitempty"`
+	Names   []string `json:"names,omitempty"`   // all of them, sorted, when they are no more than the step may have; else the first
+	Problem string   `json:"problem,omitempty"` // why they could not be found; then there is nothing else
 }
 
 // Outcome says what came of an attempt.
@@ -139,7 +147,6 @@ type LogFaulted struct {
 
 func (*Observed) name() string          { return "observed" }
 func (*SourcesObserved) name() string   { return "sources observed" }
-func (*RulesLoaded) name() string       { return "rules loaded" }
 func (*ScopeRemoved) name() string      { return "scope removed" }
 func (*SetRequested) name() string      { return "set requested" }
 func (*UnpinRequested) name() string    { return "unpin requested" }
@@ -149,6 +156,7 @@ func (*HeadsObserved) name() string     { return "heads observed" }
 func (*LogFaulted) name() string        { return "log faulted" }
 func (*ReviewGiven) name() string       { return "review given" }
 func (*StepReported) name() string      { return "step reported" }
+func (*TargetsReported) name() string   { return "targets reported" }
 func (*CancelRequested) name() string   { return "cancel requested" }
 func (*UndoRequested) name() string     { return "undo requested" }
 func (*SettleRequested) name() string   { return "settle requested" }

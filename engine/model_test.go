@@ -15,8 +15,12 @@ import (
 // likely is certain here, for as far as the model goes: one scope, a gated transition with a destructive step and its undo, two
 // groups, four people, time in classes (the next evaluation; the gate's last instant; the end of its rest).
 
-// modelPolicy has one way there and one back.
-func modelPolicy() engine.Policy {
+// modelPolicy has one way there and one back. With targets the step acts on what it finds, one at most: more is asked about again.
+func modelPolicy(targets int) engine.Policy {
+	step := engine.Step{Name: "repoint", Kind: "webhook", Destructive: true, Undo: true, Attempts: 1}
+	if targets > 0 {
+		step.Targets = engine.Targets{Selector: "all", Max: targets}
+	}
 	return engine.Policy{
 		Digest: "model", Scope: "checkout", Interval: 15 * time.Second, BlindAfter: 10 * time.Minute,
 		Modes:      []engine.ModeRule{{Name: "normal"}, {Name: "failover", Beside: true}},
@@ -27,7 +31,7 @@ func modelPolicy() engine.Policy {
 				Gate: &engine.Gate{
 					Groups: []engine.Group{{Role: "oncall", Count: 1}, {Role: "lead", Count: 1}}, Within: 15 * time.Minute,
 				},
-				Playbook: engine.Playbook{Steps: []engine.Step{{Name: "repoint", Kind: "webhook", Destructive: true, Undo: true, Attempts: 1}}},
+				Playbook: engine.Playbook{Steps: []engine.Step{step}},
 			},
 			{Name: "fall-back", From: []engine.Mode{"failover"}, To: "normal", When: 1, Digest: "fall-back"},
 		},
@@ -41,7 +45,9 @@ type modelInput struct {
 	wait time.Duration
 }
 
-func modelInputs() []modelInput {
+// modelInputs are all inputs of the model. With targets there are more states of a change, and less is done beside it: no freeze, no
+// requests by hand, nobody who has both roles.
+func modelInputs(targets int) []modelInput {
 	var inputs []modelInput
 	add := func(name string, wait time.Duration, of func(engine.State) engine.Happening) {
 		inputs = append(inputs, modelInput{name, of, wait})
@@ -55,7 +61,7 @@ func modelInputs() []modelInput {
 	})
 	for _, who := range modelPeople {
 		for _, kind := range []string{"yes", "no", "yes to another digest", "blind yes"} {
-			if kind == "blind yes" && who.person != "bob" {
+			if kind == "blind yes" && who.person != "bob" || targets > 0 && who.person == "dave" {
 				continue
 			}
 			add(who.person+" says "+kind, time.Second, func(s engine.State) engine.Happening { return modelReview(s, who.roles, kind) })
@@ -70,13 +76,20 @@ func modelInputs() []modelInput {
 			return &engine.StepReported{Change: r.Change, Step: r.Step.Name, Undo: r.Undo, Attempt: r.Attempt, Outcome: outcome}
 		})
 	}
+	for count := range targets * 4 { // none, as many as approved at first, more, and more than that
+		add(fmt.Sprintf("%d targets are found", count), time.Second, func(s engine.State) engine.Happening {
+			return modelTargets(s, count)
+		})
+	}
 	add("the gate's time is over", 15*time.Minute, func(engine.State) engine.Happening { return &engine.TimePassed{} })
 	add("the rest is over", time.Hour, func(engine.State) engine.Happening { return &engine.TimePassed{} })
-	add("bob freezes", time.Second, func(engine.State) engine.Happening { return &engine.FreezeRequested{Reason: "holiday"} })
-	add("bob releases", time.Second, func(engine.State) engine.Happening { return &engine.UnfreezeRequested{Reason: "over"} })
-	add("bob sets failover", time.Second, func(engine.State) engine.Happening {
-		return &engine.SetRequested{Mode: "failover", Reason: "drill", For: time.Minute}
-	})
+	if targets == 0 {
+		add("bob freezes", time.Second, func(engine.State) engine.Happening { return &engine.FreezeRequested{Reason: "holiday"} })
+		add("bob releases", time.Second, func(engine.State) engine.Happening { return &engine.UnfreezeRequested{Reason: "over"} })
+		add("bob sets failover", time.Second, func(engine.State) engine.Happening {
+			return &engine.SetRequested{Mode: "failover", Reason: "drill", For: time.Minute}
+		})
+	}
 	add("bob cancels", time.Second, func(s engine.State) engine.Happening {
 		switch {
 		case s.Change != nil:
@@ -108,6 +121,15 @@ func modelObserved(s engine.State, seen []engine.Observation) engine.Happening {
 	return &engine.Observed{Instant: at, Prev: at.Add(-15 * time.Second), Conditions: seen}
 }
 
+// modelTargets says what the selector finds.
+func modelTargets(s engine.State, count int) engine.Happening {
+	r := &engine.TargetsReported{Step: "repoint", Count: count, Names: []string{"a", "b", "c"}[:count]}
+	if s.Change != nil && s.Change.Running != nil {
+		r.Change, r.Attempt = s.Change.Running.Change, s.Change.Running.Attempt
+	}
+	return r
+}
+
 // modelReview answers the proposal that waits, or the last one that ended.
 func modelReview(s engine.State, roles []string, kind string) engine.Happening {
 	r := &engine.ReviewGiven{Proposal: "checkout-3", Yes: kind != "no", Blind: kind == "blind yes", Roles: roles, Reason: "looked", Digest: "0123456789"}
@@ -128,6 +150,7 @@ type model struct {
 	state engine.State
 	yes   map[string]string // to the proposal that waits as it is now: role by person
 	asked string            // who asked for it by hand
+	most  int               // targets they were asked about
 	dead  bool              // the last proposal was denied, expired or withdrawn, and none was made since
 	path  []string
 }
@@ -146,7 +169,7 @@ func (m model) key() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s %v %s dead=%v", s.Mode, s.Target, m.yes, m.asked, m.dead)
 	for _, p := range s.Proposals {
-		fmt.Fprintf(&b, " P(%v %s blind=%s requested=%v)", p.Votes, class(p.Until), p.BlindBy, p.Requester != nil)
+		fmt.Fprintf(&b, " P(%v %s blind=%s requested=%v held=%d)", p.Votes, class(p.Until), p.BlindBy, p.Requester != nil, p.Targets)
 	}
 	for _, r := range s.Resting {
 		fmt.Fprintf(&b, " R(%s %v %v %v)", r.Transition, r.Over, at.Sub(r.Since) >= r.Retry.After, r.Digest != "")
@@ -154,7 +177,10 @@ func (m model) key() string {
 	if c := s.Change; c != nil {
 		fmt.Fprintf(&b, " C(%s %d %v %v %v %v %v)", c.Transition, c.Next, c.Running != nil, len(c.Did), c.Undoing, c.Stuck, c.Why)
 		if c.Running != nil {
-			fmt.Fprintf(&b, "%v%d", c.Running.Undo, c.Running.Attempt)
+			fmt.Fprintf(&b, "%v%d%v%d", c.Running.Undo, c.Running.Attempt-c.Spared, c.Running.Finding, len(c.Running.Targets))
+		}
+		if c.Approved != nil && c.Next < len(c.Plan.Steps) {
+			fmt.Fprintf(&b, " T(%v %v %d)", c.Asks, len(c.Approved.Votes), c.Plan.Steps[c.Next].Targets.Max)
 		}
 	}
 	for _, c := range s.Clocks {
@@ -180,17 +206,18 @@ func (m model) next(t *testing.T, p engine.Policy, in modelInput) model {
 		who = name
 	}
 	events := engine.Decide(p, m.state, engine.Input{At: at, By: engine.Actor{Principal: who, Person: who}, What: what})
-	n := model{state: m.state, yes: m.yes, asked: m.asked, dead: m.dead, path: append(slices.Clip(m.path), in.name)}
+	n := model{state: m.state, yes: m.yes, asked: m.asked, most: m.most, dead: m.dead, path: append(slices.Clip(m.path), in.name)}
 	for _, e := range events {
 		n.state = engine.Apply(n.state, e)
 		switch f := e.Fact.(type) {
 		case engine.ChangeProposed:
-			n.yes, n.dead, n.asked = nil, false, ""
+			n.yes, n.dead, n.asked, n.most = nil, false, "", f.Plan.Steps[0].Targets.Max
 			if f.Proposal.Requester != nil {
 				n.asked = f.Proposal.Requester.Person
 			}
 		case engine.ProposalRenewed:
 			n.yes = nil
+			n.most = max(n.most, f.Targets)
 		case engine.ApprovalGranted:
 			if r, ok := what.(*engine.ReviewGiven); !ok || !r.Yes || r.Digest == "0123456789" || n.dead {
 				t.Fatalf("a yes is recorded that nobody gave: %v", n.path)
@@ -202,6 +229,10 @@ func (m model) next(t *testing.T, p engine.Policy, in modelInput) model {
 			n.yes = yes
 		case engine.ProposalDenied, engine.ProposalExpired, engine.ProposalWithdrawn:
 			n.yes, n.dead = nil, true
+		case engine.TargetsFound:
+			if len(f.Targets) > n.most || n.dead {
+				t.Fatalf("a destructive step acts on %d, and people said yes to %d: %v", len(f.Targets), n.most, n.path)
+			}
 		case engine.StepStarted:
 			if f.Undo || !f.Step.Destructive {
 				continue
@@ -223,14 +254,21 @@ func (m model) next(t *testing.T, p engine.Policy, in modelInput) model {
 	return n
 }
 
-func TestNoPathLeadsFromANoToActing(t *testing.T) {
+func TestNoPathLeadsFromANoToActing(t *testing.T) { searchModel(t, 0, "frozen", "requested") }
+
+func TestNoPathLeadsFromANoToActingOnTargets(t *testing.T) {
+	searchModel(t, 1, "held", "held and approved in part", "finding")
+}
+
+// searchModel goes through all states. kinds are those that it has to meet, beside what every model has to.
+func searchModel(t *testing.T, targets int, kinds ...string) {
 	if testing.Short() {
 		t.Skip("hundreds of thousands of decisions: once is enough")
 	}
-	p := modelPolicy()
-	inputs := modelInputs()
+	p := modelPolicy(targets)
+	inputs := modelInputs(targets)
 	began := model{}
-	for _, e := range engine.Decide(p, engine.State{}, engine.Input{At: time.Unix(0, 0).UTC(), What: &engine.RulesLoaded{}}) {
+	for _, e := range engine.Decide(p, engine.State{}, engine.Input{At: time.Unix(0, 0).UTC(), What: &engine.TimePassed{}}) {
 		began.state = engine.Apply(began.state, e)
 	}
 	seen := map[string]bool{began.key(): true}
@@ -255,7 +293,7 @@ func TestNoPathLeadsFromANoToActing(t *testing.T) {
 		}
 	}
 	t.Logf("%d states, %d decisions: %v", len(seen), steps, met)
-	for _, kind := range []string{"dead", "approved in part", "acting", "undoing", "stuck", "done", "frozen", "requested"} {
+	for _, kind := range append(kinds, "dead", "approved in part", "acting", "undoing", "stuck", "done") {
 		if met[kind] == 0 {
 			t.Errorf("the model never meets a state that is %s", kind)
 		}
@@ -265,9 +303,11 @@ func TestNoPathLeadsFromANoToActing(t *testing.T) {
 func (m model) count(met map[string]int) {
 	c := m.state.Change
 	for kind, is := range map[string]bool{
-		"dead": m.dead, "approved in part": len(m.yes) == 1 && c == nil, "acting": c != nil && c.Running != nil && !c.Running.Undo,
+		"dead": m.dead, "approved in part": len(m.yes) == 1 && c == nil, "acting": c != nil && c.Running != nil && !c.Running.Undo && !c.Running.Finding,
 		"undoing": c != nil && c.Undoing, "stuck": c != nil && c.Stuck, "done": m.state.Mode == "failover",
-		"frozen": m.state.Freeze != nil, "requested": len(m.state.Proposals) > 0 && m.asked != "",
+		"held": c != nil && c.Asks, "held and approved in part": c != nil && c.Asks && len(m.yes) == 1,
+		"finding": c != nil && c.Running != nil && c.Running.Finding,
+		"frozen":  m.state.Freeze != nil, "requested": len(m.state.Proposals) > 0 && m.asked != "",
 	} {
 		if is {
 			met[kind]++

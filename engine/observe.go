@@ -40,7 +40,7 @@ func (d *decision) time(o *Observed) {
 		t := &d.p.Transitions[i]
 		r, rests := d.s.rest(t.Name)
 		rests = rests && !r.Over
-		_, waits := d.s.proposal(t.Name)
+		p, waits := d.s.proposal(t.Name)
 		if !rests && !waits && (t.For == 0 || !t.leaves(d.s.Target)) {
 			continue
 		}
@@ -48,7 +48,8 @@ func (d *decision) time(o *Observed) {
 		c := d.s.clock(cond.Name)
 		seen := &o.Conditions[t.When]
 		next, news := c.tick(seen.Truth, o.Instant, o.Prev, &d.p)
-		if news || rests && seen.Truth == False {
+		first := p.Change != "" && c.Since.IsZero() // people are asked again: what they see has to be in the log
+		if news || (rests || first) && seen.Truth == False {
 			next.Digest = cond.Digest
 			d.emit(ConditionTurned{Clock: next}, CodeTruth, fmt.Sprintf("%s is %s", cond.Text, seen.Truth), seen.Readings)
 		}
@@ -77,6 +78,9 @@ func (d *decision) obstacle(t *Transition) Reason {
 	}
 	if why := d.rests(t); why.Code != "" {
 		return why
+	}
+	if c := d.s.Change; c != nil && c.Transition == t.Name && t.Gate != nil {
+		return Reason{Code: CodeUnderWay} // people have said yes to it: they are not asked twice
 	}
 	// A proposal may be voted on while a change is under way; only its start has to wait.
 	if t.Gate == nil && d.s.Change != nil && !d.overtakes(t) {
@@ -122,7 +126,7 @@ func (d *decision) rests(t *Transition) Reason {
 	if !ok || r.Over || d.in.At.Sub(r.Since) >= r.Retry.After {
 		return Reason{}
 	}
-	if r.Digest != "" {
+	if r.Digest != "" && !r.Held {
 		if r.Digest == digestOf(t, d.s, d.plan(t, t.To)) {
 			return Reason{Code: CodeRetryAfter}
 		}
@@ -131,7 +135,7 @@ func (d *decision) rests(t *Transition) Reason {
 	if r.Retry.Digest != t.Digest {
 		return Reason{}
 	}
-	return Reason{CodeRetryAfter, fmt.Sprintf("%s was undone; again after %v, or when its condition was false", r.ID, r.Retry.After)}
+	return Reason{CodeRetryAfter, fmt.Sprintf("%s %s; again after %v, or when its condition was false", r.ID, r.End, r.Retry.After)}
 }
 
 // held says for how long the condition of t has been true.

@@ -123,7 +123,7 @@ func TestTransitionsStartWhenTheNaiveSumSaysSo(t *testing.T) {
 			tr.Gate, tr.Playbook, tr.Until, tr.UndoEntry = nil, engine.Playbook{}, 0, false
 		}
 		var live engine.State
-		for _, e := range engine.Decide(p, live, engine.Input{At: start, Term: 1, What: &engine.RulesLoaded{}}) {
+		for _, e := range engine.Decide(p, live, engine.Input{At: start, Term: 1, What: &engine.TimePassed{}}) {
 			live = engine.Apply(live, e)
 		}
 		o := &oracle{p: p, target: p.Modes[0].Name, entered: start}

@@ -51,6 +51,9 @@ func (d *decision) mayStart(r *SetRequested, t *Transition) Reason {
 		if p, waits := d.s.proposal(t.Name); waits {
 			return Reason{CodeProposed, fmt.Sprintf("%s waits for %s already", p.ID, p.lack())}
 		}
+		if d.s.Change != nil && d.s.Change.Transition == t.Name {
+			return d.underWay()
+		}
 		return Reason{}
 	}
 	c := d.s.Change

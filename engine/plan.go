@@ -33,6 +33,11 @@ type Change struct {
 	Overtook   *Past      `json:"overtook,omitempty"`  // the change it did not wait for, with what that one did
 	Entry      []Done     `json:"entry,omitempty"`     // of the change that entered: taken back before the own steps, the last first
 	Attempts   int        `json:"attempts,omitempty"`  // of the step that failed last
+	Spared     int        `json:"spared,omitempty"`    // of these, that ended before anything could be done: it was held
+	Doubt      bool       `json:"doubt,omitempty"`     // of one of these nobody knows what came of it
+	Found      []string   `json:"found,omitempty"`     // the targets of the step that comes next, once it went out with them
+	Approved   *Proposal  `json:"approved,omitempty"`  // what people said yes to, while they may have to be asked again
+	Asks       bool       `json:"asks,omitempty"`      // the step that comes next is held until they say yes again
 	Verify     string     `json:"verify,omitempty"`    // the condition that has to be true now
 	Unverified time.Time  `json:"unverified,omitzero"` // since when that is unknown
 	Held       time.Time  `json:"held,omitzero"`       // a failed step is tried again from then on
@@ -66,12 +71,15 @@ type Running struct {
 	Step    Step     `json:"step"`
 	Undo    bool     `json:"undo,omitempty"`
 	Attempt int      `json:"attempt"`
+	Finding bool     `json:"finding,omitempty"` // its targets are being found: nothing is done yet
+	Targets []string `json:"targets,omitempty"` // it was sent out with
 }
 
 // Done is a step that was carried out and can be taken back.
 type Done struct {
-	Change ChangeID `json:"change"`
-	Step   Step     `json:"step"`
+	Change  ChangeID `json:"change"`
+	Step    Step     `json:"step"`
+	Targets []string `json:"targets,omitempty"` // it acted on: the same are taken back
 }
 
 // Past is a change that is done. The last one entered the present mode.
@@ -105,6 +113,11 @@ type Proposal struct {
 	Pin        time.Duration `json:"pin,omitempty"`       // begins with the change
 	BlindBy    string        `json:"blind_by,omitempty"`  // who said yes to starting without sight
 	Retry      RetryRules    `json:"retry,omitzero"`
+
+	// Of a proposal that waits once more, since a step of its change found more targets than were approved:
+	Change  ChangeID `json:"change,omitempty"`  // under way
+	Step    string   `json:"step,omitempty"`    // is held
+	Targets int      `json:"targets,omitempty"` // found: the maximum people are asked about now
 }
 
 // Vote is one person's yes.
@@ -122,6 +135,8 @@ type Rest struct {
 	Digest     Digest     `json:"digest,omitempty"` // of the proposal that ended; empty: a change was undone
 	End        string     `json:"end"`              // how: "was denied by bob", "expired"
 	Over       bool       `json:"over,omitempty"`   // its condition was false since: it rests no more, and is remembered
+	Held       bool       `json:"held,omitempty"`   // a step of its change was held: it rests as that change does
+	Last       *Rest      `json:"last,omitempty"`   // of a change that was undone: the proposal that ended before, remembered for late votes
 }
 
 // missing is what a proposal still lacks.

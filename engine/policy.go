@@ -121,6 +121,14 @@ type Step struct {
 	Attempts     int    `json:"attempts,omitempty"`     // how often it is tried; 0: once
 	Spec         string `json:"spec,omitempty"`         // what is done, in the kind's own form (JSON)
 	UndoSpec     string `json:"undo_spec,omitempty"`
+	// Targets are found anew when the step begins. Left out: the specification names what it acts on.
+	Targets Targets `json:"targets,omitzero"`
+}
+
+// Targets says what a step acts on: how they are found, and how many of them it may be. Its undo acts on those it acted on.
+type Targets struct {
+	Selector string `json:"selector"` // in the form of whoever finds them
+	Max      int    `json:"max"`      // ≥ 1
 }
 
 // Alert is one tier of an SLO.
@@ -193,8 +201,11 @@ func (p *Policy) Relevant(s State, i int) bool {
 		}
 	}
 	for k := range p.Transitions {
-		if t := &p.Transitions[k]; t.When == i && (t.leaves(s.Target) || s.resting(t.Name)) {
-			return true
+		if t := &p.Transitions[k]; t.When == i {
+			// Of a proposal whose change is under way people are asked in a mode that its transition does not leave.
+			if _, waits := s.proposal(t.Name); waits || t.leaves(s.Target) || s.resting(t.Name) {
+				return true
+			}
 		}
 	}
 	name := p.Conditions[i].Name

@@ -159,6 +159,18 @@ func (s State) rest(transition string) (Rest, bool) {
 	return Rest{}, false
 }
 
+// ended are the proposals and changes that came to nothing, as far as they are remembered.
+func (s State) ended() []Rest {
+	var list []Rest
+	for _, r := range s.Resting {
+		if r.Last != nil {
+			list = append(list, *r.Last)
+		}
+		list = append(list, r)
+	}
+	return list
+}
+
 func (s State) proposal(transition string) (Proposal, bool) {
 	for i := range s.Proposals {
 		if s.Proposals[i].Transition == transition {

@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -69,7 +70,7 @@ func (s *session) doReload(c command) (string, error) {
 	if c.word("silent") {
 		return notBuilt(c), nil
 	}
-	return notBuilt(c) + s.decide(st, c, instant(c.args[0]), &engine.RulesLoaded{}), nil
+	return notBuilt(c) + s.decide(st, c, instant(c.args[0]), &engine.TimePassed{}), nil
 }
 
 // doGiven brings a scope to a mode by a person's hand, unpins it, and prints only where that has led.
@@ -80,7 +81,7 @@ func (s *session) doGiven(c command) (string, error) {
 	}
 	at, mode := instant(c.args[0]), engine.Mode(c.args[1])
 	c.keys = map[string]string{"by": "given"}
-	s.decide(st, c, at, &engine.RulesLoaded{})
+	s.decide(st, c, at, &engine.TimePassed{})
 	if st.state.Target != mode {
 		s.decide(st, c, at, &engine.SetRequested{Mode: mode, Reason: "given", DirectiveOnly: true})
 		s.decide(st, c, at, &engine.UnpinRequested{Reason: "given"})
@@ -226,7 +227,21 @@ func (s *session) digest(name string) engine.Digest {
 
 func (s *session) doStep(c command) (string, error) {
 	return s.ask(c, &engine.StepReported{Change: engine.ChangeID(c.key("change")), Step: c.args[1], Undo: c.word("undo"),
-		Outcome: engine.Outcome(c.args[2]), Detail: c.key("detail")})
+		Attempt: c.number("attempt"), Outcome: engine.Outcome(c.args[2]), Detail: c.key("detail"), Asked: c.word("asked")})
+}
+
+// doTargets says what a selector finds: so many, named t1, t2, …, or that nobody knows.
+func (s *session) doTargets(c command) (string, error) {
+	r := &engine.TargetsReported{Change: engine.ChangeID(c.key("change")), Step: c.args[1], Attempt: c.number("attempt")}
+	if c.args[2] == "unknown" {
+		r.Problem = cmp.Or(c.key("detail"), "connection refused")
+		return s.ask(c, r)
+	}
+	r.Count, _ = strconv.Atoi(c.args[2])
+	for i := range r.Count {
+		r.Names = append(r.Names, fmt.Sprintf("t%d", i+1))
+	}
+	return s.ask(c, r)
 }
 
 func (s *session) doCancel(c command) (string, error) {
@@ -426,7 +441,8 @@ func (c command) compile() (engine.Policy, error) {
 			t := &p.Transitions[len(p.Transitions)-1]
 			attempts, _ := strconv.Atoi(l.key("attempts"))
 			t.Playbook.Steps = append(t.Playbook.Steps, engine.Step{Name: l.args[0], Destructive: l.word("destructive"), Undo: l.word("undo"),
-				Irreversible: l.word("irreversible"), Keyed: l.word("key"), Attempts: attempts, Spec: l.key("text")})
+				Irreversible: l.word("irreversible"), Keyed: l.word("key"), Attempts: attempts, Spec: l.key("text"),
+				Targets: engine.Targets{Selector: l.key("selector"), Max: l.number("targets")}})
 		case "rollout":
 			condition(l.key("verify"))
 		}

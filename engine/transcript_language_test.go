@@ -43,6 +43,12 @@ func (p phrase) duration(name string) time.Duration {
 	return d
 }
 
+// number of a pair that was checked when it was parsed; 0 when there is none.
+func (p phrase) number(name string) int {
+	n, _ := strconv.Atoi(p.keys[name])
+	return n
+}
+
 // list of a pair, between commas.
 func (p phrase) list(name string) []string {
 	if p.keys[name] == "" {
@@ -161,7 +167,9 @@ func init() {
 		"tick":   {args: []check{anInstant}, keys: on, do: (*session).doTick},
 		"review": {args: []check{anInstant, oneOf("yes", "no")}, keys: and(person, map[string]check{"proposal": anything, "digest": anything}), words: []string{"blind"}, do: (*session).doReview},
 		"step": {args: []check{anInstant, aName, oneOf("done", "failed", "unknown")}, keys: and(on, map[string]check{
-			"change": anything, "detail": anything, "targets": aNumber}), words: []string{"undo"}, later: []string{"targets"}, do: (*session).doStep},
+			"change": anything, "detail": anything, "attempt": aNumber}), words: []string{"undo", "asked"}, do: (*session).doStep},
+		"targets": {args: []check{anInstant, aName, matching("a number or unknown", `\d+|unknown`)}, keys: and(on, map[string]check{
+			"change": anything, "detail": anything, "attempt": aNumber}), do: (*session).doTargets},
 
 		// Not built yet.
 		"report": {args: []check{anInstant}, keys: and(on, map[string]check{"acked": aFraction, "failed": aNumber, "readers": aNumber,
@@ -172,7 +180,6 @@ func init() {
 		"settle":    {args: []check{anInstant}, keys: and(person, map[string]check{"change": anything, "as": oneOf("done", "undone")}), do: (*session).doSettle},
 		"hear":      {args: []check{anInstant}, keys: and(on, map[string]check{"term": aNumber})},
 		"recover":   {args: []check{anInstant}, keys: and(person, map[string]check{"term": aNumber})},
-		"targets":   {args: []check{anInstant, aName, aNumber}, keys: and(on, map[string]check{"selector": anything})},
 	}
 }
 
@@ -200,7 +207,7 @@ var policyWords = map[string]grammar{
 		"escalate-to": groups, "until": aName, "retry_after": aDuration, "on_failure": oneOf("hold", "undo"), "undo": oneOf("entry"),
 		"publish": oneOf("first", "last"), "verify": aName}},
 	"action": {args: []check{aName}, keys: map[string]check{"targets": aNumber, "attempts": aNumber, "selector": anything, "text": anything},
-		words: []string{"destructive", "undo", "irreversible", "key"}, later: []string{"targets", "selector"}},
+		words: []string{"destructive", "undo", "irreversible", "key"}},
 
 	// Not built yet.
 	"rollout":     {keys: map[string]check{"waves": waves, "pause": aDuration, "verify": aName}, later: []string{""}},

@@ -52,9 +52,11 @@ func (s *session) printEvent(b *strings.Builder, e engine.Event) {
 			Proposal engine.ChangeID
 			Digest   string
 			From     engine.Mode
+			Until    time.Time
 			Voided   int
+			Step     string
 			Plan     engine.Plan
-		}{f.Proposal, s.number(f.Digest), f.From, f.Voided, f.Plan}))
+		}{f.Proposal, s.number(f.Digest), f.From, f.Until, f.Voided, f.Step, f.Plan}))
 	case engine.ApprovalGranted:
 		f.Digest, f.Asked = engine.Digest(s.number(f.Digest)), nil
 		flatten(b, "", reflect.ValueOf(f))
@@ -73,6 +75,12 @@ func (s *session) printEvent(b *strings.Builder, e engine.Event) {
 	case engine.StepStarted:
 		f.Facts = engine.Facts{} // the change's, as its start says
 		flatten(b, "", reflect.ValueOf(f))
+	case engine.TargetsFound:
+		f.Facts = engine.Facts{}
+		flatten(b, "", reflect.ValueOf(f))
+	case engine.StepHeld:
+		f.Names = nil // t1, t2, …
+		flatten(b, "", reflect.ValueOf(f))
 	case engine.ChangeStarted:
 		f.Retry = engine.RetryRules{} // the transition's, as the policy above says
 		flatten(b, "", reflect.ValueOf(f))
@@ -89,9 +97,10 @@ func (s *session) printEvent(b *strings.Builder, e engine.Event) {
 	for _, f := range engine.Effects(e) {
 		switch n := f.Notice; {
 		case f.Step != nil && f.Step.Undo:
-			fmt.Fprintf(b, "  -> undo %s\n", strings.TrimSuffix(f.Step.Key, "/undo"))
+			fmt.Fprintf(b, "  -> undo %s%s\n", strings.TrimSuffix(f.Step.Key, "/undo"), on(f.Step.Targets))
 		case f.Step != nil:
-			fmt.Fprintf(b, "  -> do %s\n", f.Step.Key)
+			verb := map[bool]string{false: "do", true: "find"}[f.Step.Find]
+			fmt.Fprintf(b, "  -> %s %s%s\n", verb, f.Step.Key, on(f.Step.Targets))
 		case n.Severity == engine.SeverityAsk:
 			verb := map[engine.NoticeAction]string{engine.NoticeTrigger: "ask", engine.NoticeUpdate: "ask", engine.NoticeResolve: "tell"}[n.Action]
 			fmt.Fprintf(b, "  -> %s %s %s: %s\n", verb, groupList(n.Groups), n.Incident, n.Summary)
@@ -99,6 +108,14 @@ func (s *session) printEvent(b *strings.Builder, e engine.Event) {
 			fmt.Fprintf(b, "  -> %s %s %s: %s\n", n.Severity, n.Action, n.Incident, n.Summary)
 		}
 	}
+}
+
+// on says what a step acts on, if that was found.
+func on(targets []string) string {
+	if len(targets) == 0 {
+		return ""
+	}
+	return " on " + strings.Join(targets, ",")
 }
 
 func requester(p engine.Proposal) string {
@@ -126,11 +143,14 @@ func groupList(groups []engine.Group) string {
 	return strings.Join(words, ",")
 }
 
-// steps names the steps of a plan, and what cannot be taken back of them.
+// steps names the steps of a plan, how many targets they may have, and what cannot be taken back of them.
 func steps(plan engine.Plan) string {
 	words := make([]string, len(plan.Steps))
 	for i, st := range plan.Steps {
 		words[i] = st.Name
+		if st.Targets.Max > 0 {
+			words[i] += fmt.Sprintf("(%d)", st.Targets.Max)
+		}
 		if st.Irreversible {
 			words[i] += "(irreversible)"
 		}

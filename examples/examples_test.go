@@ -344,6 +344,104 @@ func TestCheckoutFailsOverWhenTwoPeopleSayYesAndGoesBackWhenAsked(t *testing.T) 
 	}
 }
 
+// Which instances are taken out is found when the step begins: one more than were approved is asked about, and the same ones are
+// put back.
+func TestCheckoutTakesOutInstancesThatPanicAndAsksAgainWhenTheyAreMore(t *testing.T) {
+	now := time.Now()
+	from := now.Add(-10 * time.Minute)
+	p := promtest.Start(t, promtest.Options{})
+	panics := func(instances ...string) {
+		for _, i := range instances {
+			p.Push(promtest.Counter(`panics_total{job="checkout",instance="`+i+`"}`, from, now.Add(time.Minute), 15*time.Second, 0, 1))
+		}
+	}
+	panics("10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80")
+	p.Push(promtest.Counter(`panics_total{job="checkout",instance="10.0.0.9:80"}`, from, now.Add(time.Minute), 15*time.Second, 7, 0)) // long ago
+	type told struct {
+		path      string
+		instances []string
+	}
+	var mu sync.Mutex // guards calls
+	var calls []told
+	balancer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var body struct{ Instances []string }
+		if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		calls = append(calls, told{r.URL.Path, body.Instances})
+	}))
+	defer balancer.Close()
+	rules := t.TempDir()
+	text, err := os.ReadFile("checkout/rules/checkout.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = bytes.ReplaceAll(text, []byte("https://balancer.internal.example.com"), []byte(balancer.URL))
+	if err := os.WriteFile(filepath.Join(rules, "checkout.yaml"), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	checkout := run(t, "checkout", p.URL, startPager(t), func(c *server.Config) {
+		c.Rules, c.Actions.Webhook.Allow = []string{rules}, []string{"127.0.0.1"}
+	})
+	if code, text := checkout.call(http.MethodPost, tokenOf("olga"), "/api/v1/scopes/checkout/set",
+		map[string]any{"mode": "contained", "reason": "three instances panic"}, nil); code != http.StatusOK {
+		t.Fatalf("set answers %d: %s", code, text)
+	}
+	type proposal struct{ ID, Digest, Change string }
+	waiting := func() (list []proposal) {
+		var answer struct{ Approvals []proposal }
+		checkout.get("/api/v1/approvals", &answer)
+		return answer.Approvals
+	}
+	yes := func(p proposal) {
+		t.Helper()
+		if code, text := checkout.call(http.MethodPost, tokenOf("carol"), "/api/v1/approvals/"+p.ID+"/review",
+			map[string]any{"verdict": "yes", "digest": p.Digest, "reason": "seen"}, nil); code != http.StatusOK {
+			t.Fatalf("the yes answers %d: %s", code, text)
+		}
+	}
+	first := waiting()
+	if len(first) != 1 || first[0].Change != "" {
+		t.Fatalf("%+v waits", first)
+	}
+	panics("10.0.0.4:80")
+	yes(first[0])
+	var again []proposal
+	eventually(t, "people are asked again", func() bool { again = waiting(); return len(again) == 1 && again[0].Change != "" })
+	mu.Lock()
+	if len(calls) > 0 || again[0].Digest == first[0].Digest {
+		t.Errorf("%v was done, and %+v is asked", calls, again)
+	}
+	mu.Unlock()
+	yes(again[0])
+	mode := func() (string, string) {
+		var s struct {
+			Mode   string
+			Change *struct{ ID string }
+		}
+		checkout.get("/api/v1/scopes/checkout", &s)
+		if s.Change != nil {
+			return s.Mode, s.Change.ID
+		}
+		return s.Mode, ""
+	}
+	eventually(t, "they are taken out", func() bool { m, c := mode(); return m == "contained" && c == "" })
+	if code, text := checkout.call(http.MethodPost, tokenOf("olga"), "/api/v1/scopes/checkout/changes/"+again[0].Change+"/undo",
+		map[string]any{"reason": "mended"}, nil); code != http.StatusOK {
+		t.Fatalf("undo answers %d: %s", code, text)
+	}
+	eventually(t, "they are put back", func() bool { m, c := mode(); return m == "normal" && c == "" })
+	four := []string{"10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80", "10.0.0.4:80"}
+	mu.Lock()
+	defer mu.Unlock()
+	if want := []told{{"/take-out", four}, {"/put-back", four}}; fmt.Sprint(calls) != fmt.Sprint(want) {
+		t.Errorf("the balancer was told %v, want %v", calls, want)
+	}
+}
+
 func TestASlothFilePagesAsItIs(t *testing.T) {
 	now := time.Now()
 	from := now.Add(-2 * time.Hour)

@@ -41,7 +41,7 @@ const (
 const timeoutKey = "timeout"
 
 // actionKeys are what an action has beside its kind.
-var actionKeys = []string{"name", "destructive", "why", "undo", "irreversible", "attempts", timeoutKey}
+var actionKeys = []string{"name", "destructive", "why", "undo", "irreversible", "attempts", timeoutKey, targetsKey}
 
 // actionDraft is an action as it was read.
 type actionDraft struct {
@@ -84,7 +84,7 @@ func (d *draft) action(n *node, names map[string]*node) actionDraft {
 	}
 	before := r.faults
 	var parts [2]part // what is done, and its undo
-	var destructive, irreversible, undo, timeout *node
+	var destructive, irreversible, undo, timeout, targets *node
 	says := false
 	fields := []field{
 		need("name", func(n *node) {
@@ -106,6 +106,7 @@ func (d *draft) action(n *node, names map[string]*node) actionDraft {
 			}
 		}),
 		may("undo", func(n *node) { undo = n }),
+		may(targetsKey, func(n *node) { targets, a.step.Targets = n, d.targets(n) }),
 	}
 	for _, kind := range kinds {
 		fields = append(fields, may(kind, func(n *node) {
@@ -130,6 +131,7 @@ func (d *draft) action(n *node, names map[string]*node) actionDraft {
 	if r.faults > before {
 		return a // what follows from a fault would be said of what was not meant
 	}
+	d.fitTargets(&a, n, targets, parts)
 	switch {
 	case destructive != nil && !says && harm && a.why == "":
 		r.errorf(destructive, "say why not: `why: …`; or remove it", "%s is destructive, and action %q says that it is not", a.step.Kind, clip(a.step.Name))
@@ -193,6 +195,10 @@ func (d *draft) undo(n *node, kind string, timeout *node) part {
 	if n.kind != yaml.MappingNode {
 		r.errorf(n, shape, "undo must be a mapping, not %s", n.is())
 		return part{}
+	}
+	if own := n.keyNode(targetsKey); own != nil {
+		r.errorf(own, "leave it out: an undo acts on what its action acted on", "an undo finds no targets of its own")
+		n = n.without(targetsKey)
 	}
 	var p part
 	var fields []field

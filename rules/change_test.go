@@ -166,7 +166,7 @@ func TestTheCoreKeepsTheGateOfAFile(t *testing.T) {
 		}
 		return n
 	}
-	input("", &engine.RulesLoaded{})
+	input("", &engine.TimePassed{})
 	seen := make([]engine.Observation, len(p.Conditions))
 	for i := range seen {
 		seen[i].Truth = engine.False

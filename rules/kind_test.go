@@ -60,7 +60,7 @@ func (webhookKind) Check(spec []byte) ([]byte, engine.Traits, []engine.SpecProbl
 			}
 		}
 	}
-	return []byte(encode(in)), engine.Traits{Destructive: in["method"] == "DELETE", Keyed: in["idempotency_key"] != nil}, problems
+	return []byte(encode(in)), engine.Traits{Destructive: in["method"] == "DELETE", Keyed: in["idempotency_key"] != nil, Targets: strings.Contains(string(spec), "{{.targets}}")}, problems
 }
 
 // execKind runs a program: program, args. Nobody knows what it does, so it is destructive and knows no key. It has a time of
@@ -79,7 +79,7 @@ func (execKind) Check(spec []byte) ([]byte, engine.Traits, []engine.SpecProblem)
 			problems = append(problems, engine.SpecProblem{Path: []string{"args", strconv.Itoa(i)}, Message: "an argument is a string without NUL"})
 		}
 	}
-	return []byte(encode(in)), engine.Traits{Destructive: true}, problems
+	return []byte(encode(in)), engine.Traits{Destructive: true, Targets: strings.Contains(string(spec), "{{.targets}}")}, problems
 }
 
 // echoKind finds fault with everything: each value, by its path, with the value as the message.

@@ -9,8 +9,8 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// Selector is a selector of a rule file's queries, so that a Prometheus can be asked whether there are such series.
-type Selector struct {
+// SeriesSelector is a selector of a rule file's queries, so that a Prometheus can be asked whether there are such series.
+type SeriesSelector struct {
 	Text     string // bare: without ranges, offsets and windows
 	Source   string // the Prometheus it is for; empty: the first there is
 	Matchers []*labels.Matcher
@@ -22,7 +22,7 @@ type Selector struct {
 }
 
 // Fault is a diagnostic at the selector's place.
-func (s *Selector) Fault(level Level, hint, format string, args ...any) Diagnostic {
+func (s *SeriesSelector) Fault(level Level, hint, format string, args ...any) Diagnostic {
 	d := s.place
 	d.Level, d.Hint, d.Message = level, hint, fmt.Sprintf(format, args...)
 	return d
@@ -45,7 +45,7 @@ func (d *draft) selectors(q, all *query, source *string) {
 		}
 		seen[bare] = true
 		line, column := d.r.src.within(q.node, q.source(int(v.PosRange.Start)))
-		s := Selector{Text: bare, Matchers: v.LabelMatchers, place: d.r.src.diagnostic(LevelError, line, column, "", "")}
+		s := SeriesSelector{Text: bare, Matchers: v.LabelMatchers, place: d.r.src.diagnostic(LevelError, line, column, "", "")}
 		if all != nil {
 			parser.Inspect(all.expr, func(n parser.Node, _ []parser.Node) error {
 				if a, ok := n.(*parser.VectorSelector); ok && selects(a, v) && !s.Events {
@@ -67,7 +67,7 @@ type sourced struct {
 }
 
 // Without is the selector without one of its matchers; empty for the metric's name, without which it would select everything.
-func (s *Selector) Without(m *labels.Matcher) string {
+func (s *SeriesSelector) Without(m *labels.Matcher) string {
 	if m.Name == model.MetricNameLabel {
 		return ""
 	}

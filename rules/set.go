@@ -43,9 +43,9 @@ type Service struct {
 	SLOs       []SLO
 	SLIs       []SLI
 	Schedules  []*Schedule
-	Alerts     []string     // the names of Prometheus alerts that conditions mention, sorted
-	Conditions []*Condition // at the indexes of Policy.Conditions
-	Selectors  []Selector   // of the queries of SLOs and SLIs
+	Alerts     []string         // the names of Prometheus alerts that conditions mention, sorted
+	Conditions []*Condition     // at the indexes of Policy.Conditions
+	Selectors  []SeriesSelector // of the queries of SLOs and SLIs
 
 	references []reference // to other scopes
 }

@@ -140,9 +140,8 @@ func (k *Kind) readCommand(f *spec.Form, o spec.Object) command {
 			f.Fault(at, "an argument is a text", "put it into quotes")
 			continue
 		}
-		t, err := spec.ParseTemplate(text)
-		if err != nil {
-			f.FaultOf(at, err)
+		t := f.Parse(at, text)
+		if t == nil {
 			continue
 		}
 		if strings.ContainsRune(text, 0) {

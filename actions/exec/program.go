@@ -40,21 +40,23 @@ func (k *Kind) program(s *step, c *command, job engine.StepJob) (*program, error
 	}
 	options := true // no -- yet
 	for i, t := range c.args {
-		arg, err := t.Fill(values)
+		args, err := fillArgument(t, values, job)
 		if err != nil {
 			return nil, fmt.Errorf("argument %d: %w", i+1, err)
 		}
-		if strings.ContainsRune(arg, 0) {
-			return nil, fmt.Errorf("argument %d: %q has NUL in it, which an argument cannot hold", i+1, arg)
+		for _, arg := range args {
+			if strings.ContainsRune(arg, 0) {
+				return nil, fmt.Errorf("argument %d: %q has NUL in it, which an argument cannot hold", i+1, arg)
+			}
+			// A fact that stands alone must not turn into an option: the file did not say it.
+			if options && strings.HasPrefix(arg, "-") && !strings.HasPrefix(t.Prefix(), "-") {
+				return nil, fmt.Errorf("argument %d: %q would be read as an option; put -- before it, or write --name={{.fact}}", i+1, arg)
+			}
+			if arg == "--" && t.Fixed() {
+				options = false
+			}
 		}
-		// A fact that stands alone must not turn into an option: the file did not say it.
-		if options && strings.HasPrefix(arg, "-") && !strings.HasPrefix(t.Prefix(), "-") {
-			return nil, fmt.Errorf("argument %d: %q would be read as an option; put -- before it, or write --name={{.fact}}", i+1, arg)
-		}
-		if arg == "--" && t.Fixed() {
-			options = false
-		}
-		p.args = append(p.args, arg)
+		p.args = append(p.args, args...)
 	}
 	if c.stdin != nil {
 		text, err := c.stdin.Fill(values)
@@ -64,6 +66,15 @@ func (k *Kind) program(s *step, c *command, job engine.StepJob) (*program, error
 		p.stdin = &text
 	}
 	return p, k.environment(p, s, job, values)
+}
+
+// fillArgument is what an entry of args stands for: one argument, or where it is the targets and nothing else, one for each.
+func fillArgument(t *spec.Template, values spec.Values, job engine.StepJob) ([]string, error) {
+	if t.TargetsAlone() {
+		return job.Targets, nil
+	}
+	arg, err := t.Fill(values)
+	return []string{arg}, err
 }
 
 // environment gives a program its variables, sorted by name within each source.

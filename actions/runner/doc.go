@@ -30,6 +30,9 @@
 // may have happened. Then a kind that can tell is asked. What nobody can tell is sent again under the same key where that does
 // no harm, and else reported as unknown: at most once, and a person looks.
 //
+// The job of a step whose targets are to be found does nothing else: they are found and reported, and what follows is a job of
+// its own that holds them. What cannot be found is reported as such, and is never "none".
+//
 // An outcome that cannot be reported is kept and reported again, and nothing is done again meanwhile. An attempt that could not
 // be marked is not made. A kind that does not end when its time is over is left alone and its step reported as unknown, so that
 // no change waits for ever. Nothing that a step holds is written to the log: only its name and what the kind said of it.

@@ -42,6 +42,10 @@ func (r *Runner) carryOut(ctx context.Context, h *held) {
 		r.over(h)
 		return
 	}
+	if job.Find {
+		r.find(ctx, h)
+		return
+	}
 	kind := r.opts.Steps.Kinds[job.Step.Kind]
 	if kind == nil {
 		// The plan is older than the server's configuration.
@@ -52,9 +56,11 @@ func (r *Runner) carryOut(ctx context.Context, h *held) {
 		r.judged(ctx, h, "none", v)
 		return
 	}
+	asked := false // the target was, and says that nothing has happened
 	if h.job.Begun || job.Attempt > 1 {
 		// An attempt before this one may have been the one.
 		happened, err := r.check(ctx, kind, h)
+		asked = err == nil && !happened
 		switch {
 		case ctx.Err() != nil:
 			st.next = stepLeft
@@ -104,6 +110,11 @@ func (r *Runner) carryOut(ctx context.Context, h *held) {
 		st.next = stepLeft
 		return
 	}
+	v.asked = asked
+	if h.job.Begun && !asked && job.Step.Destructive && v.outcome == engine.OutcomeFailed {
+		// This time it has done nothing. What became of the time before nobody has said.
+		v.outcome, v.detail = engine.OutcomeUnknown, diedDuring+", and the next time: "+v.detail
+	}
 	r.judged(ctx, h, job.Step.Kind, v)
 }
 
@@ -143,17 +154,26 @@ func (r *Runner) report(ctx context.Context, h *held) {
 	defer done()
 	stop := context.AfterFunc(ctx, func() { time.AfterFunc(r.opts.StoreTimeout, done) })
 	defer stop()
-	v := h.step.verdict
-	if err := r.opts.Steps.Report(bounded, *h.job.Step, v.outcome, v.detail); err != nil {
+	if err := r.opts.Steps.Report(bounded, h.job.Step.Scope, h.happened()); err != nil {
 		h.step.next = stepUnreported
 		h.step.reports++
 		if now := time.Now(); now.Sub(h.step.told) >= time.Minute {
 			h.step.told = now
-			r.stepLog(h).Error("cannot report what came of a step; it is remembered and reported again", "outcome", string(v.outcome), "error", err)
+			r.stepLog(h).Error("cannot report what came of a step; it is remembered and reported again", "outcome", string(h.step.verdict.outcome), "error", err)
 		}
 		return
 	}
 	r.over(h)
+}
+
+// happened is what has to be reported of a step.
+func (h *held) happened() engine.Happening {
+	job, v := h.job.Step, h.step.verdict
+	if v.found != nil {
+		return v.found
+	}
+	return &engine.StepReported{Change: job.Change, Step: job.Step.Name, Undo: job.Undo, Attempt: job.Attempt, Outcome: v.outcome, Detail: v.detail,
+		Asked: v.asked && v.outcome == engine.OutcomeFailed}
 }
 
 // over tells the store that the job is over.

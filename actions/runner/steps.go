@@ -13,14 +13,22 @@ import (
 	"github.com/modeshift/modeshift/engine"
 )
 
-// Report says what came of an attempt of a step to whoever decides what follows. It returns nil once that is stored; that
-// nobody waits for it any more is no error. It is called again until it returns nil, so it may be told the same thing twice.
-type Report func(ctx context.Context, step engine.StepJob, outcome engine.Outcome, detail string) error
+// Report says what came of an attempt of a step to whoever decides what follows: an *engine.StepReported or, of one that only
+// finds targets, an *engine.TargetsReported. It returns nil once that is stored; that nobody waits for it any more is no error.
+// It is called again until it returns nil, so it may be told the same thing twice.
+type Report func(ctx context.Context, scope engine.Scope, what engine.Happening) error
+
+// Finder finds what the selector of a step means now.
+type Finder interface {
+	// Find returns the names of all targets; none when it is sure that there are none. What it could not see whole is an error.
+	Find(ctx context.Context, scope engine.Scope, selector string) ([]string, error)
+}
 
 // Steps are how the steps of changes are carried out.
 type Steps struct {
 	Kinds  map[string]actions.Kind // by the name a step has for its kind
 	Report Report                  // required
+	Finder Finder                  // nil: no targets can be found
 	// Stale reports whether nobody waits for a job's outcome any more: it was told before, and only that the job is over
 	// could not be stored. Such a job is not carried out again. Nil: none is.
 	Stale func(engine.Job) bool
@@ -70,10 +78,14 @@ type stepHeld struct {
 
 // verdict is what came of an attempt.
 type verdict struct {
-	outcome engine.Outcome // empty: not known yet
+	outcome engine.Outcome // empty: not known yet, or targets were found
 	detail  string
-	after   time.Duration // the target asked to wait this long before another attempt
+	asked   bool                    // the target had said before that nothing had happened
+	after   time.Duration           // the target asked to wait this long before another attempt
+	found   *engine.TargetsReported // of a job that only finds targets
 }
+
+func (v verdict) known() bool { return v.outcome != "" || v.found != nil }
 
 // stepNext is what is to be done with a step's job.
 type stepNext int
@@ -134,7 +146,7 @@ func (l *loop) takeStep(job engine.Job) {
 	now := time.Now()
 	h := &held{job: job, leased: now, step: &stepHeld{due: now}}
 	// One that was begun has waited before.
-	if n := job.Step.Attempt; n > 1 && !job.Begun {
+	if n := job.Step.Attempt; n > 1 && !job.Begun && !job.Step.Prompt {
 		h.step.due = job.Owed.Add(l.backoff(n - 2))
 		if at := l.patience.of(job.Step.Key); at.After(h.step.due) {
 			h.step.due = at
@@ -162,7 +174,7 @@ func (l *loop) startSteps() (next time.Time) {
 	s := &l.steps
 	now := time.Now()
 	s.waiting = slices.DeleteFunc(s.waiting, func(h *held) bool {
-		known := h.step.verdict.outcome != "" // only its report is missing: that takes no slot
+		known := h.step.verdict.known() // only its report is missing: that takes no slot
 		kind := h.job.Step.Step.Kind
 		switch {
 		case s.draining && (!known || h.step.due.After(now)):
@@ -244,7 +256,7 @@ func (l *loop) dropStep(h *held) {
 
 func (l *loop) unreported() (n int) {
 	for _, h := range l.steps.waiting {
-		if h.step.verdict.outcome != "" {
+		if h.step.verdict.known() {
 			n++
 		}
 	}
@@ -261,7 +273,7 @@ func (l *loop) drainSteps() {
 	l.steps.limit = time.After(l.opts.StopTimeout)
 	now := time.Now()
 	for _, h := range l.steps.waiting {
-		if h.step.verdict.outcome != "" {
+		if h.step.verdict.known() {
 			h.step.due = now
 		}
 	}

@@ -30,9 +30,8 @@ type site struct {
 }
 
 type report struct {
-	job     engine.StepJob
-	outcome engine.Outcome
-	detail  string
+	scope engine.Scope
+	told  *engine.StepReported
 }
 
 func (w *site) note(format string, args ...any) {
@@ -72,16 +71,29 @@ func (w *site) Do(ctx context.Context, job engine.StepJob) (string, error) {
 	return do(ctx, job)
 }
 
-func (w *site) report(_ context.Context, job engine.StepJob, o engine.Outcome, detail string) error {
+func (w *site) report(_ context.Context, scope engine.Scope, what engine.Happening) error {
 	w.mu.Lock()
 	deaf, next := w.deaf, w.next
 	w.mu.Unlock()
 	if deaf != nil {
 		return deaf
 	}
-	w.note("report %s %d %s: %s", job.Key, job.Attempt, o, detail)
-	if next != nil {
-		next(report{job, o, detail})
+	switch r := what.(type) {
+	case *engine.TargetsReported:
+		w.note("found %s/%s %d: %d %v %s", r.Change, r.Step, r.Attempt, r.Count, r.Names, r.Problem)
+	case *engine.StepReported:
+		key := fmt.Sprintf("%s/%s", r.Change, r.Step)
+		if r.Undo {
+			key += "/undo"
+		}
+		asked := ""
+		if r.Asked {
+			asked = ", asked"
+		}
+		w.note("report %s %d %s%s: %s", key, r.Attempt, r.Outcome, asked, r.Detail)
+		if next != nil {
+			next(report{scope, r})
+		}
 	}
 	return nil
 }
@@ -249,6 +261,39 @@ func TestAStepWhoseWorkerDiedIsTakenUpByWhatCanBeKnownOfIt(t *testing.T) {
 	}
 }
 
+// That the next attempt was refused says nothing of the one that was under way when the worker died.
+func TestAFailureAfterAWorkerDiedIsNoneOfTheAttemptBefore(t *testing.T) {
+	no, none := func() (bool, error) { return false, nil }, func() (bool, error) { return false, errNothing }
+	for _, test := range []struct {
+		name    string
+		step    func(*engine.StepJob)
+		done    func() (bool, error)
+		begun   bool
+		attempt int
+		want    []string
+	}{
+		{"with a key", keyed, none, true, 1, []string{"ask a-1/shrink 1", "do a-1/shrink 1",
+			"report a-1/shrink 1 unknown: the server stopped during it, and the next time: refused"}},
+		{"the target was asked", keyed, no, true, 1, []string{"ask a-1/shrink 1", "do a-1/shrink 1", "report a-1/shrink 1 failed, asked: refused"}},
+		{"it does no harm", nil, none, true, 1, []string{"ask a-1/shrink 1", "do a-1/shrink 1", "report a-1/shrink 1 failed: refused"}},
+		{"no worker died, and the core knows of the attempt before", keyed, none, false, 2, []string{"ask a-1/shrink 2", "do a-1/shrink 2", "report a-1/shrink 2 failed: refused"}},
+		{"no worker died, and the target was asked", keyed, no, false, 2, []string{"ask a-1/shrink 2", "do a-1/shrink 2", "report a-1/shrink 2 failed, asked: refused"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				jobs, w := newJobs(), new(site)
+				w.do = func(context.Context, engine.StepJob) (string, error) { return "", errors.New("refused") }
+				running(t, runner.New(jobs, nil, quiet(w.steps(knowing{w, test.done}))))
+				job := stepJob("a", 1, test.step)
+				job.Begun, job.Step.Attempt = test.begun, test.attempt
+				jobs.add(job)
+				after(3 * time.Second)
+				wantStory(t, w, test.want...)
+			})
+		})
+	}
+}
+
 func TestALaterAttemptIsAskedForFirstWhereItCan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		jobs, w := newJobs(), new(site)
@@ -290,7 +335,7 @@ func TestALaterAttemptWaitsByItsNumberAndByWhatTheTargetAsked(t *testing.T) {
 			return "", &actions.Error{Err: errors.New("429"), After: time.Minute}
 		}
 		w.next = func(r report) {
-			if r.job.Attempt == 1 {
+			if r.told.Attempt == 1 {
 				jobs.add(stepJob("a", 2, func(s *engine.StepJob) { s.Attempt = 2 })) // as the core does
 			}
 		}
@@ -346,7 +391,7 @@ func TestAnAttemptNobodyWaitsForIsNotMade(t *testing.T) {
 		running(t, runner.New(jobs, nil, quiet(opts)))
 		old := stepJob("a", 1, destructive)
 		old.Begun = true
-		jobs.add(old, stepJob("a", 2, func(s *engine.StepJob) { s.Key = "a-1/grow" }))
+		jobs.add(old, stepJob("a", 2, func(s *engine.StepJob) { s.Key, s.Step.Name = "a-1/grow", "grow" }))
 		after(time.Second)
 		wantStory(t, w, "do a-1/grow 1", "report a-1/grow 1 done: ok")
 	})

@@ -22,7 +22,9 @@ const maxSpec = 256 << 10
 // Form reads one specification and gathers its faults.
 type Form struct {
 	Problems []engine.SpecProblem
-	root     any
+	// Targets says that some template of it asks for the targets of its step.
+	Targets bool
+	root    any
 }
 
 // Read decodes a specification. What is not JSON, or too long, is its only fault.
@@ -163,18 +165,26 @@ func (o Object) Required(key, hint string) {
 	}
 }
 
+// Parse is the template of a text; nil when it has a fault, which is noted.
+func (f *Form) Parse(at []string, text string) *Template { return f.parse(at, text, ParseTemplate) }
+
+func (f *Form) parse(at []string, text string, how func(string) (*Template, error)) *Template {
+	t, err := how(text)
+	if err != nil {
+		f.FaultOf(at, err)
+		return nil
+	}
+	f.Targets = f.Targets || t.OfTargets()
+	return t
+}
+
 // Template is the template under a key; nil when it is not there or has a fault.
 func (o Object) Template(key string) *Template {
 	s, ok := o.text(key)
 	if !ok {
 		return nil
 	}
-	t, err := ParseTemplate(s)
-	if err != nil {
-		o.form.FaultOf(o.At(key), err)
-		return nil
-	}
-	return t
+	return o.form.Parse(o.At(key), s)
 }
 
 // URL is the template of a URL under a key; nil when it is not there or has a fault.
@@ -183,12 +193,7 @@ func (o Object) URL(key string) *Template {
 	if !ok {
 		return nil
 	}
-	t, err := ParseURL(s)
-	if err != nil {
-		o.form.FaultOf(o.At(key), err)
-		return nil
-	}
-	return t
+	return o.form.parse(o.At(key), s, ParseURL)
 }
 
 // Templates are the templates of a mapping from names to texts.

@@ -37,6 +37,54 @@ func TestATemplateIsFilledWithTheFacts(t *testing.T) {
 	}
 }
 
+func TestTargetsAreAListWhateverTheirNamesHold(t *testing.T) {
+	job := job
+	job.Targets = []string{"--force", "$(reboot);", "a\"],[\"b", "line\nend", "<&>é\x00"}
+	want := `["--force","$(reboot);","a\"],[\"b","line\nend","<&>é\u0000"]`
+	for text, want := range map[string]struct {
+		text      string
+		of, alone bool
+	}{
+		"{{.targets}}":               {want, true, true},
+		"{{ .targets }}":             {want, true, true},
+		"isolate {{.targets}}!":      {"isolate " + want + "!", true, false},
+		"{{len .targets}} of them":   {"5 of them", true, false},
+		"{{if .targets}}some{{end}}": {"some", true, false},
+		`{{printf "%s" .targets}}`:   {want, true, false},
+		"{{print .targets}}":         {want, true, false},
+		"{{$t := .targets}}{{$t}}":   {want, true, false},
+		"{{$.targets}}":              {want, true, false},
+		"{{.scope}}":                 {"checkout", false, false},
+		"no facts":                   {"no facts", false, false},
+	} {
+		tmpl, err := spec.ParseTemplate(text)
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		got, err := tmpl.Fill(spec.ValuesOf(job))
+		if err != nil || got != want.text || tmpl.OfTargets() != want.of || tmpl.TargetsAlone() != want.alone {
+			t.Errorf("%s gives %q, %v, of targets %v, alone %v; want %+v", text, got, err, tmpl.OfTargets(), tmpl.TargetsAlone(), want)
+		}
+	}
+	tmpl, err := spec.ParseURL("https://dns.internal/isolate?hosts={{.targets}}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := tmpl.Fill(spec.ValuesOf(job))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if u, err := url.Parse(got); err != nil || u.Query().Get("hosts") != want || len(u.Query()) != 1 {
+		t.Errorf("the URL is %s, %v", got, err)
+	}
+	if tmpl, err := spec.ParseTemplate("{{.targets}}"); err != nil {
+		t.Error(err)
+	} else if got, err := tmpl.Fill(spec.ValuesOf(engine.StepJob{})); err != nil || got != "[]" {
+		t.Errorf("without targets it gives %q, %v", got, err)
+	}
+}
+
 func TestWhatATemplateCannotSayIsRefusedWhenTheFileIsLoaded(t *testing.T) {
 	for text, want := range map[string][2]string{
 		"{{.scpoe}}":                   {"there is no fact scpoe", "did you mean scope?"},

@@ -23,18 +23,38 @@ var errTooLong = fmt.Errorf("the template gives more than %d bytes", maxFilled)
 // Values are the facts by the names that templates know them by.
 type Values map[string]any
 
+// Targets are what a step acts on, as a fact: in a text they are a list in JSON, whatever their names hold.
+type Targets []string
+
+func (t Targets) String() string {
+	b, err := Marshal(append([]string{}, t...))
+	if err != nil {
+		panic("spec: write a list of texts: " + err.Error()) // it cannot be
+	}
+	return string(b)
+}
+
+// targets is the name of that fact.
+const targets = "targets"
+
+// Targets are the targets among the facts; never nil.
+func (v Values) Targets() Targets {
+	t, _ := v[targets].(Targets)
+	return append(Targets{}, t...)
+}
+
 // ValuesOf are the facts of a job.
 func ValuesOf(job engine.StepJob) Values {
 	f := job.Facts
 	return Values{
 		"scope": string(f.Scope), "change": string(f.Change), "transition": f.Transition, "from": string(f.From), "to": string(f.To),
-		"reason": f.Reason, "key": job.Key, "attempt": job.Attempt,
+		"reason": f.Reason, "key": job.Key, "attempt": job.Attempt, targets: Targets(job.Targets),
 	}
 }
 
 // The facts that a template is tried with when a file is loaded: a full set, and one with all that may be missing.
 var samples = []Values{
-	ValuesOf(engine.StepJob{Key: "checkout-17/repoint", Attempt: 1, Facts: engine.Facts{
+	ValuesOf(engine.StepJob{Key: "checkout-17/repoint", Attempt: 1, Targets: []string{"10.0.0.7:9090"}, Facts: engine.Facts{
 		Scope: "checkout", Change: "checkout-17", Transition: "fail-over", From: "degraded", To: "failover", Reason: "burning"}}),
 	ValuesOf(engine.StepJob{Key: "checkout-17/repoint", Attempt: 1, Facts: engine.Facts{
 		Scope: "checkout", Change: "checkout-17", From: "degraded", To: "failover"}}),
@@ -67,8 +87,10 @@ func encode(v any) (string, error) {
 // Template is a text with places for facts.
 type Template struct {
 	text   string
-	prefix string // of the result, whatever the facts are
-	fixed  bool   // the result is the text
+	prefix string          // of the result, whatever the facts are
+	fixed  bool            // the result is the text
+	names  map[string]bool // of the facts it asks for
+	alone  string          // the fact that is all of it; empty: there is more
 	tmpl   *template.Template
 }
 
@@ -86,7 +108,7 @@ func ParseTemplate(text string) (*Template, error) { return parseTemplate(text, 
 func ParseURL(text string) (*Template, error) { return parseTemplate(text, true) }
 
 func parseTemplate(text string, isURL bool) (*Template, error) {
-	t := &Template{text: text}
+	t := &Template{text: text, names: map[string]bool{}}
 	tmpl, err := template.New("").Option("missingkey=error").Funcs(escapers).Parse(text)
 	if err != nil {
 		return nil, fault(err)
@@ -105,6 +127,9 @@ func parseTemplate(text string, isURL bool) (*Template, error) {
 			} else if i == 0 {
 				t.prefix = n.String()
 			}
+		}
+		if len(tmpl.Root.Nodes) == 1 {
+			t.alone = factAlone(tmpl.Root.Nodes[0])
 		}
 	}
 	if isURL {
@@ -131,6 +156,24 @@ func (t *Template) Prefix() string { return t.prefix }
 
 // Fixed reports whether the result is the same whatever the facts are.
 func (t *Template) Fixed() bool { return t.fixed }
+
+// OfTargets reports whether the template asks for the targets of its step.
+func (t *Template) OfTargets() bool { return t.names[targets] }
+
+// TargetsAlone reports whether the template is the targets and nothing else. Then its place may take them one by one.
+func (t *Template) TargetsAlone() bool { return t.alone == targets }
+
+// factAlone is the fact that a node prints as it is; empty when it prints anything else.
+func factAlone(node parse.Node) string {
+	a, ok := node.(*parse.ActionNode)
+	if !ok || len(a.Pipe.Decl) > 0 || len(a.Pipe.Cmds) != 1 || len(a.Pipe.Cmds[0].Args) != 1 {
+		return ""
+	}
+	if f, ok := a.Pipe.Cmds[0].Args[0].(*parse.FieldNode); ok && len(f.Ident) == 1 {
+		return f.Ident[0]
+	}
+	return ""
+}
 
 // Fill puts the facts in.
 func (t *Template) Fill(values Values) (string, error) {
@@ -191,10 +234,10 @@ func (t *Template) check(node parse.Node, isURL bool) error {
 	case *parse.ChainNode:
 		return each(n.Node)
 	case *parse.FieldNode:
-		return checkName(n.Ident[0])
+		return t.checkName(n.Ident[0])
 	case *parse.VariableNode:
 		if n.Ident[0] == "$" && len(n.Ident) > 1 {
-			return checkName(n.Ident[1])
+			return t.checkName(n.Ident[1])
 		}
 	case *parse.IdentifierNode:
 		if !functions[n.Ident] {
@@ -214,7 +257,8 @@ func (t *Template) check(node parse.Node, isURL bool) error {
 	return nil
 }
 
-func checkName(name string) error {
+func (t *Template) checkName(name string) error {
+	t.names[name] = true
 	if slices.Contains(names, name) {
 		return nil
 	}

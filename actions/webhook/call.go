@@ -148,6 +148,9 @@ func (c *call) fillBody(s *step, values spec.Values) error {
 func fillJSON(v any, values spec.Values) (any, error) {
 	switch v := v.(type) {
 	case *spec.Template:
+		if v.TargetsAlone() {
+			return values.Targets(), nil // a list, not a text with a list in it
+		}
 		return v.Fill(values)
 	case []any:
 		out := make([]any, len(v))

@@ -80,7 +80,7 @@ func (k *Kind) Check(data []byte) ([]byte, engine.Traits, []engine.SpecProblem) 
 	if len(f.Problems) > 0 {
 		return nil, engine.Traits{}, f.Problems
 	}
-	return f.Canonical(), engine.Traits{Keyed: s.keyed || s.done != nil}, nil
+	return f.Canonical(), engine.Traits{Keyed: s.keyed || s.done != nil, Targets: f.Targets}, nil
 }
 
 // of understands a stored step. Its faults are old ones: the file was checked when it was loaded.

@@ -141,12 +141,10 @@ func (k *Kind) readBody(f *spec.Form, o spec.Object, s *step) {
 func readJSON(f *spec.Form, at []string, v any) any {
 	switch v := v.(type) {
 	case string:
-		t, err := spec.ParseTemplate(v)
-		if err != nil {
-			f.FaultOf(at, err)
-			return nil
+		if t := f.Parse(at, v); t != nil {
+			return t
 		}
-		return t
+		return nil
 	case []any:
 		out := make([]any, len(v))
 		for i, e := range v {

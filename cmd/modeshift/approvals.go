@@ -48,6 +48,9 @@ func (v *approvalsCmd) Run(s *streams, c *cli) error {
 			}
 			return table(s.out, "ID\tWHAT\tTRANSITION\tMISSING\tLEFT", func(row func(...any)) {
 				for _, a := range list {
+					if a.Change != "" {
+						a.Transition += " (held)"
+					}
 					row(a.ID, fmt.Sprintf("%s: %s → %s", a.Scope, a.From, a.To), a.Transition, lack(a), round(time.Duration(a.Left).Truncate(time.Second)))
 				}
 			})
@@ -216,6 +219,9 @@ func printApproval(w io.Writer, a api.Approval) error {
 		}
 		line("missing", "%s", missing)
 	}
+	if a.Change != "" {
+		line("change", "%s has started, and one of its steps is held: it found more targets than were approved", a.Change)
+	}
 	if a.Withheld != "" {
 		line("withheld", "%s", a.Withheld)
 	}
@@ -278,7 +284,15 @@ func printStep(line func(name, format string, args ...any), n int, x api.Approva
 	if x.Irreversible {
 		marks += ", CANNOT BE UNDONE"
 	}
+	if x.Held {
+		marks += ", HELD"
+	}
 	line(fmt.Sprintf("step %d", n), "%s (%s%s)", x.Name, x.Kind, marks)
+	if x.Targets != nil {
+		for i, l := range targetLines(x.Targets) {
+			line([]string{"targets", ""}[min(i, 1)], "  %s", l)
+		}
+	}
 	if x.Problem != "" {
 		line("", "  %s", x.Problem)
 	}
@@ -292,6 +306,25 @@ func printStep(line func(name, format string, args ...any), n int, x api.Approva
 			}
 		}
 	}
+}
+
+// targetLines say what a step would act on now, how it is found, and how many it may be.
+func targetLines(t *api.StepTargets) []string {
+	lines := []string{fmt.Sprintf("at most %d: %s", t.Max, t.Selector)}
+	switch more := t.Found - len(t.Names); {
+	case t.Unknown != "":
+		return append(lines, "cannot tell what that is now: "+t.Unknown)
+	case t.Found == 0:
+		return append(lines, "now none")
+	case more > 0:
+		lines = append(lines, fmt.Sprintf("now %d: %s and %d more", t.Found, strings.Join(t.Names, ", "), more))
+	default:
+		lines = append(lines, fmt.Sprintf("now %d: %s", t.Found, strings.Join(t.Names, ", ")))
+	}
+	if t.Found > t.Max {
+		lines = append(lines, "these are MORE than it may have: it would be held, and you would be asked again")
+	}
+	return lines
 }
 
 func ended(e *api.ApprovalEnd) string {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/modeshift/modeshift/engine"
@@ -162,7 +163,11 @@ func printExplanation(w io.Writer, x explain.Explanation) error {
 					if outcome == "" {
 						outcome, took = "awaited", ""
 					}
-					row(name, a.Number, stamp(a.Started), took, outcome, a.Answer)
+					answer := a.Answer
+					if len(a.Targets) > 0 {
+						answer = strings.TrimSuffix("on "+explain.Targets(a.Targets)+"; "+answer, "; ")
+					}
+					row(name, a.Number, stamp(a.Started), took, outcome, answer)
 				}
 			}
 		})

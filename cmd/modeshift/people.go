@@ -149,7 +149,14 @@ func printOutcome(w io.Writer, done api.Outcome) error {
 		return err
 	}
 	for _, step := range done.Would {
-		text := "\nstep " + oneLine(step.Step) + "\n" + indented(step.Do)
+		text := "\nstep " + oneLine(step.Step) + "\n"
+		if step.Targets != nil {
+			text += "targets\n"
+			for _, line := range targetLines(step.Targets) { // a name may hold anything: each stays on its line
+				text += "  " + oneLine(line) + "\n"
+			}
+		}
+		text += indented(step.Do)
 		if step.Undo != "" {
 			text += "undo\n" + indented(step.Undo)
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/modeshift/modeshift/engine"
 	"github.com/modeshift/modeshift/engine/api"
+	"github.com/modeshift/modeshift/engine/explain"
 )
 
 // table prints rows in columns that line up.
@@ -155,6 +156,9 @@ func describeGate(e engine.Event) string {
 	case engine.ChangeProposed:
 		return fmt.Sprintf("%s proposed: %s → %s (%s), waits for %s", f.Proposal.ID, f.Proposal.From, f.Proposal.To, f.Proposal.Transition, groups(f.Proposal.Gate.Groups))
 	case engine.ProposalRenewed:
+		if f.Change != "" {
+			return fmt.Sprintf("%s asks again, for %d targets of %s: waits for %s; %d yes do not count any more", f.Proposal, f.Targets, f.Step, groups(f.Gate.Groups), f.Voided)
+		}
 		return fmt.Sprintf("%s is another proposal now; %d yes do not count any more", f.Proposal, f.Voided)
 	case engine.ApprovalGranted:
 		text := fmt.Sprintf("%s: yes of %s (%s)", f.Proposal, f.Person, f.Role)
@@ -194,7 +198,15 @@ func describeStep(e engine.Event) string {
 	}
 	switch f := e.Fact.(type) {
 	case engine.StepStarted:
-		return step(f.Change, f.Step.Name, f.Undo, f.Attempt, "started")
+		what := "started"
+		if f.Finds() {
+			what = "looks for its targets"
+		}
+		return step(f.Change, f.Step.Name, f.Undo, f.Attempt, what)
+	case engine.TargetsFound:
+		return step(f.Change, f.Step.Name, false, f.Attempt, "acts on "+explain.Targets(f.Targets))
+	case engine.StepHeld:
+		return step(f.Change, f.Step, false, f.Attempt, fmt.Sprintf("HELD: it found %d targets, and people said yes to %d", f.Targets, f.Max))
 	case engine.StepDone:
 		return step(f.Change, f.Step, f.Undo, f.Attempt, "done")
 	case engine.StepFailed:

@@ -45,6 +45,7 @@ type ApprovalSummary struct {
 	Missing    []engine.Group  `json:"missing" nullable:"false" doc:"who still has to say yes; none: it starts as soon as nothing keeps it"`
 	Instead    []engine.Group  `json:"instead,omitempty" doc:"since the gate escalated: these do in place of the missing ones"`
 	Withheld   string          `json:"withheld,omitempty" doc:"what keeps it from starting though people said yes"`
+	Change     engine.ChangeID `json:"change,omitempty" doc:"it has started, and one of its steps is held: it found more targets than were approved"`
 }
 
 // Approval is a proposal with all that has to be known to answer it.
@@ -95,9 +96,21 @@ type ApprovalStep struct {
 	Destructive  bool            `json:"destructive,omitempty"`
 	Irreversible bool            `json:"irreversible,omitempty" doc:"it is destructive and has no undo"`
 	Undoes       engine.ChangeID `json:"undoes,omitempty" doc:"it takes back this step of that change"`
+	Held         bool            `json:"held,omitempty" doc:"it found more targets than were approved: it is what people are asked about"`
+	Targets      *StepTargets    `json:"targets,omitempty" doc:"what it would act on; absent: its description names it"`
 	Does         string          `json:"does,omitempty" doc:"in full, with its targets; without secrets"`
 	Undo         string          `json:"undo,omitempty" doc:"what taking it back would do; absent: it has no undo"`
 	Problem      string          `json:"problem,omitempty" doc:"why it cannot be described"`
+}
+
+// StepTargets are what a step would act on if it began now. It finds them anew when it does. Where they stand in a description
+// and cannot be told, the text says TARGETS.
+type StepTargets struct {
+	Selector string   `json:"selector" doc:"how they are found, in words"`
+	Max      int      `json:"max" doc:"how many people say yes to; more ask again"`
+	Found    int      `json:"found" doc:"how many there are now"`
+	Names    []string `json:"names" nullable:"false" doc:"of the first of them"`
+	Unknown  string   `json:"unknown,omitempty" doc:"why it cannot be told what there is; found means nothing then"`
 }
 
 // ApprovalBudget is how the error budget of one SLO stands.
@@ -123,7 +136,7 @@ func outline(p *approval.Approval) ApprovalSummary {
 	out := ApprovalSummary{
 		ID: p.ID, Scope: p.Scope, Transition: p.Transition, From: p.From, To: p.To, Digest: p.Digest, Until: p.Until,
 		Left: Duration(p.Left.Truncate(time.Millisecond)), Escalated: p.Escalated, Groups: list(p.Groups), Missing: list(p.Missing),
-		Instead: p.Instead, Withheld: p.Withheld,
+		Instead: p.Instead, Withheld: p.Withheld, Change: p.Change,
 	}
 	if p.Requester != nil {
 		out.Requester = p.Requester.String()
@@ -143,10 +156,10 @@ func showApproval(p *approval.Approval) Approval {
 		out.Votes = append(out.Votes, ApprovalVote(v))
 	}
 	for _, s := range p.First {
-		out.First = append(out.First, ApprovalStep(s))
+		out.First = append(out.First, showStep(s))
 	}
 	for _, s := range p.Steps {
-		out.Steps = append(out.Steps, ApprovalStep(s))
+		out.Steps = append(out.Steps, showStep(s))
 	}
 	for _, b := range p.Budgets {
 		out.Budgets = append(out.Budgets, ApprovalBudget{b.SLO, b.Remaining, b.Burn, Duration(b.Lasts.Truncate(time.Millisecond)), b.Unknown})
@@ -156,4 +169,18 @@ func showApproval(p *approval.Approval) Approval {
 		out.Ended = &end
 	}
 	return out
+}
+
+func showStep(s approval.Step) ApprovalStep {
+	return ApprovalStep{
+		Name: s.Name, Kind: s.Kind, Destructive: s.Destructive, Irreversible: s.Irreversible, Undoes: s.Undoes, Held: s.Held,
+		Targets: showTargets(s.Targets), Does: s.Does, Undo: s.Undo, Problem: s.Problem,
+	}
+}
+
+func showTargets(t *approval.Targets) *StepTargets {
+	if t == nil {
+		return nil
+	}
+	return &StepTargets{Selector: t.Selector, Max: t.Max, Found: t.Found, Names: list(t.Names), Unknown: t.Unknown}
 }

@@ -33,7 +33,7 @@ func (a *API) registerPeople(h huma.API) {
 			set := &engine.SetRequested{Mode: in.Body.Mode, Reason: in.Body.Reason, For: time.Duration(in.Body.For), Via: in.Body.Via,
 				DirectiveOnly: in.Body.DirectiveOnly, Force: in.Body.Force, Roles: bearerOf(ctx).Words()}
 			if in.Body.DryRun {
-				return a.preview(engine.Scope(in.Scope), bearerOf(ctx).Actor(), set)
+				return a.preview(ctx, engine.Scope(in.Scope), bearerOf(ctx).Actor(), set)
 			}
 			return a.submit(ctx, in.Scope, set)
 		})
@@ -71,7 +71,7 @@ func (a *API) submit(ctx context.Context, scope string, what engine.Happening) (
 
 // preview says what a request would lead to now. The core is a pure function of what the views hold, so that asking it
 // stores nothing and disturbs nobody.
-func (a *API) preview(scope engine.Scope, by engine.Actor, what engine.Happening) (*body[Outcome], error) {
+func (a *API) preview(ctx context.Context, scope engine.Scope, by engine.Actor, what engine.Happening) (*body[Outcome], error) {
 	v, err := a.view(string(scope))
 	if err != nil {
 		return nil, err
@@ -91,22 +91,22 @@ func (a *API) preview(scope engine.Scope, by engine.Actor, what engine.Happening
 			return nil, refusal(e.Reason)
 		case engine.ChangeProposed:
 			facts := engine.Facts{Scope: scope, Change: f.Proposal.ID, Transition: f.Proposal.Transition, From: f.Proposal.From, To: f.Proposal.To, Reason: e.Reason.Text}
-			out.Would = a.would(f.Plan, facts)
+			out.Would = a.would(ctx, f.Plan, facts)
 		case engine.ChangeStarted:
 			facts := engine.Facts{Scope: scope, Change: f.Change, Transition: f.Transition, From: f.From, To: f.To, Reason: e.Reason.Text}
-			out.Would = a.would(f.Plan, facts)
+			out.Would = a.would(ctx, f.Plan, facts)
 		}
 	}
 	return &body[Outcome]{out}, nil
 }
 
 // would describes the steps of a plan in the words of their kinds.
-func (a *API) would(plan engine.Plan, facts engine.Facts) []Would {
+func (a *API) would(ctx context.Context, plan engine.Plan, facts engine.Facts) []Would {
 	if a.opts.Describe == nil {
 		return nil
 	}
-	say := func(step engine.Step, undo bool) string {
-		job := engine.StepJob{Key: string(facts.Change) + "/" + step.Name, Scope: facts.Scope, Change: facts.Change, Step: step, Undo: undo, Attempt: 1, Facts: facts}
+	say := func(step engine.Step, undo bool, targets []string) string {
+		job := engine.StepJob{Key: string(facts.Change) + "/" + step.Name, Scope: facts.Scope, Change: facts.Change, Step: step, Undo: undo, Attempt: 1, Facts: facts, Targets: targets}
 		if undo {
 			job.Key += "/undo"
 		}
@@ -118,9 +118,10 @@ func (a *API) would(plan engine.Plan, facts engine.Facts) []Would {
 	}
 	var list []Would
 	for _, step := range plan.Steps {
-		w := Would{Step: step.Name, Do: say(step, false)}
+		found := a.opts.Desk.Targets(ctx, facts.Scope, step.Targets)
+		w := Would{Step: step.Name, Do: say(step, false, found.Described()), Targets: showTargets(found)}
 		if step.Undo {
-			w.Undo = say(step, true)
+			w.Undo = say(step, true, found.Described())
 		}
 		list = append(list, w)
 	}

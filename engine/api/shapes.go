@@ -107,9 +107,10 @@ type Outcome struct {
 
 // Would is a step of a dry run.
 type Would struct {
-	Step string `json:"step"`
-	Do   string `json:"do" doc:"in full, without secrets"`
-	Undo string `json:"undo,omitempty"`
+	Step    string       `json:"step"`
+	Do      string       `json:"do" doc:"in full, without secrets"`
+	Undo    string       `json:"undo,omitempty"`
+	Targets *StepTargets `json:"targets,omitempty" doc:"what it would act on; absent: do names it"`
 }
 
 // SetRequest asks for a mode by hand.

@@ -281,7 +281,7 @@ func TestClosingTheAPIEndsItsStreamsAndAFullHouseIsAnswered503(t *testing.T) {
 
 func TestASlowReaderIsCutOffAndHoldsNobodyUp(t *testing.T) {
 	w := newWorld(t, "checkout")
-	s := serve(t, w, func(o *api.Options) { o.WriteWait = 50 * time.Millisecond })
+	s := serve(t, w, func(o *api.Options) { o.WriteWait = 300 * time.Millisecond })
 	conn, err := net.Dial("tcp", s.Listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)

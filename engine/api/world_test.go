@@ -84,7 +84,7 @@ func (w *world) begin(t testing.TB, scopes ...engine.Scope) {
 	}
 	w.mu.Unlock()
 	for _, s := range scopes {
-		w.decide(t, s, engine.Actor{}, &engine.RulesLoaded{})
+		w.decide(t, s, engine.Actor{}, &engine.TimePassed{})
 	}
 }
 

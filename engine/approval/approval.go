@@ -53,7 +53,9 @@ type Approval struct {
 	Blind    bool             // the condition cannot be seen: it starts only with a yes given blind
 
 	Budgets []Budget
-	Ended   *Ended // nil: it waits
+	// Change is under way, and waits since one of its steps is held; empty: it has not started.
+	Change engine.ChangeID
+	Ended  *Ended // nil: it waits
 }
 
 // Destructive reports whether some step can do harm.
@@ -97,10 +99,30 @@ type Step struct {
 	Destructive  bool
 	Irreversible bool
 	Undoes       engine.ChangeID // set: it takes back this step of that change
+	Held         bool            // it found more targets than were approved: it is what people are asked about
+	Targets      *Targets        // nil: its description names what it acts on
 	Does         string          // in full; empty when Problem is set
 	Undo         string          // what taking it back would do; empty: it has no undo
 	Problem      string          // why it cannot be described
 }
+
+// MaxNamed is how many targets are named.
+const MaxNamed = 20
+
+// Targets are what a step would act on if it began now. It finds them anew when it does.
+type Targets struct {
+	Selector string // in words
+	Max      int    // that people say yes to: more ask again
+	Found    int
+	Names    []string // of the first MaxNamed
+	Unknown  string   // why it cannot be told what there is; Found means nothing then
+}
+
+// More is how many targets are found that are not named.
+func (t *Targets) More() int { return max(0, t.Found-len(t.Names)) }
+
+// TooMany reports whether a step that began now would be held.
+func (t *Targets) TooMany() bool { return t.Unknown == "" && t.Found > t.Max }
 
 // Budget is how the error budget of one SLO stands.
 type Budget struct {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/modeshift/modeshift/engine"
@@ -37,7 +38,9 @@ type Options struct {
 	// Budget says how long the error budgets of a scope last at the present burn, by the context's deadline. nil: nothing is
 	// said of budgets.
 	Budget func(context.Context, engine.Scope) []Budget
-	Now    func() time.Time // nil: time.Now
+	// Targets says what a step would act on if it began now, by the context's deadline. nil: nobody can tell.
+	Targets func(context.Context, engine.Scope, engine.Targets) Targets
+	Now     func() time.Time // nil: time.Now
 }
 
 // Desk is where people are asked. It is safe for concurrent use.
@@ -51,10 +54,12 @@ func New(opts Options) *Desk {
 	return &Desk{opts}
 }
 
-// In a description the identity of the change and the people who said yes are not known yet; these words stand for them.
+// In a description the identity of the change and the people who said yes are not known yet, and now and then not what a step
+// acts on; these words stand for them.
 const (
-	unknownChange = engine.ChangeID("CHANGE")
-	unknownReason = "APPROVERS"
+	unknownChange  = engine.ChangeID("CHANGE")
+	unknownReason  = "APPROVERS"
+	unknownTargets = "TARGETS"
 )
 
 // behindTime bounds how long a reader waits for the loop to show what the log holds already.
@@ -141,13 +146,43 @@ func (d *Desk) look(ctx context.Context, id engine.ChangeID) (Approval, error) {
 		a.Left, a.Missing, a.Instead, a.Blind, a.Withheld = 0, nil, nil, false, ""
 		a.Ended.State = fate(v.State, a.Ended.Change)
 	}
-	d.plan(&a, v, s.plan)
+	bounded, done := context.WithTimeout(ctx, budgetTime)
+	defer done()
+	var all sync.WaitGroup
 	if d.opts.Budget != nil {
-		ctx, cancel := context.WithTimeout(ctx, budgetTime)
-		defer cancel()
-		a.Budgets = d.opts.Budget(ctx, scope)
+		all.Go(func() { a.Budgets = d.opts.Budget(bounded, scope) })
 	}
+	steps, first := d.plan(bounded, &a, v, s.plan)
+	all.Wait()
+	a.Steps, a.First = steps, first
 	return a, nil
+}
+
+// Targets says what a step would act on if it began now; nil when it has no selector.
+func (d *Desk) Targets(ctx context.Context, scope engine.Scope, t engine.Targets) *Targets {
+	if t.Max == 0 {
+		return nil
+	}
+	if d.opts.Targets == nil {
+		return &Targets{Selector: t.Selector, Max: t.Max, Unknown: "this server can find no targets"}
+	}
+	ctx, cancel := context.WithTimeout(ctx, budgetTime)
+	defer cancel()
+	shown := d.opts.Targets(ctx, scope, t)
+	return &shown
+}
+
+// Described are the targets as the description of a step has them: those that are named, and a word for the rest.
+func (t *Targets) Described() []string {
+	switch {
+	case t == nil:
+		return nil
+	case t.Unknown != "" || t.Found == 0:
+		return []string{unknownTargets}
+	case t.More() > 0:
+		return append(slices.Clip(t.Names), fmt.Sprintf("AND %d MORE", t.More()))
+	}
+	return t.Names
 }
 
 // fate says what has become of a change.
@@ -172,7 +207,7 @@ func (d *Desk) outline(v engine.View, p *engine.Proposal) Approval {
 	a := Approval{
 		ID: p.ID, Scope: v.State.Scope, Transition: p.Transition, From: p.From, To: p.To, Digest: p.Digest, Requester: p.Requester,
 		Reason: p.Reason, Until: p.Until, Left: max(0, p.Until.Sub(d.opts.Now())), Otherwise: p.Gate.Otherwise, Escalated: p.Escalated,
-		Groups: p.Gate.Groups, BlindBy: p.BlindBy,
+		Groups: p.Gate.Groups, BlindBy: p.BlindBy, Change: p.Change,
 	}
 	a.Missing, a.Instead = missing(p)
 	if p.Escalated {
@@ -186,6 +221,7 @@ func (d *Desk) outline(v engine.View, p *engine.Proposal) Approval {
 			a.Withheld = w.Reason.Text
 		}
 	}
+	a.Blind = p.Change != "" && p.Requester == nil // of a transition that the rules do not declare any more nothing can be seen
 	if v.Policy == nil {
 		return a
 	}
@@ -235,8 +271,8 @@ func lacking(groups []engine.Group, votes []engine.Vote) (lack []engine.Group) {
 	return lack
 }
 
-// plan puts what would be done into words.
-func (d *Desk) plan(a *Approval, v engine.View, plan engine.Plan) {
+// plan puts what would be done into words: the steps, and what is taken back before them.
+func (d *Desk) plan(ctx context.Context, a *Approval, v engine.View, plan engine.Plan) (steps, first []Step) {
 	a.Flags, a.PublishLast = plan.Into.Flags, plan.PublishLast
 	a.Verify, a.TakenBack = conditionText(v, plan.Verify), conditionText(v, plan.Until)
 	a.OnFailure = "what was done is taken back, the last step first"
@@ -244,32 +280,46 @@ func (d *Desk) plan(a *Approval, v engine.View, plan engine.Plan) {
 		a.OnFailure = "what was done is held, and the failed step is tried again"
 	}
 	facts := engine.Facts{Scope: a.Scope, Change: unknownChange, Transition: a.Transition, From: a.From, To: a.To, Reason: unknownReason}
-	for _, s := range plan.Steps {
-		a.Steps = append(a.Steps, d.step(s, facts))
+	if a.Change != "" {
+		facts.Change = a.Change
 	}
-	if a.Ended != nil || v.Policy == nil || len(v.State.Past) == 0 {
-		return
+	for i, s := range plan.Steps {
+		var found *Targets
+		if a.Ended == nil {
+			found = d.Targets(ctx, a.Scope, s.Targets)
+		}
+		step := d.step(s, facts, found)
+		step.Held = a.Change != "" && v.State.Change != nil && i == v.State.Change.Next
+		steps = append(steps, step)
+	}
+	if a.Ended != nil || a.Change != "" || v.Policy == nil || len(v.State.Past) == 0 {
+		return steps, nil
 	}
 	i := slices.IndexFunc(v.Policy.Transitions, func(t engine.Transition) bool { return t.Name == a.Transition })
 	if i < 0 || !v.Policy.Transitions[i].UndoEntry {
-		return
+		return steps, nil
 	}
 	entry := v.State.Past[len(v.State.Past)-1]
 	facts = engine.Facts{Scope: a.Scope, Change: entry.ID, Transition: entry.Transition, From: entry.From, To: entry.To, Reason: unknownReason}
 	for _, done := range slices.Backward(entry.Did) {
 		facts.Change = done.Change
 		step := Step{Name: done.Step.Name, Kind: done.Step.Kind, Undoes: done.Change}
-		step.Does, step.Problem = d.describe(done.Step, facts, true)
-		a.First = append(a.First, step)
+		step.Does, step.Problem = d.describe(done.Step, facts, true, done.Targets)
+		first = append(first, step)
 	}
+	return steps, first
 }
 
-func (d *Desk) step(s engine.Step, facts engine.Facts) Step {
-	out := Step{Name: s.Name, Kind: s.Kind, Destructive: s.Destructive, Irreversible: s.Irreversible}
-	out.Does, out.Problem = d.describe(s, facts, false)
+func (d *Desk) step(s engine.Step, facts engine.Facts, found *Targets) Step {
+	out := Step{Name: s.Name, Kind: s.Kind, Destructive: s.Destructive, Irreversible: s.Irreversible, Targets: found}
+	names := found.Described()
+	if found == nil && s.Targets.Max > 0 {
+		names = []string{unknownTargets}
+	}
+	out.Does, out.Problem = d.describe(s, facts, false, names)
 	if s.Undo {
 		var problem string
-		if out.Undo, problem = d.describe(s, facts, true); problem != "" {
+		if out.Undo, problem = d.describe(s, facts, true, names); problem != "" {
 			out.Undo = "there is one, and it " + problem
 		}
 	}
@@ -277,7 +327,7 @@ func (d *Desk) step(s engine.Step, facts engine.Facts) Step {
 }
 
 // describe asks a kind what a step would do.
-func (d *Desk) describe(s engine.Step, facts engine.Facts, undo bool) (text, problem string) {
+func (d *Desk) describe(s engine.Step, facts engine.Facts, undo bool, targets []string) (text, problem string) {
 	if d.opts.Describe == nil {
 		return "", "cannot be described: this server knows no kinds of step"
 	}
@@ -285,7 +335,7 @@ func (d *Desk) describe(s engine.Step, facts engine.Facts, undo bool) (text, pro
 	if undo {
 		key += "/undo"
 	}
-	text, err := d.opts.Describe(engine.StepJob{Key: key, Scope: facts.Scope, Change: facts.Change, Step: s, Undo: undo, Attempt: 1, Facts: facts})
+	text, err := d.opts.Describe(engine.StepJob{Key: key, Scope: facts.Scope, Change: facts.Change, Step: s, Undo: undo, Attempt: 1, Facts: facts, Targets: targets})
 	if err != nil {
 		return "", "cannot be described: " + err.Error()
 	}

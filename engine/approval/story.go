@@ -3,6 +3,7 @@ package approval
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/modeshift/modeshift/engine"
 )
@@ -17,7 +18,9 @@ type story struct {
 	plan     engine.Plan     // what it would do
 	votes    []Vote          // that count
 	voided   int
+	started  *Ended // how it had ended before a step was held
 	ended    *Ended // nil: not by the end of what was read
+	over     bool   // nothing that comes after can change that
 }
 
 // story reads a proposal's events: from its first to its last, or to what the view of its scope knows while it waits there.
@@ -39,7 +42,7 @@ func (d *Desk) story(ctx context.Context, v engine.View, id engine.ChangeID, ver
 			if waits && e.Version > v.State.Version {
 				return s, nil // newer than the view: the next reader's
 			}
-			if s.take(e, id); s.ended != nil {
+			if s.take(e, id); s.over {
 				return s, nil
 			}
 			after = e.Version
@@ -75,6 +78,9 @@ func (s *story) take(e engine.Event, id engine.ChangeID) {
 		if f.Proposal == id {
 			p.Digest, p.Gate, p.From, p.To, p.Votes, p.BlindBy = f.Digest, f.Gate, f.From, f.To, nil, ""
 			s.plan, s.voided, s.votes = f.Plan, s.voided+len(s.votes), nil
+			if f.Change != "" { // a step of it is held
+				s.started, s.ended, p.Until, p.Escalated, p.Change = s.ended, nil, f.Until, false, f.Change
+			}
 		}
 	case engine.ApprovalGranted:
 		if f.Proposal == id {
@@ -110,8 +116,19 @@ func (s *story) take(e engine.Event, id engine.ChangeID) {
 			if len(s.votes) > 0 {
 				s.ended.By = s.votes[len(s.votes)-1].Person
 			}
+			// One of its steps may ask again, as long as it is under way.
+			s.over = !slices.ContainsFunc(s.plan.Steps, func(st engine.Step) bool { return st.Targets.Max > 0 })
 		}
+	case engine.StepStarted:
+		if s.ended == nil && p.Change != "" && f.Change == p.Change && !f.Undo { // people said yes again
+			p.Change, s.ended = "", s.started
+		}
+	case engine.ChangeDone:
+		s.over = s.over || s.ended != nil && s.ended.Change == f.Change
+	case engine.ChangeUndone:
+		s.over = s.over || s.ended != nil && s.ended.Change == f.Change
 	}
+	s.over = s.over || s.ended != nil && s.ended.How != Started
 }
 
 // vote takes a yes. A second one of the same person only says that it may start without sight.

@@ -121,9 +121,13 @@ type Attempt struct {
 	Started time.Time      `json:"started"`
 	Ended   time.Time      `json:"ended,omitzero"`
 	Took    Seconds        `json:"took_seconds"`
-	Outcome engine.Outcome `json:"outcome,omitempty"` // empty: awaited
+	Outcome engine.Outcome `json:"outcome,omitempty"` // empty: awaited; or Held
 	Answer  string         `json:"answer,omitempty"`
+	Targets []string       `json:"targets,omitempty"` // it went out with, where the step has a selector
 }
+
+// Held is the outcome of an attempt that did nothing, because it had more targets than people said yes to.
+const Held engine.Outcome = "held"
 
 // Moment is one event of the change's life.
 type Moment struct {

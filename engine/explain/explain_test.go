@@ -115,7 +115,7 @@ func TestWhyThisAndNotThat(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := &story{t: t, policy: shop}
-			s.decide(0, "", &engine.RulesLoaded{})
+			s.decide(0, "", &engine.TimePassed{})
 			for i, letters := range c.see {
 				s.see(time.Duration(i+1)*15*time.Second, letters)
 			}
@@ -136,7 +136,7 @@ func TestWhatWithheldAnotherTransitionIsToldWithoutItsRulesToo(t *testing.T) {
 	s := &story{t: t, policy: shop}
 	s.policy.Transitions = append([]engine.Transition{}, shop.Transitions...)
 	s.policy.Transitions[1].Gate, s.policy.Transitions[1].For = &engine.Gate{Groups: []engine.Group{{Role: "lead", Count: 1}}, Within: time.Hour}, 0
-	s.decide(0, "", &engine.RulesLoaded{})
+	s.decide(0, "", &engine.TimePassed{})
 	s.decide(time.Second, "alice", &engine.FreezeRequested{Reason: "game day"})
 	s.see(15*time.Second, "ft---") // stop is withheld
 	s.decide(20*time.Second, "alice", &engine.SetRequested{Mode: "degraded", Reason: "I know better"})
@@ -231,7 +231,7 @@ func TestWhatBecomesOfAChangeIsTold(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := &story{t: t, policy: shop}
-			s.decide(0, "", &engine.RulesLoaded{})
+			s.decide(0, "", &engine.TimePassed{})
 			s.see(30*time.Second, "tf---")
 			s.see(45*time.Second, "tft--")
 			x := explained(t, s, c.live(s))

@@ -44,6 +44,10 @@ func (l *life) concerns(before engine.State, decision []engine.Event, e engine.E
 		return change(f.Change)
 	case engine.StepStarted:
 		return change(f.Change) || under
+	case engine.TargetsFound:
+		return change(f.Change) || under
+	case engine.StepHeld:
+		return change(f.Change) || under
 	case engine.StepDone:
 		return change(f.Change) || under
 	case engine.StepFailed:
@@ -153,6 +157,10 @@ func (l *life) tell(e engine.Event) {
 		end(Retired)
 	case engine.StepStarted:
 		l.attempt(e, f)
+	case engine.TargetsFound:
+		l.found(f)
+	case engine.StepHeld:
+		l.answer(e, f.Change, f.Step, false, f.Attempt, Held, text(e.Reason))
 	case engine.StepDone:
 		l.answer(e, f.Change, f.Step, f.Undo, f.Attempt, engine.OutcomeDone, f.Detail)
 	case engine.StepFailed:
@@ -169,8 +177,18 @@ func (l *life) attempt(e engine.Event, f engine.StepStarted) {
 		steps = append(steps, Step{Change: f.Change, Step: f.Step.Name, Kind: f.Step.Kind, Undo: f.Undo})
 	}
 	s := &steps[len(steps)-1]
-	s.Attempts = append(s.Attempts, Attempt{Number: f.Attempt, Started: e.At})
+	s.Attempts = append(s.Attempts, Attempt{Number: f.Attempt, Started: e.At, Targets: f.Targets})
 	l.x.Steps = steps
+}
+
+// found adds its targets to the attempt under way.
+func (l *life) found(f engine.TargetsFound) {
+	for _, s := range slices.Backward(l.x.Steps) {
+		if n := len(s.Attempts); n > 0 && s.Change == f.Change && s.Step == f.Step.Name && !s.Undo {
+			s.Attempts[n-1].Targets = f.Targets
+			return
+		}
+	}
 }
 
 // answer ends the attempt it is about: the last of its step that has no answer yet.

@@ -146,7 +146,7 @@ func (s *story) step(at time.Duration, name string, outcome engine.Outcome, deta
 // failedOver is a whole life: degraded by itself, failed over after two people said yes and a step was tried twice.
 func failedOver(t *testing.T) *story {
 	s := &story{t: t, policy: shop}
-	s.decide(0, "", &engine.RulesLoaded{})
+	s.decide(0, "", &engine.TimePassed{})
 	s.see(15*time.Second, "ft-ff")
 	s.see(30*time.Second, "tt-ff") // shed
 	s.see(45*time.Second, "tftuf") // fail-over is proposed

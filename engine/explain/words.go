@@ -14,6 +14,9 @@ func what(e engine.Event) string {
 	case engine.ChangeProposed:
 		return fmt.Sprintf("%s → %s was proposed; %s have to say yes until %s", f.Proposal.From, f.Proposal.To, groups(f.Proposal.Gate.Groups), clock(f.Proposal.Until))
 	case engine.ProposalRenewed:
+		if f.Change != "" {
+			return fmt.Sprintf("people are asked again, for %d targets of %s, until %s; %d votes before do not count", f.Targets, f.Step, clock(f.Until), f.Voided)
+		}
 		return fmt.Sprintf("what would be done changed; %d votes before do not count", f.Voided)
 	case engine.ApprovalGranted:
 		if len(f.Missing) > 0 {
@@ -46,7 +49,14 @@ func what(e engine.Event) string {
 	case engine.DirectivePublished:
 		return fmt.Sprintf("directive %d: instances are told %s", f.Directive.Revision, f.Directive.Mode)
 	case engine.StepStarted:
+		if f.Finds() {
+			return fmt.Sprintf("%s began, attempt %d: its targets are found", f.Step.Name, f.Attempt)
+		}
 		return fmt.Sprintf("%s began, attempt %d", step(f.Step.Name, f.Undo), f.Attempt)
+	case engine.TargetsFound:
+		return fmt.Sprintf("%s acts on %s", f.Step.Name, Targets(f.Targets))
+	case engine.StepHeld:
+		return fmt.Sprintf("%s is held: it found %d targets, and people said yes to %d; nothing was done", f.Step, f.Targets, f.Max)
 	case engine.StepDone:
 		return step(f.Step, f.Undo) + " is done"
 	case engine.StepFailed:
@@ -93,6 +103,16 @@ func what(e engine.Event) string {
 		return "the scope was retired"
 	}
 	return e.Kind()
+}
+
+// Targets names what a step acts on, and not all of it where that is a lot.
+func Targets(names []string) string {
+	const most = 10
+	text := strings.Join(names[:min(len(names), most)], ", ")
+	if len(names) > most {
+		text += fmt.Sprintf(" and %d more", len(names)-most)
+	}
+	return fmt.Sprintf("%d: %s", len(names), text)
 }
 
 func step(name string, undo bool) string {

@@ -148,17 +148,15 @@ func (s *Server) ruleKinds() map[string]rules.Kind {
 func (s *Server) steps() *runner.Steps {
 	a := s.opts.Config.Actions
 	return &runner.Steps{
-		Kinds: s.kinds, Report: s.reportStep, Stale: s.stale, Concurrency: a.Concurrency, PerKind: a.PerKind,
+		Kinds: s.kinds, Report: s.reportStep, Finder: s.finder(), Stale: s.stale, Concurrency: a.Concurrency, PerKind: a.PerKind,
 		NoCheck: func(err error) bool { return errors.Is(err, webhook.ErrNoCheck) || errors.Is(err, exec.ErrNoCheck) },
 	}
 }
 
 // reportStep tells the loop what came of an attempt. It returns nil once what follows from that is stored, which may be
 // nothing: an outcome that was told before.
-func (s *Server) reportStep(ctx context.Context, step engine.StepJob, outcome engine.Outcome, detail string) error {
-	_, err := s.loop.Submit(ctx, step.Scope, engine.Actor{}, &engine.StepReported{
-		Change: step.Change, Step: step.Step.Name, Undo: step.Undo, Attempt: step.Attempt, Outcome: outcome, Detail: detail,
-	})
+func (s *Server) reportStep(ctx context.Context, scope engine.Scope, what engine.Happening) error {
+	_, err := s.loop.Submit(ctx, scope, engine.Actor{}, what)
 	return err
 }
 
@@ -177,7 +175,7 @@ func (s *Server) stale(job engine.Job) bool {
 		return true
 	}
 	r := c.Running
-	return r.Change != job.Step.Change || r.Step.Name != job.Step.Step.Name || r.Undo != job.Step.Undo || r.Attempt != job.Step.Attempt
+	return r.Change != job.Step.Change || r.Step.Name != job.Step.Step.Name || r.Undo != job.Step.Undo || r.Attempt != job.Step.Attempt || r.Finding != job.Step.Find
 }
 
 // cutLast cuts s around the last sep.

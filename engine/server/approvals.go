@@ -93,7 +93,7 @@ func (a *asker) told(ctx context.Context, n *engine.Notice) (bool, error) {
 		return a.pages(ctx, f.Incident)
 	case engine.ProposalRenewed:
 		// The link shows what is asked now. Only who has said yes, and thinks that this is that, has to hear of it.
-		return f.Voided == 0, nil
+		return f.Voided == 0 && f.Change == "", nil
 	}
 	return false, nil
 }

@@ -15,7 +15,7 @@ import (
 
 // openDesk is where people are asked: the API and the pages stand at the same one.
 func (s *Server) openDesk() *approval.Desk {
-	return approval.New(approval.Options{Loop: s.loop, Log: storeReader{s.store}, Describe: s.describe, Budget: s.budgets})
+	return approval.New(approval.Options{Loop: s.loop, Log: storeReader{s.store}, Describe: s.describe, Budget: s.budgets, Targets: s.targets})
 }
 
 // budgets says how long the error budgets of a scope last at the present burn, as the rules that are evaluated now see them.

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -228,11 +229,8 @@ func (s *Server) startLoop(ctx context.Context) error {
 // inForce makes of a compiled set what the loop runs on.
 func (s *Server) inForce(set *rules.Set, problem error) loop.Rules {
 	e := s.opts.Config.Evaluation
-	opts := prom.Options{QueryOffset: time.Duration(e.QueryOffset), Metrics: s.observed, Remaining: s.ledger.remaining}
+	opts := prom.Options{QueryOffset: s.queryOffset(), Metrics: s.observed, Remaining: s.ledger.remaining}
 	interval := time.Duration(e.Interval)
-	if e.QueryOffset == 0 && interval < 3*prom.DefaultQueryOffset {
-		opts.QueryOffset = interval / 3 // ticks that close only make sense with scrapes that close
-	}
 	opts.Budget = interval * 2 / 3
 	if e.Timeout > 0 {
 		opts.Budget = time.Duration(e.Timeout)
@@ -261,6 +259,15 @@ func (s *Server) inForce(set *rules.Set, problem error) loop.Rules {
 		return loop.Answer{Observations: a.Observations, SourceBlind: a.SourceBlind, Sources: a.Sources}
 	}
 	return r
+}
+
+// queryOffset is how far back queries look.
+func (s *Server) queryOffset() time.Duration {
+	e := s.opts.Config.Evaluation
+	if interval := time.Duration(e.Interval); e.QueryOffset == 0 && interval < 3*prom.DefaultQueryOffset {
+		return interval / 3 // ticks that close only make sense with scrapes that close
+	}
+	return cmp.Or(time.Duration(e.QueryOffset), prom.DefaultQueryOffset)
 }
 
 // committed is told of every batch of stored events.

@@ -51,6 +51,7 @@ type site struct {
 	world    *approvaltest.World
 	visitors *visitors
 	logs     *strings.Builder
+	targets  approval.Targets // of steps that have a selector
 }
 
 func open(t *testing.T, change func(*web.Options)) *site {
@@ -64,6 +65,7 @@ func open(t *testing.T, change func(*web.Options)) *site {
 		"canary-elsewhere": {Actor: engine.Actor{Principal: "eve"}, Roles: []string{"lead"}, Sees: func(s engine.Scope) bool { return s == "payments" }},
 	}}}
 	desk := approval.New(approval.Options{Loop: s.world, Log: s.world, Describe: approvaltest.Describe, Now: s.world.Now,
+		Targets: func(context.Context, engine.Scope, engine.Targets) approval.Targets { return s.targets },
 		Budget: func(context.Context, engine.Scope) []approval.Budget {
 			return []approval.Budget{{SLO: "availability", Remaining: 0.42, Burn: 21.5, Lasts: 14*time.Hour + 4*time.Minute}, {SLO: "latency", Unknown: "no traffic"}}
 		}})

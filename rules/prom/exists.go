@@ -55,7 +55,7 @@ func (m *existence) there(selector string) (bool, error) {
 	return len(series) > 0, nil
 }
 
-func (m *existence) judge(s *rules.Selector) (rules.Diagnostics, error) {
+func (m *existence) judge(s *rules.SeriesSelector) (rules.Diagnostics, error) {
 	found, err := m.there(s.Text)
 	if err != nil || found {
 		return nil, err

@@ -21,6 +21,8 @@ type check struct {
 	log      []engine.Event
 	busy     map[engine.Scope]string // the job at the target
 	tries    map[string]int          // arrivals of each job
+	effects  map[string]int          // by key
+	vouched  map[engine.ChangeID]bool
 }
 
 // stream is the account of one scope.
@@ -35,6 +37,7 @@ type stream struct {
 	pinned    bool
 	frozen    bool
 	said      []said
+	found     [][]string     // what selectors found, whenever
 	falses    map[string]int // how much had been shown when a condition was last stored to be false
 }
 
@@ -44,6 +47,9 @@ type change struct {
 	gated      bool
 	allowed    bool            // people said yes, or broke the glass
 	did        map[string]bool // steps with an undo that have happened and were not taken back
+	held       string          // the step people have to say yes to again
+	most       map[string]int  // targets that a step may have
+	targets    map[string][]string
 	settled    bool
 	overtaken  bool
 	transition *engine.Transition
@@ -57,7 +63,7 @@ type shown struct {
 }
 
 func newCheck() *check {
-	c := &check{policies: map[engine.Digest]*engine.Policy{}, streams: map[engine.Scope]*stream{}, busy: map[engine.Scope]string{}, tries: map[string]int{}}
+	c := &check{policies: map[engine.Digest]*engine.Policy{}, streams: map[engine.Scope]*stream{}, busy: map[engine.Scope]string{}, tries: map[string]int{}, effects: map[string]int{}, vouched: map[engine.ChangeID]bool{}}
 	for _, name := range []engine.Scope{engine.Fleet, scopeName(0), scopeName(1)} {
 		c.streams[name] = &stream{changes: map[engine.ChangeID]*change{}, proposals: map[engine.ChangeID]*proposal{}, ended: map[string]*ending{}, falses: map[string]int{}}
 	}
@@ -212,11 +218,22 @@ func (c *check) judge(s *stream, before engine.State, e engine.Event, where stri
 	case engine.UndoStarted:
 		c.takesBack(s, before, e, f, where)
 	case engine.StepStarted:
-		c.step(s, f, where)
+		c.step(s, e, f, where)
+	case engine.TargetsFound:
+		c.targets(s, f, where)
+	case engine.StepHeld:
+		c.held(s, f, where)
+	case engine.StepFailed:
+		if r := before.Change.Running; r.Step.Destructive && c.effects[stepKey(f.Change, f.Step, f.Undo)] > 0 {
+			c.breaks("%s: %s is said not to have happened, and it has", where, f.Step)
+		}
 	case engine.StepDone:
 		c.stepDone(s, f, where)
 	case engine.ChangeSettled:
 		s.changes[f.Change].settled = true
+		// A person looked and says what stands: what is asked for after that is asked for anew.
+		c.vouched[f.Change] = true
+		maps.DeleteFunc(c.tries, func(id string, _ int) bool { return strings.HasPrefix(id, string(f.Change)+"/") })
 	case engine.ChangeStuck:
 		if !slices.ContainsFunc(together, pages) && !slices.ContainsFunc(before.Incidents, func(i engine.Incident) bool { return i.Kind == engine.IncidentChange }) {
 			c.breaks("%s: nobody was paged", where)
@@ -256,7 +273,10 @@ func (c *check) starts(s *stream, before engine.State, e engine.Event, f engine.
 	if s.change != "" && f.Overtakes != s.change {
 		c.breaks("%s: %s is under way", where, s.change)
 	}
-	ch := &change{started: f, did: map[string]bool{}, transition: find(p, f.Transition)}
+	ch := &change{started: f, did: map[string]bool{}, most: map[string]int{}, targets: map[string][]string{}, transition: find(p, f.Transition)}
+	for _, st := range f.Plan.Steps {
+		ch.most[st.Name] = st.Targets.Max
+	}
 	if s.change != "" {
 		old := s.changes[s.change]
 		old.overtaken = true
@@ -383,8 +403,11 @@ func (c *check) takesBack(s *stream, before engine.State, e engine.Event, f engi
 }
 
 // step judges a step that is owed from here on.
-func (c *check) step(s *stream, f engine.StepStarted, where string) {
+func (c *check) step(s *stream, e engine.Event, f engine.StepStarted, where string) {
 	ch := s.changes[f.Change]
+	if ch != nil && ch.held != "" && !f.Undo {
+		c.resumed(s, ch, e, f, where)
+	}
 	switch {
 	case ch == nil:
 		c.breaks("%s: there was no change %s", where, f.Change)
@@ -392,7 +415,14 @@ func (c *check) step(s *stream, f engine.StepStarted, where string) {
 		c.breaks("%s: %s destroys and nobody said yes", where, f.Step.Name)
 	case !f.Undo && ch.gated && !ch.allowed:
 		c.breaks("%s: %s is a step of a gated transition and nobody said yes", where, f.Step.Name)
-	case !f.Undo && !slices.Contains(ch.started.Plan.Steps, f.Step):
+	case !slices.Equal(f.Targets, ch.targets[f.Step.Name]):
+		c.breaks("%s: %s has %v, and went out with %v", where, f.Step.Name, f.Targets, ch.targets[f.Step.Name])
+	case !f.Undo && !slices.ContainsFunc(ch.started.Plan.Steps, func(st engine.Step) bool {
+		if st.Targets.Max > 0 {
+			st.Targets.Max = ch.most[st.Name]
+		}
+		return st == f.Step
+	}):
 		c.breaks("%s: %s is not in the plan", where, f.Step.Name)
 	case f.Undo && !ch.did[f.Step.Name]:
 		c.breaks("%s: %s has not happened and is taken back", where, f.Step.Name)
@@ -408,6 +438,12 @@ func (c *check) stepDone(s *stream, f engine.StepDone, where string) {
 	i := slices.IndexFunc(ch.started.Plan.Steps, func(st engine.Step) bool { return st.Name == f.Step })
 	if i < 0 {
 		c.breaks("%s: %s is not in the plan", where, f.Step)
+		return
+	}
+	if ch.started.Plan.Steps[i].Targets.Max > 0 && ch.targets[f.Step] == nil {
+		if !slices.ContainsFunc(s.found, func(names []string) bool { return len(names) == 0 }) {
+			c.breaks("%s: %s was done to nothing, and there never was nothing", where, f.Step)
+		}
 		return
 	}
 	// By the true rules, not by the plan: what the rules say can be taken back is taken back.
@@ -477,8 +513,12 @@ func (c *check) arrives(id string, job engine.StepJob) {
 	if job.Step.Destructive && !job.Step.Keyed && c.tries[id] > 1 {
 		c.breaks("%s destroys, its target knows no key, and it is attempted %d times", id, c.tries[id])
 	}
-	if ch := s.changes[job.Change]; job.Step.Destructive && !job.Undo && (ch == nil || !ch.allowed) {
+	ch := s.changes[job.Change]
+	if job.Step.Destructive && !job.Undo && (ch == nil || !ch.allowed) {
 		c.breaks("%s destroys and nobody said yes", id)
+	}
+	if job.Find || ch != nil && !slices.Equal(job.Targets, ch.targets[job.Step.Name]) || job.Step.Targets.Max > 0 && len(job.Targets) == 0 {
+		c.breaks("%s arrives for %v", id, job.Targets)
 	}
 }
 
@@ -494,7 +534,8 @@ func (c *check) leaves(id string, job engine.StepJob) {
 func (c *check) acted(job engine.StepJob, times int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if times > 1 && (job.Step.Keyed || job.Step.Destructive) {
+	c.effects[job.Key] = times
+	if times > 1 && (job.Step.Keyed || job.Step.Destructive) && !c.vouched[job.Change] {
 		c.breaks("%s has happened %d times", job.Key, times)
 	}
 }

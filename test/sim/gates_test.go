@@ -34,6 +34,7 @@ type proposal struct {
 	until     time.Time
 	escalated bool
 	ended     string
+	targets   int // of the step that is held
 }
 
 // ending is how a transition's last proposal came to nothing.
@@ -93,6 +94,12 @@ func (s *stream) wasFalse(condition string, since int) bool {
 
 func (c *check) renewed(s *stream, before engine.State, f engine.ProposalRenewed, where string) {
 	pr := s.proposals[f.Proposal]
+	if f.Change != "" {
+		if ch := s.changes[f.Change]; ch == nil || ch.held != f.Step || ch.started.Proposal != f.Proposal || pr.ended != "started" {
+			c.breaks("%s: no step of its change is held", where)
+		}
+		pr.ended, pr.until, pr.escalated, pr.targets = "", f.Until, false, f.Targets
+	}
 	if pr == nil || pr.ended != "" {
 		c.breaks("%s: it does not wait", where)
 		return

@@ -38,6 +38,8 @@ var mutants = []struct{ name, words string }{
 	{"unknown is false", "was taken for false"},
 	{"for over a gap", "and has to be for"},
 	{"denied and proposed again", "its condition was not false since"},
+	{"more targets than approved", "nothing like that was found"},
+	{"failed after unknown", "is said not to have happened, and it has"},
 }
 
 func TestTheSimulationCatchesEveryMutant(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"time"
 
 	"github.com/modeshift/modeshift/engine"
@@ -118,10 +119,14 @@ func drawGate(r *rand.Rand) *engine.Gate {
 // drawStep draws a step. The rule language lets only gated transitions destroy.
 func drawStep(r *rand.Rand, i int, gated bool) engine.Step {
 	s := engine.Step{
-		Name: fmt.Sprintf("step%d", i+1), Kind: "sim", Destructive: gated && r.IntN(2) == 0, Undo: r.IntN(4) > 0, Keyed: r.IntN(2) == 0,
+		Name: fmt.Sprintf("step%d", i+1), Kind: "sim", Destructive: gated && r.IntN(4) > 0, Undo: r.IntN(4) > 0, Keyed: r.IntN(2) == 0,
 		Attempts: pick(r, 0, 1, 2, 3), Spec: `{}`,
 	}
 	s.Irreversible = s.Destructive && !s.Undo
+	if r.IntN(3) == 0 {
+		most := 1 + r.IntN(3)
+		s.Targets = engine.Targets{Selector: strconv.Itoa(most), Max: most}
+	}
 	return s
 }
 

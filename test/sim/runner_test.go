@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"time"
 
 	"github.com/modeshift/modeshift/actions"
@@ -23,23 +24,33 @@ func newRunner(w *world, p *process) *runner.Runner {
 		Rand: func() float64 { return float64(w.dice(1000, "backoff %v", time.Since(w.began))) / 1000 },
 		Steps: &runner.Steps{
 			Kinds: map[string]actions.Kind{"sim": &outside{w: w, p: p}}, Timeout: attemptTimeout,
-			Stale: func(job engine.Job) bool { return stale(p, job) },
-			Report: func(ctx context.Context, step engine.StepJob, outcome engine.Outcome, detail string) error {
-				return tellLoop(ctx, w, p, step, outcome, detail)
+			Stale:  func(job engine.Job) bool { return stale(p, job) },
+			Finder: &outside{w: w, p: p},
+			Report: func(ctx context.Context, scope engine.Scope, what engine.Happening) error {
+				return tellLoop(ctx, w, p, scope, what)
 			},
 		},
 	})
 }
 
 // tellLoop tells the loop what came of an attempt. Now and then it tells it twice.
-func tellLoop(ctx context.Context, w *world, p *process, step engine.StepJob, outcome engine.Outcome, detail string) error {
-	told := &engine.StepReported{
-		Change: step.Change, Step: step.Step.Name, Undo: step.Undo, Attempt: step.Attempt, Outcome: outcome, Detail: detail,
+func tellLoop(ctx context.Context, w *world, p *process, scope engine.Scope, what engine.Happening) error {
+	var again engine.Happening
+	id := ""
+	switch r := what.(type) {
+	case *engine.StepReported:
+		if p.log.mutation == "failed after unknown" {
+			r.Asked = true
+		}
+		twice := *r
+		id, again = fmt.Sprint(r.Change, r.Step, r.Undo, r.Attempt), &twice
+	case *engine.TargetsReported:
+		twice := *r
+		id, again = fmt.Sprint("targets ", r.Change, r.Step, r.Attempt), &twice
 	}
-	_, err := p.loop.Submit(ctx, step.Scope, engine.Actor{}, told)
-	if err == nil && w.dice(4, "again %s %d", step.Key, step.Attempt) == 0 {
-		again := *told
-		_, err = p.loop.Submit(ctx, step.Scope, engine.Actor{}, &again)
+	_, err := p.loop.Submit(ctx, scope, engine.Actor{}, what)
+	if err == nil && w.dice(4, "again %s", id) == 0 {
+		_, err = p.loop.Submit(ctx, scope, engine.Actor{}, again)
 	}
 	return err
 }
@@ -60,7 +71,7 @@ func awaited(s engine.State, job engine.StepJob) bool {
 		return false
 	}
 	r := s.Change.Running
-	return r.Change == job.Change && r.Step.Name == job.Step.Name && r.Undo == job.Undo && r.Attempt == job.Attempt
+	return r.Change == job.Change && r.Step.Name == job.Step.Name && r.Undo == job.Undo && r.Attempt == job.Attempt && r.Finding == job.Find
 }
 
 // outside is the way of one process to the world: it ends with the process.
@@ -86,6 +97,16 @@ func (o *outside) Do(ctx context.Context, job engine.StepJob) (string, error) {
 	ctx, done := o.mortal(ctx)
 	defer done()
 	return o.w.do(ctx, o.p.log, job)
+}
+
+func (o *outside) Find(ctx context.Context, scope engine.Scope, selector string) ([]string, error) {
+	ctx, done := o.mortal(ctx)
+	defer done()
+	names, err := o.w.find(ctx, scope, selector)
+	if most, _ := strconv.Atoi(selector); o.p.log.mutation == "more targets than approved" && len(names) > most {
+		names = names[:most]
+	}
+	return names, err
 }
 
 func (o *outside) Check(spec []byte) ([]byte, engine.Traits, []engine.SpecProblem) {

@@ -140,6 +140,7 @@ func (k *kinds) judge(t *testing.T, seeds int) {
 		"GlassBroken", "StepFailed", "StepUnknown", "ChangeHeld", "ChangeFailed", "ChangeStuck", "ChangeSettled", "ChangeOvertaken", "UndoStarted until",
 		"UndoStarted request", "ChangeUndone", "VerificationHeld", "ChangeDone verify", "TimeLost", "RulesChanged", "TransitionWithheld frozen",
 		"TransitionWithheld pinned", "TransitionWithheld unknown", "SightLost", "LogRecovered",
+		"TargetsFound", "StepHeld", "StepStarted approved", "UndoStarted rejected",
 	} {
 		if k.count[kind] == 0 {
 			t.Errorf("%d seeds never met %s", seeds, kind)

@@ -82,7 +82,7 @@ func drawStory(seed uint64, policies [scopes][variants]engine.Policy, length tim
 			drawTruths(r, scopeName(s), c.Name, length, add)
 		}
 		// People answer in bursts: several at about the same time, as they do when they were paged.
-		for range 20 {
+		for range 32 {
 			when := at()
 			for range 1 + r.IntN(4) {
 				when += time.Duration(r.IntN(20_000)) * time.Millisecond
@@ -109,9 +109,12 @@ func drawStory(seed uint64, policies [scopes][variants]engine.Policy, length tim
 	for range 2 {
 		add(thing{at: at(), kind: pick(r, "freeze", "unfreeze"), scope: engine.Fleet, who: 1, span: pick(r, time.Minute, 10*time.Minute)})
 		add(thing{at: at(), kind: pick(r, "blind", "hang"), span: pick(r, 20*time.Second, time.Minute, 4*time.Minute)})
-		add(thing{at: at(), kind: "target", what: pick(r, "fails", "unknown", "lost", "slow", "mixed"), span: pick(r, time.Minute, 5*time.Minute, 15*time.Minute)})
+		add(thing{at: at(), kind: "target", what: pick(r, "fails", "unknown", "lost", "slow", "refuses", "shaky", "mixed"), span: pick(r, time.Minute, 5*time.Minute, 15*time.Minute)})
 		add(thing{at: at(), kind: "pager", span: pick(r, time.Minute, 10*time.Minute)})
 		add(thing{at: at(), kind: "log", what: pick(r, "before", "after", "both"), n: pick(r, 5, 30, 100), span: pick(r, 10*time.Second, time.Minute, 3*time.Minute)})
+	}
+	if r.IntN(2) == 0 {
+		add(thing{at: at(), kind: "target", what: "shaky", span: 30 * time.Minute})
 	}
 	for range r.IntN(4) {
 		add(thing{at: at(), kind: "crash", span: pick(r, 100*time.Millisecond, 5*time.Second, 40*time.Second, 6*time.Minute)})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -165,6 +166,7 @@ const (
 	unknown = "unknown" // does nothing and does not answer
 	lost    = "lost"    // does it, and the answer is lost
 	slow    = "slow"    // does it, after the sender gave up
+	refuses = "refuses" // lets nobody in, whatever it did before
 )
 
 // do is the target of steps. A keyed target carries out one key once and says so.
@@ -176,8 +178,15 @@ func (w *world) do(ctx context.Context, u *unlucky, job engine.StepJob) (string,
 	throw := fmt.Sprintf("do %s %d", id, w.attempts[id])
 	mood := works
 	if time.Now().Before(w.moody) {
-		if mood = w.mood; mood == "mixed" {
-			mood = []string{works, fails, unknown, lost, slow}[w.dice(5, "mood %s", throw)]
+		mood = w.mood
+		if mood == "shaky" { // the first attempt does it and gives no answer, and those after it are not let in
+			mood = refuses
+			if job.Attempt == 1 {
+				mood = lost
+			}
+		}
+		if mood == "mixed" {
+			mood = []string{works, fails, unknown, lost, slow, refuses}[w.dice(6, "mood %s", throw)]
 		}
 	}
 	w.mu.Unlock()
@@ -187,18 +196,20 @@ func (w *world) do(ctx context.Context, u *unlucky, job engine.StepJob) (string,
 	u.perish("before")
 	if !sleep(ctx, before) {
 		// What was under way when the program died arrived, or it did not.
-		if mood != fails && mood != unknown && w.dice(2, "died %s", throw) == 0 {
+		if mood != fails && mood != unknown && mood != refuses && w.dice(2, "died %s", throw) == 0 {
 			w.effect(job)
 		}
 		return "", &actions.Error{Err: errors.New("no answer"), Unknown: true}
 	}
-	if job.Step.Keyed && w.has(job.Key) {
+	if job.Step.Keyed && w.has(job.Key) && mood != refuses {
 		mood = works // the key is known: whatever ails the target, it has done this
 	}
 	switch mood {
 	case fails:
 		sleep(ctx, after)
 		return "", errors.New("500")
+	case refuses:
+		return "", errors.New("connection refused")
 	case unknown:
 		<-ctx.Done()
 		return "", &actions.Error{Err: errors.New("no answer"), Unknown: true}
@@ -215,6 +226,27 @@ func (w *world) do(ctx context.Context, u *unlucky, job engine.StepJob) (string,
 		return "", &actions.Error{Err: errors.New("no answer"), Unknown: true}
 	}
 	return "200", nil
+}
+
+// find is what a selector finds: a few more or less than its step may have, and now and then nothing or no answer.
+func (w *world) find(ctx context.Context, scope engine.Scope, selector string) ([]string, error) {
+	throw := fmt.Sprintf("find %s %v", scope, time.Since(w.began))
+	if !sleep(ctx, time.Millisecond+time.Duration(w.dice(int(time.Second), "asked %s", throw))) {
+		return nil, ctx.Err()
+	}
+	w.mu.Lock()
+	dark := time.Now().Before(w.blind) || time.Now().Before(w.hangs)
+	w.mu.Unlock()
+	most, err := strconv.Atoi(selector)
+	if dark || err != nil {
+		return nil, errors.New("connection refused")
+	}
+	names := make([]string, max(0, most-2+w.dice(5, "found %s", throw)))
+	for i := range names {
+		names[i] = fmt.Sprintf("%s-%d", scope, i)
+	}
+	w.check.found(scope, names)
+	return names, nil
 }
 
 func (w *world) has(key string) bool {

@@ -84,7 +84,7 @@ func New(t testing.TB) *World {
 		policies: map[engine.Scope]engine.Policy{"checkout": Policy(), engine.Fleet: {Digest: "fleet", Scope: engine.Fleet, Interval: Interval}},
 		states:   map[engine.Scope]engine.State{}, observed: map[engine.Scope]*engine.Observed{},
 	}
-	w.Do(t, engine.Actor{}, &engine.RulesLoaded{})
+	w.Do(t, engine.Actor{}, &engine.TimePassed{})
 	w.Do(t, engine.Actor{Principal: "test"}, &engine.SetRequested{Mode: "degraded", Reason: "the story begins here", DirectiveOnly: true})
 	w.Do(t, engine.Actor{Principal: "test"}, &engine.UnpinRequested{})
 	return w
@@ -140,7 +140,7 @@ func (w *World) Change(t testing.TB, change func(*engine.Policy)) {
 	p.Digest += "+"
 	w.policies["checkout"] = p
 	w.mu.Unlock()
-	w.Do(t, engine.Actor{}, &engine.RulesLoaded{})
+	w.Do(t, engine.Actor{}, &engine.TimePassed{})
 }
 
 // Do lets the core judge an input to the service.
