@@ -71,11 +71,12 @@ func Apply(s State, e Event) State {
 }
 
 // enter makes m the target from e on. Sums of `for` belong to the target they were counted in; what is known of the
-// conditions of proposals stays known.
+// conditions of proposals stays known, also while their change is under way and may ask again.
 func (s State) enter(m Mode, e Event) State {
 	s.Target, s.Entered, s.Lost, s.EnteredBy = m, e.At, 0, e.Version
 	s.Clocks = without(s.Clocks, func(c Clock) bool {
-		return !slices.ContainsFunc(s.Proposals, func(p Proposal) bool { return p.Retry.Condition == c.Condition })
+		asks := s.Change != nil && s.Change.Approved != nil && s.Change.Retry.Condition == c.Condition
+		return !asks && !slices.ContainsFunc(s.Proposals, func(p Proposal) bool { return p.Retry.Condition == c.Condition })
 	})
 	if len(s.Clocks) == 0 {
 		s.Clocks = nil

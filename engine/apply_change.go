@@ -129,6 +129,7 @@ func applyChange(s State, e Event) State {
 	case ChangeSettled:
 		c.Stuck, c.Why = false, CodeSettled
 	case ChangeDone:
+		s = s.unasked(c)
 		s.Mode, s.Change = s.Target, nil
 		past := c.past()
 		if c.Overtook != nil { // whoever undoes the entry undoes what the overtaken change did as well
@@ -136,6 +137,7 @@ func applyChange(s State, e Event) State {
 		}
 		return s.remember(past)
 	case ChangeUndone:
+		s = s.unasked(c)
 		s.Mode, s.Change = s.Target, nil
 		if c.Overtook != nil {
 			s = s.remember(*c.Overtook)
@@ -175,6 +177,14 @@ func (s State) begin(f ChangeStarted, why string) State {
 	s.Incidents = turnIncident(s.Incidents, f)
 	s.Proposals = without(s.Proposals, func(p Proposal) bool { return p.ID == f.Proposal })
 	s.Resting = without(s.Resting, func(r Rest) bool { return r.Transition == f.Transition })
+	return s
+}
+
+// unasked drops the clock that ran on because people might have had to be asked again.
+func (s State) unasked(c Change) State {
+	if c.Approved != nil {
+		s.Clocks = without(s.Clocks, func(k Clock) bool { return k.Condition == c.Retry.Condition })
+	}
 	return s
 }
 

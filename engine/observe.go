@@ -41,14 +41,14 @@ func (d *decision) time(o *Observed) {
 		r, rests := d.s.rest(t.Name)
 		rests = rests && !r.Over
 		p, waits := d.s.proposal(t.Name)
-		if !rests && !waits && (t.For == 0 || !t.leaves(d.s.Target)) {
+		if !rests && !waits && !d.s.mayAsk(t.Name) && (t.For == 0 || !t.leaves(d.s.Target)) {
 			continue
 		}
 		cond := &d.p.Conditions[t.When]
 		c := d.s.clock(cond.Name)
 		seen := &o.Conditions[t.When]
 		next, news := c.tick(seen.Truth, o.Instant, o.Prev, &d.p)
-		first := p.Change != "" && c.Since.IsZero() // people are asked again: what they see has to be in the log
+		first := p.Change != "" && c.Since.IsZero() // other rules dropped its clock: what people see has to be in the log
 		if news || (rests || first) && seen.Truth == False {
 			next.Digest = cond.Digest
 			d.emit(ConditionTurned{Clock: next}, CodeTruth, fmt.Sprintf("%s is %s", cond.Text, seen.Truth), seen.Readings)

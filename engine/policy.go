@@ -202,8 +202,7 @@ func (p *Policy) Relevant(s State, i int) bool {
 	}
 	for k := range p.Transitions {
 		if t := &p.Transitions[k]; t.When == i {
-			// Of a proposal whose change is under way people are asked in a mode that its transition does not leave.
-			if _, waits := s.proposal(t.Name); waits || t.leaves(s.Target) || s.resting(t.Name) {
+			if t.leaves(s.Target) || s.resting(t.Name) || s.mayAsk(t.Name) {
 				return true
 			}
 		}

@@ -159,6 +159,12 @@ func (s State) rest(transition string) (Rest, bool) {
 	return Rest{}, false
 }
 
+// mayAsk reports whether the change under way is of this transition, and people may have to be asked again about one of its steps:
+// what its condition is like matters on.
+func (s State) mayAsk(transition string) bool {
+	return s.Change != nil && s.Change.Approved != nil && s.Change.Transition == transition && !s.Change.Undoing
+}
+
 // ended are the proposals and changes that came to nothing, as far as they are remembered.
 func (s State) ended() []Rest {
 	var list []Rest

@@ -67,7 +67,7 @@ func TestAProposalWhoseStepIsHeldWaitsOnceMore(t *testing.T) {
 	w.Hold(t, 3)
 	a := get(t, d, p.ID)
 	if a.Ended != nil || a.Change != started.Ended.Change || !a.Steps[0].Held || a.Steps[1].Held || a.Steps[0].Targets.Max != 3 || a.Voided != 2 || len(a.Votes) != 0 ||
-		len(a.Missing) != 2 || a.Digest == p.Digest || !a.Blind {
+		len(a.Missing) != 2 || a.Digest == p.Digest || a.Blind {
 		t.Errorf("held: %+v", a)
 	}
 	if list := d.List(func(engine.Scope) bool { return true }); len(list) != 1 || list[0].Change != a.Change {

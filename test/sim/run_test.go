@@ -392,7 +392,7 @@ func (r *run) settle() {
 	w := r.world
 	w.turn(0, 100)
 	w.mu.Lock()
-	w.blind, w.hangs, w.moody, w.deaf = time.Time{}, time.Time{}, time.Time{}, time.Time{}
+	w.blind, w.hangs, w.moody, w.deaf, w.calm = time.Time{}, time.Time{}, time.Time{}, time.Time{}, true
 	for scope := range w.truths {
 		for name := range w.truths[scope] {
 			w.truths[scope][name] = "false"

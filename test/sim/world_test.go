@@ -33,6 +33,7 @@ type world struct {
 	paged    map[engine.IncidentID]bool
 	taken    map[string]bool // jobs of notices
 	clock    clock
+	calm     bool     // faults have ended
 	calls    []string // of the store, with their instants: they say where two runs of a seed part
 }
 
@@ -241,7 +242,13 @@ func (w *world) find(ctx context.Context, scope engine.Scope, selector string) (
 	if dark || err != nil {
 		return nil, errors.New("connection refused")
 	}
-	names := make([]string, max(0, most-2+w.dice(5, "found %s", throw)))
+	count := max(0, most-2+w.dice(5, "found %s", throw))
+	w.mu.Lock()
+	if w.calm { // nothing changes any more
+		count = min(count, most)
+	}
+	w.mu.Unlock()
+	names := make([]string, count)
 	for i := range names {
 		names[i] = fmt.Sprintf("%s-%d", scope, i)
 	}
