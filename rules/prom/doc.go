@@ -8,7 +8,29 @@
 //	                └──────────────────────────────────────────────────────────────────────────────────────────────────┘
 //
 // While the short window of a burn-rate pair is quiet, its long window is never queried. That this changes no truth follows
-// from Kleene's logic: what one operand has decided, no value of the other can change.
+// from Kleene's logic: what one operand has decided, no value of the other can change. Of what a condition misses, what costs
+// ten times as many samples as the cheapest waits for the next round, by what it cost last time; after four rounds all that is
+// missing is asked for at once.
+//
+// # Cadence
+//
+// A page, and what a transition waits for, is asked at each tick. The pairs of a ticket stand at the multiples of a cadence of
+// their own, a sixtieth of the short window: rules.Signal.Every. At a tick in between they are measured for the last multiple,
+// not for the tick, and what was measured for that instant already is not asked for again. So a tick that comes late, and one
+// after a restart, which remembers nothing, comes to the same.
+//
+// # Freshness
+//
+// An instant query answers with the time it was asked about, not with that of any sample: one hour's rate of a target that
+// vanished fifty minutes ago looks like a measurement of now. A window no longer than max_age needs no further proof. For a
+// longer one a value over the page's short window is the proof, which is asked for anyhow; where there is none, or replicas
+// have to be compared, the newest sample's time is asked for (fresh.go).
+//
+// # Sources
+//
+// A source is one server or several replicas. All replicas are asked the same, each at its own pace; the freshest reading counts.
+// Where a rule says agree, each comparison is made with the values of each replica, and comes to nothing unless enough of them
+// come to the same.
 //
 // # Fusion
 //
