@@ -51,8 +51,9 @@ func Fusion(set *rules.Set) []FusionGroup {
 					}
 					use := uses[w.query]
 					use.services[service.Policy.Scope] = true
-					if s.Kind == rules.SignalSLO {
-						use.window = "[" + model.Duration(s.Window).String() + "]"
+					// A query over one window may serve another as well, to prove that samples are fresh.
+					if window := "[" + model.Duration(s.Window).String() + "]"; s.Kind == rules.SignalSLO && strings.Contains(w.text, window) {
+						use.window = window
 					}
 				}
 			}

@@ -35,17 +35,53 @@ func (x *series) labels() labels.Labels {
 	return labels.FromStrings(model.MetricNameLabel, metric, "job", x.job, "instance", x.instance, "code", x.code)
 }
 
+// sampler is what a series in a block is made of.
+type sampler interface {
+	at(w *world, k int64) (ms int64, v float64, ok bool)
+	shift() time.Duration // of its samples from the steps
+}
+
+func (x *series) shift() time.Duration { return x.offset }
+
+// recorded is what a server has kept of one of Sloth's rules for as long as there are samples: the error ratio of a service over
+// five minutes. The rule for 30 days reads nothing else.
+type recorded struct{ of *service }
+
+func (recorded) shift() time.Duration { return 0 }
+
+func (r recorded) labels() labels.Labels {
+	return labels.FromStrings(model.MetricNameLabel, "slo:sli_error:ratio_rate5m", "sloth_id", r.of.name+"-availability",
+		"sloth_service", r.of.name, "sloth_slo", "availability", "sloth_window", "5m")
+}
+
+func (r recorded) at(w *world, k int64) (ms int64, v float64, ok bool) {
+	const window = int64(5 * time.Minute / step)
+	errors, total := 0.0, 0.0
+	for _, x := range r.of.series {
+		n := x.count(k) - x.count(max(0, k-window))
+		total += n
+		if x.code == "500" {
+			errors += n
+		}
+	}
+	return w.begin.UnixMilli() + k*step.Milliseconds(), errors / total, k > 0 && total > 0
+}
+
 // writeBlocks writes all samples up to the world's end into a data folder of Prometheus, blocks in parallel, and returns how
-// many there are. To push ten days of samples of 1,000 services takes an hour; this takes a minute.
-func (w *world) writeBlocks(dir string) (samples int64, err error) {
+// many there are. To push ten days of samples of 1,000 services takes an hour; this takes a minute. With rules there is also what
+// they have recorded meanwhile, at every step.
+func (w *world) writeBlocks(dir string, rules bool) (samples int64, err error) {
 	type sorted struct {
-		*series
+		sampler
 		labels labels.Labels
 	}
 	var all []sorted
 	for _, s := range w.services {
 		for _, x := range s.series {
 			all = append(all, sorted{x, x.labels()})
+		}
+		if rules {
+			all = append(all, sorted{recorded{s}, recorded{s}.labels()})
 		}
 	}
 	slices.SortFunc(all, func(a, b sorted) int { return labels.Compare(a.labels, b.labels) })
@@ -77,7 +113,7 @@ func (w *world) writeBlocks(dir string) (samples int64, err error) {
 				return err
 			}
 			for n, x := range all {
-				if err := b.add(storage.SeriesRef(n+1), x.labels, w, x.series); err != nil {
+				if err := b.add(storage.SeriesRef(n+1), x.labels, w, x.sampler); err != nil {
 					return err
 				}
 			}
@@ -120,11 +156,11 @@ func (b *block) open(symbols []string) (err error) {
 	return nil
 }
 
-func (b *block) add(ref storage.SeriesRef, ls labels.Labels, w *world, x *series) error {
+func (b *block) add(ref storage.SeriesRef, ls labels.Labels, w *world, x sampler) error {
 	var metas []chunks.Meta
 	var app chunkenc.Appender
 	n := perChunk
-	first := (b.from-w.begin.UnixMilli()-x.offset.Milliseconds())/step.Milliseconds() - 1
+	first := (b.from-w.begin.UnixMilli()-x.shift().Milliseconds())/step.Milliseconds() - 1
 	for k := max(0, first); ; k++ {
 		ms, v, ok := x.at(w, k)
 		switch {

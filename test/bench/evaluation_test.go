@@ -87,7 +87,7 @@ const golden = "testdata/sloth-" + slothVersion + ".yaml"
 func TestTheDecisionsAreThoseOfSlothsRules(t *testing.T) {
 	w := newWorld(40, len(burning), 4*24*time.Hour, time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
 	dir := t.TempDir()
-	if _, err := w.writeBlocks(filepath.Join(dir, "data")); err != nil {
+	if _, err := w.writeBlocks(filepath.Join(dir, "data"), false); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.specs(filepath.Join(dir, "specs")); err != nil {
