@@ -54,6 +54,7 @@ type effects struct {
 	mu     sync.Mutex
 	order  []string                                // keys, each once, in the order in which they happened
 	calls  map[string]int                          // by key
+	bodies map[string][]string                     // of the calls, by key
 	before func(key string, call int) (status int) // told of each call; other than 0: nothing happens and that is the answer
 	after  func(key string, call int)              // told of each call after it has happened, before it is answered
 }
@@ -61,11 +62,13 @@ type effects struct {
 func (e *effects) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	key := r.Header.Get("Idempotency-Key")
 	// The connection of a server that was killed is noticed only once its request was read.
-	if _, err := io.Copy(io.Discard, r.Body); err != nil {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
 		return
 	}
 	e.mu.Lock()
 	e.calls[key]++
+	e.bodies[key] = append(e.bodies[key], string(body))
 	call := e.calls[key]
 	before, after := e.before, e.after
 	e.mu.Unlock()
@@ -124,13 +127,13 @@ transitions:
 
 func newTheatre(t *testing.T, onFailure string) *theatre {
 	t.Helper()
-	return theatreOf(t, func(url string) string { return playbook(url, onFailure) })
+	return theatreOf(t, "http://127.0.0.1:1", func(url string) string { return playbook(url, onFailure) })
 }
 
 // theatreOf is a server for the rules that rules makes for a target.
-func theatreOf(t *testing.T, rules func(url string) string) *theatre {
+func theatreOf(t *testing.T, prometheus string, rules func(url string) string) *theatre {
 	t.Helper()
-	th := &theatre{t: t, dir: t.TempDir(), target: &effects{calls: map[string]int{}}}
+	th := &theatre{t: t, dir: t.TempDir(), target: &effects{calls: map[string]int{}, bodies: map[string][]string{}}}
 	srv := httptest.NewServer(th.target)
 	t.Cleanup(srv.Close)
 	put(t, filepath.Join(th.dir, "rules", "shop.yaml"), rules(srv.URL))
@@ -142,7 +145,7 @@ data: data
 tokens_file: tokens.yaml
 listen: 127.0.0.1:0
 evaluation: {interval: 1s}
-prometheus: [{name: main, url: "http://127.0.0.1:1"}]
+prometheus: [{name: main, url: "`+prometheus+`"}]
 actions: {webhook: {allow: [127.0.0.1]}}
 `)
 	t.Cleanup(th.kill)
@@ -372,7 +375,7 @@ func TestADestructiveStepThatNobodyCanAskAboutHappensAtMostOnce(t *testing.T) {
 	for _, phase := range []string{"before it happens", "after it has happened"} {
 		t.Run(phase, func(t *testing.T) {
 			t.Parallel()
-			th := theatreOf(t, func(url string) string {
+			th := theatreOf(t, "http://127.0.0.1:1", func(url string) string {
 				return `version: modeshift/v1
 service: shop
 modes: [{name: normal}, {name: degraded}]

@@ -25,6 +25,7 @@ type instances struct {
 	mu    sync.Mutex // guards what follows
 	names []string
 	dark  bool
+	asked func() // told of each question for the instances
 }
 
 func (p *instances) set(names ...string) {
@@ -34,6 +35,12 @@ func (p *instances) set(names ...string) {
 }
 
 func (p *instances) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	p.mu.Lock()
+	asked := p.asked
+	p.mu.Unlock()
+	if asked != nil && strings.HasPrefix(r.FormValue("query"), "app{") {
+		asked()
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	result := []any{}
@@ -294,5 +301,97 @@ transitions:
 	}
 	if !slices.Equal(running.Targets, []string{"a"}) || s.stale(job(running)) || !s.stale(job(finding)) {
 		t.Errorf("it runs on %v; stale: it %v, what found that %v", running.Targets, s.stale(job(running)), s.stale(job(finding)))
+	}
+}
+
+// Killed while targets are found it finds them again; killed after that it acts on those that it had found, whatever there is by
+// then: under one key there is one request.
+func TestAKillWhileTargetsAreFoundOrActedOnChangesNoRequest(t *testing.T) {
+	for phase, want := range map[string]string{
+		"while they are found":        `{"hosts":["late"]}`,
+		"before the step happens":     `{"hosts":["a","b"]}`,
+		"after the step has happened": `{"hosts":["a","b"]}`,
+	} {
+		t.Run(phase, func(t *testing.T) {
+			t.Parallel()
+			found := &instances{}
+			found.set("a", "b")
+			prometheus := httptest.NewServer(found)
+			defer prometheus.Close()
+			th := theatreOf(t, prometheus.URL, func(url string) string {
+				return `version: modeshift/v1
+service: shop
+modes: [{name: normal}, {name: degraded}]
+transitions:
+  - name: shed
+    from: [normal]
+    to: degraded
+    when: dwell() > duration("9000h")
+    actions:
+      - name: drain
+        targets: {query: 'app{version="bad"}', max: 2}
+        attempts: 2
+        webhook: {url: '` + url + `', json: {hosts: "{{.targets}}"}}
+        undo: {webhook: {url: '` + url + `', json: {hosts: "{{.targets}}"}}}
+`
+			})
+			killed := make(chan struct{})
+			var once sync.Once
+			kill := func() {
+				once.Do(func() {
+					found.set("late")
+					th.kill()
+					close(killed)
+				})
+			}
+			switch phase {
+			case "while they are found":
+				found.mu.Lock()
+				found.asked = kill
+				found.mu.Unlock()
+			case "before the step happens":
+				th.target.before = func(string, int) int {
+					select {
+					case <-killed:
+						return 0
+					default:
+						kill()
+						return http.StatusServiceUnavailable // to nobody
+					}
+				}
+			default:
+				th.target.after = func(string, int) { kill() }
+			}
+			th.set(false, killed)
+			th.start()
+			if mode := th.settled(); mode != "degraded" {
+				t.Errorf("it settled in %s", mode)
+			}
+			change := ""
+			th.target.mu.Lock()
+			for key, bodies := range th.target.bodies {
+				change, _, _ = strings.Cut(key, "/")
+				for _, body := range bodies {
+					if body != want {
+						t.Errorf("it was told %s, want %s", body, want)
+					}
+				}
+			}
+			if len(th.target.order) != 1 {
+				t.Errorf("it happened as %q", th.target.order)
+			}
+			th.target.mu.Unlock()
+			if _, err := th.client.Undo(t.Context(), "shop", engine.ChangeID(change), "drill"); err != nil {
+				t.Fatal(err)
+			}
+			if mode := th.settled(); mode != "normal" {
+				t.Errorf("after the undo it is in %s", mode)
+			}
+			th.target.mu.Lock()
+			defer th.target.mu.Unlock()
+			if undo := th.target.bodies[change+"/drain/undo"]; len(undo) == 0 || undo[0] != want {
+				t.Errorf("the undo was told %s, want %s", undo, want)
+			}
+		})
 	}
 }
