@@ -107,6 +107,10 @@ func TestWhatASourceDoesIsNeverMistakenForWhatAServiceDoes(t *testing.T) {
 		{"a warning leaves an alert unknown too", events("bad_total"), "", `alert("Down")`, adding("warnings", "store gateway is away"), engine.Unknown, engine.WhyPartial, "store gateway is away"},
 		{"an alert nobody can ask for is not silent", events("bad_total"), "", `alert("Slow")`, say(500, ""), engine.Unknown, engine.WhyFailed, "500"},
 
+		{"a clock that is ahead", events("bad_total"), "", burns, ahead(time.Hour), engine.Unknown, engine.WhyStale, "clock is"},
+		{"a clock that is a little ahead", events("bad_total"), "", burns, ahead(20 * time.Second), engine.True, "", ""},
+		{"a clock that is behind", events("bad_total"), "", burns, ahead(-time.Hour), engine.True, "", ""}, // its samples are there all the same
+
 		{"no such metric", events("absent_total"), "", burns, nil, engine.Unknown, engine.WhyAbsent, "no such series"},
 		{"no such metric is not good", events("absent_total"), "    no_traffic: good", burns, nil, engine.Unknown, engine.WhyAbsent, "no such series"},
 		{"errors of a metric that never was are not none", `{events: {error_query: 'sum(rate(misspelt_total[{{.window}}]))', total_query: 'sum(rate(bad_total[{{.window}}]))'}}`, "", burns, nil, engine.Unknown, engine.WhyAbsent, "no such series: misspelt_total was never there"},

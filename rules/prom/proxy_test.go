@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/prometheus/common/config"
 )
@@ -105,6 +106,14 @@ func broken(w http.ResponseWriter, _ *http.Request, genuine func() []byte) {
 	w.Header().Set("Content-Length", "100000")
 	_, _ = w.Write(body[:len(body)/2])
 	panic(http.ErrAbortHandler)
+}
+
+// ahead answers as a server whose clock is ahead.
+func ahead(by time.Duration) fault {
+	return func(w http.ResponseWriter, _ *http.Request, genuine func() []byte) {
+		w.Header().Set("Date", time.Now().Add(by).UTC().Format(http.TimeFormat))
+		_, _ = w.Write(genuine())
+	}
 }
 
 // adding adds a member to genuine answers.

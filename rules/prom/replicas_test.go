@@ -247,6 +247,31 @@ transitions:
 			}
 		})
 	}
+	// What is recorded of many services is read by one request a window.
+	var files []string
+	for _, name := range []string{"a", "b", "c"} {
+		files = append(files, name+".yaml", strings.Replace(strings.Replace(file, "service: shop", "service: "+name, 1), "    min_events: 100\n", "", 1))
+	}
+	recordings := &funcAPI{query: func(context.Context, string, time.Time) (model.Value, v1.Warnings, error) {
+		return model.Vector{}, nil, nil
+	}}
+	many := load(t, files...)
+	New(many, only(recordings), Options{}).Evaluate(t.Context(), everything(many, noon))
+	seen := map[string]int{}
+	for _, q := range recordings.queried() {
+		if strings.HasPrefix(q, "slo:sli_error:ratio_rate") {
+			name, selector, _ := strings.Cut(q, "{")
+			seen[name]++
+			if selector != `sloth_id=~"a-a|b-a|c-a"}` {
+				t.Errorf("sent %s", q)
+			}
+		}
+	}
+	for _, window := range []string{"5m", "30m"} {
+		if n := seen["slo:sli_error:ratio_rate"+window]; n != 1 {
+			t.Errorf("%d requests for %s: %v", n, window, seen)
+		}
+	}
 	if q, ok := set.Services[0].RecordedQuery(set.Services[0].SLO("a"), set.Services[0].SLO("a").Period); !ok || q != `slo:sli_error:ratio_rate30d{sloth_id="shop-a"}` {
 		t.Errorf("over the period: %q", q)
 	}
