@@ -44,6 +44,11 @@
 // An action is of one kind, and its undo of the same. The kinds come with Options: this package does not know what a webhook
 // is, it hands the part of the file below the kind's key over as JSON, and shows what the kind finds wrong where it stands.
 //
+// What an action acts on may be found when it begins. `targets: {query: …, label: instance, max: 3}` stands beside its kind: the
+// targets are the values of a label in the answer of a query, and {{.targets}} in the kind's part says where they go. More than
+// `max` (1 to 1000) hold the action and ask people again; where nobody is asked they fail it. The undo has the same targets. A
+// query that aggregates the label away is refused.
+//
 // # What does harm is asked about
 //
 // An action is destructive if its kind says so of it or of its undo, or if the file does; a file that says it is not, against

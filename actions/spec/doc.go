@@ -10,8 +10,8 @@
 // The targets are what a step with a selector acts on. In a text they are a list in JSON; where a place holds nothing else it
 // may take them one by one (a list in a document, an argument each).
 //
-// The facts come from outside: a label may hold anything, a reason may hold anything that somebody typed, a scope may be named by anybody who writes a
-// rule file. They are data, and stay data where they arrive. A template says what is fixed, and whoever made it knows its
+// The facts come from outside: a label may hold anything, a reason may hold anything that somebody typed, a scope may be named
+// by anybody who writes a rule file. They are data, and stay data where they arrive. A template says what is fixed, and whoever made it knows its
 // context (a member of a JSON document, a part of a URL, one argument of a program); there a fact takes the place that was
 // meant for it and no other. That is why the context escapes, and not the author.
 //

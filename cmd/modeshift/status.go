@@ -152,6 +152,9 @@ func printScope(w io.Writer, sc api.Scope) error {
 			line("frozen", "by %s: %s", f.By, f.Reason)
 		}
 	}
+	if c := sc.Change; c != nil {
+		line("change", "%s: %s → %s, %s", c.ID, c.From, c.To, stage(c))
+	}
 	for _, id := range sc.Proposals {
 		line("proposal", "%s waits for a yes: modeshift approvals %[1]s", id)
 	}
@@ -189,6 +192,27 @@ func printScope(w io.Writer, sc api.Scope) error {
 			}
 		}
 	})
+}
+
+// stage says how far a change under way is.
+func stage(c *engine.Change) string {
+	switch {
+	case c.Stuck:
+		return fmt.Sprintf("STUCK: look, then modeshift settle %s --as done|undone", c.ID)
+	case c.Asks:
+		return c.Plan.Steps[c.Next].Name + " is held: it found more targets than were approved"
+	case c.Running != nil && c.Running.Undo:
+		return "takes back " + c.Running.Step.Name
+	case c.Undoing:
+		return "is being undone"
+	case c.Running != nil:
+		return "at " + c.Running.Step.Name
+	case !c.Held.IsZero():
+		return fmt.Sprintf("held, tried again at %s", c.Held.Local().Format("15:04:05"))
+	case c.Verify != "":
+		return "is being verified"
+	}
+	return "under way"
 }
 
 // indent puts text under its first line.

@@ -53,6 +53,8 @@ func TestAHeldStepIsAskedAboutOnTheCommandLine(t *testing.T) {
 		l.run(who, exitYes, "approve", string(p.ID), "--digest", string(p.Digest), "--reason", "two of them")
 	}
 	l.world.Hold(t, 3)
+	l.run("bob", exitYes, "status", "checkout")
+	l.says(l.out, "degraded → failover, repoint is held: it found more targets than were approved")
 	l.run("bob", exitYes, "approvals")
 	l.says(l.out, "fail-over (held)", "oncall:1, lead:1")
 	l.run("bob", exitYes, "approvals", string(p.ID))

@@ -6,6 +6,8 @@
 // evidence and the votes are read from the log, where its first event is: a proposal's identity is that event's.
 //
 //	waiting → started as a change | denied | expired | withdrawn
+//	   ▲              │
+//	   └──────────────┘ a step of it found more targets than were approved, and is held
 //
 // # Guarantees
 //

@@ -25,9 +25,12 @@ func (l *Loop) decide(ctx context.Context, name engine.Scope, by engine.Actor, w
 
 func (l *Loop) decideOnce(ctx context.Context, name engine.Scope, by engine.Actor, what engine.Happening) ([]engine.Event, error) {
 	sc := l.scopes[name]
-	if sc.doubt {
-		if err := l.readBack(ctx, name); err != nil {
-			return nil, err
+	// The fleet's freeze holds here too: one that was stored, and whose answer was lost, may be in the log already.
+	for _, stream := range []engine.Scope{engine.Fleet, name} {
+		if l.scopes[stream].doubt {
+			if err := l.readBack(ctx, stream); err != nil {
+				return nil, err
+			}
 		}
 	}
 	now, behind, err := l.now(ctx, sc.state)

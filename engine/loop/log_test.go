@@ -17,6 +17,7 @@ type memory struct {
 	mark    time.Time
 	before  error         // returned by writes that then do nothing
 	after   error         // returned by appends that were stored all the same
+	unread  error         // returned by loads
 	slow    time.Duration // how long a mark takes
 	meddle  func()
 	off     time.Duration // how far the clock on the wall is from the bubble's
@@ -53,7 +54,7 @@ func (m *memory) Append(_ context.Context, stream engine.Scope, after engine.Ver
 func (m *memory) Load(_ context.Context, stream engine.Scope) (engine.State, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.load(stream), nil
+	return m.load(stream), m.unread
 }
 
 func (m *memory) load(stream engine.Scope) (s engine.State) {

@@ -240,6 +240,36 @@ func TestAWriteWhoseAnswerWasLostIsNotRepeated(t *testing.T) {
 	})
 }
 
+// A freeze of everything may be in the log though its answer was lost. Until the log can be read again nobody knows, and so nothing
+// is decided anywhere: a scope whose own stream is in no doubt must not start anything either.
+func TestAFreezeWhoseAnswerWasLostHoldsInEveryScope(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, log := &world{}, newMemory()
+		h := start(t, log, w, w.rules(checkout("v1")))
+		h.pass(16 * time.Second)
+		broken := errors.New("connection reset")
+		log.mu.Lock()
+		log.after, log.unread = broken, broken
+		log.mu.Unlock()
+		if _, err := h.Submit(t.Context(), engine.Fleet, engine.Actor{}, &engine.FreezeRequested{Reason: "load test"}); err == nil {
+			t.Error("a freeze of which nobody knows whether it was stored was answered with success")
+		}
+		log.fail(nil, nil) // writes work again, and reads do not yet
+		w.say("shed.when", engine.True)
+		h.pass(30 * time.Second)
+		if got := log.kinds("checkout", 2); len(got) > 0 || h.mode() != "normal" {
+			t.Fatalf("while nobody knew of the freeze %v was decided", got)
+		}
+		log.mu.Lock()
+		log.unread = nil
+		log.mu.Unlock()
+		h.pass(30 * time.Second)
+		if got := log.kinds("checkout", 2); h.mode() != "normal" || !slices.Contains(got, "TransitionWithheld") {
+			t.Errorf("once it can be read: mode %s, %v", h.mode(), got)
+		}
+	})
+}
+
 func TestNothingHappensWhileTheLogCannotBeWrittenAndItIsRecordedLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, log := &world{}, newMemory()

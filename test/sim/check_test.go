@@ -231,9 +231,11 @@ func (c *check) judge(s *stream, before engine.State, e engine.Event, where stri
 		c.stepDone(s, f, where)
 	case engine.ChangeSettled:
 		s.changes[f.Change].settled = true
-		// A person looked and says what stands: what is asked for after that is asked for anew.
-		c.vouched[f.Change] = true
-		maps.DeleteFunc(c.tries, func(id string, _ int) bool { return strings.HasPrefix(id, string(f.Change)+"/") })
+		// A person looked and says what stands, also of what the change took back: what is asked for after that is asked for anew.
+		for id := range s.changes {
+			c.vouched[id] = true
+			maps.DeleteFunc(c.tries, func(attempt string, _ int) bool { return strings.HasPrefix(attempt, string(id)+"/") })
+		}
 	case engine.ChangeStuck:
 		if !slices.ContainsFunc(together, pages) && !slices.ContainsFunc(before.Incidents, func(i engine.Incident) bool { return i.Kind == engine.IncidentChange }) {
 			c.breaks("%s: nobody was paged", where)
