@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -61,6 +62,7 @@ func (m *memory) DropLedgers(_ context.Context, _ time.Time, keep ...ledger.Key)
 
 // service is a source whose truth is a function of time: errors and total of five minutes.
 type service struct {
+	mu    sync.Mutex // guards asks while a keeper runs
 	now   func() time.Time
 	truth func(at time.Time) (errors, total float64)
 	since time.Time // before it there is nothing
@@ -69,7 +71,9 @@ type service struct {
 }
 
 func (s *service) Read(_ context.Context, ask ledger.Ask) []ledger.Answer {
+	s.mu.Lock()
 	s.asks = append(s.asks, ask)
+	s.mu.Unlock()
 	answers := make([]ledger.Answer, len(ask.Keys))
 	for i := range answers {
 		if s.why != nil {
@@ -437,6 +441,13 @@ func TestWhateverHappensTheBudgetIsTheTruthOfWhatIsKnown(t *testing.T) {
 	})
 }
 
+// asked is how many questions there were, also while a keeper runs.
+func (s *service) asked() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.asks)
+}
+
 func TestTheKeeperWaitsForTheNextBucketAndEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := &service{truth: steady}
@@ -447,10 +458,10 @@ func TestTheKeeperWaitsForTheNextBucketAndEndsWithItsContext(t *testing.T) {
 		go func() { ended <- k.Run(ctx) }()
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		backfilled := len(src.asks)
+		backfilled := src.asked()
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		if got := len(src.asks) - backfilled; got != 12 {
+		if got := src.asked() - backfilled; got != 12 {
 			t.Errorf("in an hour there were %d questions", got)
 		}
 		if p := k.Progress(time.Now()); p.Lag > ledger.Fine+ledger.Settle+time.Second || p.Asked != 1 {
