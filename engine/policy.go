@@ -18,6 +18,8 @@ type Policy struct {
 	Conditions  []Condition  // everything that can be observed; Observed.Conditions stands at the same indexes
 	Transitions []Transition // in file order
 	Alerts      []Alert      // the tiers of the SLOs, the louder before the quieter of the same SLO
+
+	Instances InstanceRules
 }
 
 // ModeRule is one mode as declared. Modes that are not Beside rank by their place: least restrictive first.
@@ -27,6 +29,7 @@ type ModeRule struct {
 	Flags       Flags         `json:"flags,omitempty"`        // what instances are told while it is in force
 	MinDuration time.Duration `json:"min_duration,omitempty"` // no automatic move to something less restrictive sooner; 0: none
 	MaxDuration time.Duration `json:"max_duration,omitempty"` // a page when it lasts longer; 0: none
+	Unavailable *Unavailable  `json:"unavailable,omitempty"`  // the service does not answer in it
 }
 
 // Flags are a mode's feature flags: name to a JSON value (bool, float64, string, or a map of such).
@@ -53,7 +56,8 @@ type Transition struct {
 	Digest   Digest // of its text
 	Position string // file:line:column
 
-	Gate       *Gate // who has to say yes first; nil: nobody
+	Gate       *Gate    // who has to say yes first; nil: nobody
+	Rollout    *Rollout // how the directive reaches the instances; nil: all at once
 	Playbook   Playbook
 	Until      ConditionRef  // once true, the change is taken back while its mode still holds
 	RetryAfter time.Duration // after a proposal or change came to nothing; 0: DefaultRetryAfter

@@ -41,6 +41,8 @@ type Directive struct {
 	Revision Version `json:"revision"` // of the scope, rising by one with each directive
 	Mode     Mode    `json:"mode"`
 	Flags    Flags   `json:"flags,omitempty"`
+
+	Unavailable *Unavailable `json:"unavailable,omitempty"`
 }
 
 // Clock sums how long a condition has been true: the spans between consecutive true evaluations that are no more than two

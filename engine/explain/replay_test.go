@@ -19,6 +19,8 @@ func fill(v reflect.Value, n *int) {
 		v.SetString(fmt.Sprintf("<text & %d>", *n))
 	case reflect.Int, reflect.Int64:
 		v.SetInt(int64(*n))
+	case reflect.Float64:
+		v.SetFloat(float64(*n) + 0.5)
 	case reflect.Bool:
 		v.SetBool(true)
 	case reflect.Struct:
