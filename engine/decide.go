@@ -61,11 +61,18 @@ func Decide(p Policy, s State, in Input) []Event {
 		d.correct(w)
 	case *WithdrawalRequested:
 		d.withdrawCorrection(w)
+	case *InstancesReported:
+		d.advance()
+	case *TermHeard:
+		d.heard(w)
+	case *RecoverRequested:
+		d.recoverTerm(w)
 	}
 	d.leave()
-	if len(d.events) > 0 {
+	if len(d.events) > 0 || d.s.Directive.Mode != d.s.Target { // a server that was led past could not publish it
 		d.refresh()
 	}
+	d.diverge()
 	return d.events
 }
 
@@ -199,14 +206,14 @@ func (d *decision) retire() {
 // after it, the rules hold.
 func (d *decision) refresh() {
 	m, ok := d.p.Mode(d.s.Target)
-	if ok && d.s.Change == nil && !d.s.Retired && (d.s.Directive.Mode != m.Name || !sameFlags(d.s.Directive.Flags, m.Flags)) {
+	if ok && d.s.Change == nil && !d.s.Retired && d.in.Deposed == "" && (d.s.Directive.Mode != m.Name || !sameFlags(d.s.Directive.Flags, m.Flags) || !reflect.DeepEqual(d.s.Directive.Unavailable, m.Unavailable)) {
 		d.publish("", m)
 	}
 }
 
 // publish makes m the directive.
 func (d *decision) publish(c ChangeID, m ModeRule) {
-	next := Directive{Term: max(d.in.Term, d.s.Directive.Term), Revision: d.s.Directive.Revision + 1, Mode: m.Name, Flags: m.Flags}
+	next := Directive{Term: max(d.in.Term, d.s.Directive.Term), Revision: d.s.Directive.Revision + 1, Mode: m.Name, Flags: m.Flags, Unavailable: m.Unavailable}
 	code, text := CodeRules, "the mode's flags changed"
 	if c != "" {
 		code, text = CodeStarted, ""
@@ -214,6 +221,9 @@ func (d *decision) publish(c ChangeID, m ModeRule) {
 		text = "the scope's first mode"
 	}
 	d.emit(DirectivePublished{Change: c, Directive: next}, code, text, nil)
+	if now := d.s.Change; c != "" && now.waves() && !now.Undoing && !now.Rolled && now.Why == "" {
+		d.wave(CodeStarted, "")
+	}
 }
 
 // sameFlags compares flags as JSON values; absent and empty are the same.

@@ -10,8 +10,12 @@ type Input struct {
 	Term uint64
 	// Frozen is why all automation is frozen (the fleet's freeze); empty: it is not.
 	Frozen string
-	By     Actor
-	What   Happening
+	// Deposed is why this server publishes nothing: somebody else has led since (the fleet's). Empty: it leads.
+	Deposed string
+	// Instances says how the instances of the scope follow by now.
+	Instances Instances
+	By        Actor
+	What      Happening
 }
 
 // Actor is who or what an input came from.
