@@ -69,7 +69,7 @@ func Decide(p Policy, s State, in Input) []Event {
 		d.recoverTerm(w)
 	}
 	d.leave()
-	if len(d.events) > 0 || d.s.Directive.Mode != d.s.Target { // a server that was led past could not publish it
+	if len(d.events) > 0 || d.s.Directive.Mode != d.s.Target || d.outranked() { // a server that was led past could not publish it
 		d.refresh()
 	}
 	d.diverge()
@@ -205,10 +205,30 @@ func (d *decision) retire() {
 // refresh publishes the flags the rules give the present mode. A change under way finishes by the plan it was stored with;
 // after it, the rules hold.
 func (d *decision) refresh() {
+	if d.s.Retired || d.in.Deposed != "" {
+		return
+	}
+	if d.outranked() {
+		d.publishAgain()
+	}
 	m, ok := d.p.Mode(d.s.Target)
-	if ok && d.s.Change == nil && !d.s.Retired && d.in.Deposed == "" && (d.s.Directive.Mode != m.Name || !sameFlags(d.s.Directive.Flags, m.Flags) || !reflect.DeepEqual(d.s.Directive.Unavailable, m.Unavailable)) {
+	if now := d.s.Directive; ok && d.s.Change == nil && (now.Mode != m.Name || !sameFlags(now.Flags, m.Flags) || !reflect.DeepEqual(now.Unavailable, m.Unavailable)) {
 		d.publish("", m)
 	}
+}
+
+// outranked reports whether instances may have a later directive than the one in force, from before this server was restored. In
+// the middle of waves it is left to the next of them.
+func (d *decision) outranked() bool {
+	now := d.s.Directive
+	return now.Revision > 0 && now.Term < d.in.Recovered && d.in.Deposed == "" && (d.s.Change == nil || !d.s.Change.waves())
+}
+
+// publishAgain tells instances in the server's new term what they were told before.
+func (d *decision) publishAgain() {
+	next := d.s.Directive
+	next.Term, next.Revision = max(d.in.Term, d.in.Recovered), next.Revision+1
+	d.emit(DirectivePublished{Directive: next}, CodeTerm, fmt.Sprintf("this server has term %d now", next.Term), nil)
 }
 
 // publish makes m the directive.

@@ -263,6 +263,7 @@ func TestTheLawsOfTheCore(t *testing.T) {
 			if between(t, 0, 29, "deposed") == 0 && h.live.Directive.Revision > 0 {
 				in.Deposed = "term 7 was heard of"
 			}
+			in.Recovered = pick(t, []uint64{0, 0, 0, 2, 5}, "recovered")
 			events := h.decide(t, p, in)
 			for _, e := range events {
 				t.Logf("%s %d %s %s (%s: %s)", e.Cause.Input, e.Version, e.Kind(), mustJSON(e.Fact), e.Reason.Code, e.Reason.Text)

@@ -9,6 +9,7 @@ type Given struct {
 	Term        uint64  `json:"term,omitempty"`
 	Frozen      string  `json:"frozen,omitempty"`
 	Deposed     string  `json:"deposed,omitempty"`
+	Recovered   uint64  `json:"recovered,omitempty"`
 	Truths      string  `json:"truths,omitempty"` // of Observed: a letter for each condition, as below
 	SourceBlind bool    `json:"source_blind,omitempty"`
 	Sources     []Sight `json:"sources,omitempty"` // of SourcesObserved
@@ -44,7 +45,7 @@ const (
 
 // given is what of an input has to be kept beside its events.
 func given(in Input) *Given {
-	g := &Given{Term: in.Term, Frozen: in.Frozen, Deposed: in.Deposed}
+	g := &Given{Term: in.Term, Frozen: in.Frozen, Deposed: in.Deposed, Recovered: in.Recovered}
 	if in.Instances != (Instances{}) {
 		g.Instances = &in.Instances
 	}
@@ -134,7 +135,7 @@ func InputOf(decision []Event) (Input, error) {
 	}
 	first := decision[0]
 	cause, g := first.Cause, first.Cause.Given
-	in := Input{At: first.At, Term: g.Term, Frozen: g.Frozen, Deposed: g.Deposed, By: cause.Actor}
+	in := Input{At: first.At, Term: g.Term, Frozen: g.Frozen, Deposed: g.Deposed, Recovered: g.Recovered, By: cause.Actor}
 	if g.Instances != nil {
 		in.Instances = *g.Instances
 	}

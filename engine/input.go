@@ -12,6 +12,9 @@ type Input struct {
 	Frozen string
 	// Deposed is why this server publishes nothing: somebody else has led since (the fleet's). Empty: it leads.
 	Deposed string
+	// Recovered is the term a person gave this server after it had been led past (the fleet's): a directive of a lower term may be
+	// older than what instances have. 0: none.
+	Recovered uint64
 	// Instances says how the instances of the scope follow by now.
 	Instances Instances
 	By        Actor

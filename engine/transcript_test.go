@@ -283,7 +283,7 @@ func (s *session) decide(st *stream, c command, at time.Time, what engine.Happen
 	if fleet := s.streams[engine.Fleet]; fleet != nil {
 		in.Term = max(in.Term, fleet.state.Term)
 		if st != fleet {
-			in.Deposed = fleet.state.Deposed()
+			in.Deposed, in.Recovered = fleet.state.Deposed(), fleet.state.Term
 		}
 	}
 	events := engine.Decide(st.policy, st.state, in)
