@@ -491,7 +491,11 @@ func unknownMoves(t *rapid.T, was engine.State, events []engine.Event) {
 			if i < 0 || was.Proposals[i].Requester == nil && was.Proposals[i].BlindBy == "" {
 				t.Fatalf("unknown started a change: %s", encode(t, e))
 			}
-		case engine.UndoStarted, engine.ChangeFailed, engine.ChangeDone:
+		case engine.ChangeDone: // one that waited only for this server to lead again has seen all it had to
+			if e.Reason.Code == engine.CodeVerify {
+				t.Fatalf("unknown verified a change: %s", encode(t, e))
+			}
+		case engine.UndoStarted, engine.ChangeFailed:
 			answered := was.Change != nil && !was.Change.Rolled && e.Reason.Code != engine.CodeVerify // its instances have
 			if !answered && !slices.ContainsFunc(events, func(e engine.Event) bool { return e.Kind() == "ChangeStarted" }) {
 				t.Fatalf("unknown ended a change: %s", encode(t, e))
