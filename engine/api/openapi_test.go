@@ -101,6 +101,8 @@ func TestTheDescriptionHoldsTogether(t *testing.T) {
 		"withdraw-correction": "delete /api/v1/scopes/{scope}/budget/corrections/{correction}",
 		"explain-change":      "get /api/v1/scopes/{scope}/changes/{change}/explain",
 		"evaluate-scope":      "get /api/v1/scopes/{scope}/evaluation",
+		"list-instances":      "get /api/v1/scopes/{scope}/instances", "recover": "post /api/v1/recover",
+		"stream-instance": "post /api/v1/instances/stream", "exchange-instance": "post /api/v1/instances/exchange",
 	}
 	parameter := regexp.MustCompile(`\{([^}]+)\}`)
 	for path, operations := range doc.Paths {
