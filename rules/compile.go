@@ -168,8 +168,6 @@ func (k *compiler) problem(e *cel.Error) {
 			names = append(names, f.name)
 		}
 		switch {
-		case slices.Contains(laterFunctions, name):
-			message, hint = name+"() is not supported yet", "remove it until a version of modeshift supports it"
 		case called:
 			message, hint = fmt.Sprintf("there is no function %s()", clip(name)), k.d.r.choose(name, names, "")
 		case functionNamed(name) != nil:
@@ -289,6 +287,8 @@ func (k *compiler) call(e ast.Expr) bool {
 		k.c.references = append(k.c.references, reference{scope: engine.Scope(args[0]), node: k.node, at: offs[0]})
 	case "dwell":
 		c.input = input{signal: Signal{Kind: SignalDwell}, value: span}
+	case "divergence":
+		c.input = input{signal: Signal{Kind: SignalDivergence}, value: number}
 	}
 	k.c.signals = appendNew(k.c.signals, c.input.signal)
 	return true

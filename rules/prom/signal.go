@@ -139,8 +139,8 @@ func text(s rules.Signal) string {
 		return fmt.Sprintf("error_ratio(%s, %q)", strconv.Quote(s.Name), model.Duration(s.Window))
 	case rules.SignalBudget:
 		return "budget_remaining(" + strconv.Quote(s.Name) + ")"
-	case rules.SignalDwell:
-		return "dwell()"
+	case rules.SignalDwell, rules.SignalDivergence:
+		return string(s.Kind) + "()"
 	default:
 		return string(s.Kind) + "(" + strconv.Quote(s.Name) + ")"
 	}
@@ -469,6 +469,11 @@ func (t *tick) local(a *ask, s rules.Signal) (rules.Value, bool) {
 		}
 	case rules.SignalDwell:
 		r.Value = a.question.Dwell.Seconds()
+	case rules.SignalDivergence:
+		if r.Value = a.question.Divergence; a.question.Known <= 0 {
+			// To call that 0 would be to say that every instance follows, where nobody has heard of one.
+			r.Value, r.Why, r.Detail = 0, engine.WhyNoInstances, "the scope has no instances"
+		}
 	case rules.SignalBudget:
 		return t.remaining(a.service, s), true
 	default:
