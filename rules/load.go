@@ -158,6 +158,7 @@ func (l *loader) document(r *reader, n *node) *draft {
 		modeNames: map[string]*node{}, transitionNames: map[string]*node{}, flagTypes: map[string]flagType{}, queries: map[string][]string{}}
 	s := d.service
 	s.Policy = engine.Policy{Interval: l.opts.Interval, BlindAfter: l.opts.BlindAfter}
+	var lease, onLoss *node
 	fields := []field{
 		need("version", func(*node) {}),
 		need("service", d.serviceName),
@@ -182,10 +183,15 @@ func (l *loader) document(r *reader, n *node) *draft {
 					r.errorf(n, "declare at least two, or leave `modes` out", "a single mode cannot be shifted")
 				}
 			}),
-			may("transitions", func(n *node) { r.list(n, "transitions", d.transition) }))
+			may("transitions", func(n *node) { r.list(n, "transitions", d.transition) }),
+			may("instances", d.instances),
+			may("lease", func(n *node) { lease = n }),
+			may("on_loss", func(n *node) { onLoss = n }))
 	}
 	r.mapping(n, "a rule file", fields...)
 	d.defaults()
+	d.loss(lease, onLoss)
+	d.untold(n)
 	d.conditions()
 	if r.faults == 0 && n.get("slos") == nil && n.get("modes") == nil {
 		r.warnf(d.scope.or(n), "declare `slos:`, or `modes:` and `transitions:`", "the file declares nothing: the service has no SLOs and no modes")
