@@ -247,8 +247,8 @@ func (d *draft) value(n *node) {
 			}
 		}),
 		need("query", func(n *node) {
-			if q = r.query(n, "the query", false); q != nil {
-				s.Query = strings.TrimSpace(q.node.value)
+			if q = r.query(n, "the query", instancesName); q != nil {
+				s.query, s.Query = q.template, strings.TrimSpace(q.template.render(0))
 			}
 		}),
 		may("unit", r.setText(&s.Unit, "the unit")),
@@ -259,7 +259,7 @@ func (d *draft) value(n *node) {
 		return
 	}
 	if r.faults == before {
-		d.queries["sli/"+s.Name] = []string{q.canonical()}
+		d.queries["sli/"+s.Name] = []string{q.canonical}
 		d.selectors(q, nil, &s.Source)
 	}
 	d.service.SLIs = append(d.service.SLIs, s)

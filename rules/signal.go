@@ -30,6 +30,9 @@ type Signal struct {
 	// Every pins the signal to the multiples of a cadence: at an instant between two of them it has the value it had at the
 	// earlier one. 0: it is measured at the instant itself. It is set only in the tickets of SLOs.
 	Every time.Duration
+	// Narrowed: it is measured on the instances alone that the waves of a change have reached so far (engine.Question.Instances).
+	// It is set only in the verification of a roll-out, of what has {{.instances}} in its queries.
+	Narrowed bool
 }
 
 // At is the instant at which the signal is measured for an evaluation at instant.

@@ -164,11 +164,11 @@ func (d *draft) named(n *node, transition, key string) (*Condition, bool) {
 	if n == nil {
 		return nil, false
 	}
-	what := key
-	if key == "rollout" {
+	what, wave := key, key == "rollout"
+	if wave {
 		what = "verify"
 	}
-	c, ok := d.compile(n, what, transition+"."+key)
+	c, ok := d.compile(n, what, transition+"."+key, wave)
 	if !ok || transition == "" {
 		return nil, false
 	}
