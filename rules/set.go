@@ -43,6 +43,7 @@ type Service struct {
 	SLOs       []SLO
 	SLIs       []SLI
 	Schedules  []*Schedule
+	Flags      []Flag           // those that are declared, in file order; no digest covers them
 	Alerts     []string         // the names of Prometheus alerts that conditions mention, sorted
 	Conditions []*Condition     // at the indexes of Policy.Conditions
 	Selectors  []SeriesSelector // of the queries of SLOs and SLIs
