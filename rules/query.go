@@ -17,9 +17,10 @@ import (
 type query struct {
 	node     *node
 	template template
-	starts   []int // of each piece in the scalar's value
-	expr     parser.Expr
-	open     bool // it narrows to instances, and a selector of it does not
+	starts   []int       // of each piece in the scalar's value
+	expr     parser.Expr // of all instances; its positions are those in the query filled with probes
+	labelled parser.Expr // the same, of what bears the label that tells instances apart
+	open     bool        // it narrows to instances, and a selector of it does not
 	// canonical is the same for queries that mean the same: spaces, comments and the order of matchers do not matter.
 	canonical string
 }
@@ -63,15 +64,13 @@ func (r *reader) query(n *node, what string, names ...string) *query {
 		r.errorf(n, "", "%s gives a %s, and a number is needed", what, expr.Type())
 		return nil
 	}
-	q.expr, q.canonical = expr, fmt.Sprintf("%d %s", len(q.template.pieces), expr)
+	q.canonical = fmt.Sprintf("%d %s", len(q.template.pieces), expr)
+	q.expr, q.labelled = expr, expr
 	if q.template.narrows() {
 		if !r.fitInstances(q, what, expr) {
 			return nil
 		}
-		if q.expr, err = promQL.ParseExpr(q.template.render(probeWindow)); err != nil {
-			r.promQLErrors(q, what, err)
-			return nil
-		}
+		q.expr, q.labelled = q.of(allInstances), q.of(anyInstance)
 	}
 	return q
 }

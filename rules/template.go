@@ -38,6 +38,31 @@ const probeInstances = "modeshift:the:instances"
 // query means what it would without the matcher.
 const allInstances = ".*"
 
+// anyInstance is the pattern that shows whether there is a label by which instances are told apart.
+const anyInstance = ".+"
+
+// of is the query's expression, which parses, of the instances of a pattern.
+func (q *query) of(pattern string) parser.Expr {
+	root, err := promQL.ParseExpr(q.template.fill(q.template.probe))
+	if err != nil {
+		panic(fmt.Sprintf("a query that was parsed does not parse: %v", err))
+	}
+	parser.Inspect(root, func(n parser.Node, _ []parser.Node) error {
+		if s, ok := n.(*parser.VectorSelector); ok {
+			for i, m := range s.LabelMatchers {
+				switch {
+				case m.Value == probeInstances:
+					s.LabelMatchers[i] = labels.MustNewMatcher(m.Type, m.Name, pattern)
+				case strings.Contains(m.Value, probeInstances):
+					s.LabelMatchers[i] = labels.MustNewMatcher(m.Type, m.Name, strings.ReplaceAll(m.Value, probeInstances, "(?:"+pattern+")"))
+				}
+			}
+		}
+		return nil
+	})
+	return root
+}
+
 // narrows reports whether the template has a place for instances.
 func (t template) narrows() bool {
 	for _, p := range t.places {

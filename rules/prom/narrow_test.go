@@ -3,6 +3,7 @@ package prom
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/modeshift/modeshift/engine"
 	"github.com/modeshift/modeshift/rules"
+	"github.com/modeshift/modeshift/test/promtest"
 )
 
 // hostile are names that would say something else if they were taken for a part of a query, a string or a pattern.
@@ -166,6 +168,33 @@ func TestAWaveOfTenThousandInstancesIsMeasured(t *testing.T) {
 	}
 	if n := len(o.Readings[0].Query); n > 2*maxShown || !strings.HasSuffix(o.Readings[0].Query, "…") {
 		t.Errorf("the reading's query has %d bytes", n)
+	}
+}
+
+// A real server reads what is sent: the names over HTTP, and ten thousand of them within the time that a query may take.
+func TestARealPrometheusReadsTheNames(t *testing.T) {
+	t.Parallel()
+	prometheus := promtest.Start(t, promtest.Options{})
+	names := slices.DeleteFunc(slices.Clone(hostile), func(name string) bool { return strings.Contains(name, "\x00") }) // not over the wire
+	many := numbered(10_000, 30)
+	var data []promtest.Series
+	for i, name := range append(slices.Clone(names), many...) {
+		data = append(data, promtest.Series{Metric: "latency{instance=" + strconv.Quote(name) + "}", Samples: []promtest.Sample{{At: noon.Add(-time.Minute), Value: float64(i + 1)}}})
+	}
+	prometheus.Push(data...)
+	set := load(t, "a.yaml", fmt.Sprintf(narrowedSLI, `'sum(latency{instance=~"{{.instances}}"})'`))
+	x := &waves{set, New(set, dial(t, prometheus.URL), Options{QueryOffset: -1})}
+	for i, name := range names {
+		if o := x.ask(t, []string{name}); o.Truth != engine.True || o.Readings[0].Value != float64(i+1) {
+			t.Errorf("%q: %+v", name, o.Readings)
+		}
+	}
+	n, m := float64(len(names)), float64(len(many))
+	began := time.Now()
+	o := x.ask(t, many)
+	t.Logf("ten thousand took %v", time.Since(began))
+	if o.Truth != engine.True || o.Readings[0].Value != n*m+m*(m+1)/2 {
+		t.Errorf("ten thousand: %v %v %s %s", o.Truth, o.Readings[0].Value, o.Readings[0].Why, o.Readings[0].Detail)
 	}
 }
 
