@@ -70,6 +70,10 @@ func (r *reader) query(n *node, what string, names ...string) *query {
 		if !r.fitInstances(q, what, expr) {
 			return nil
 		}
+		if _, err := promQL.ParseExpr(q.template.render(probeWindow)); err != nil { // {pod=~".*"} is everything there is
+			r.errorf(n, "name the metric too", "%s cannot be asked of all instances: its selector has nothing but {{.instances}}", what)
+			return nil
+		}
 		q.expr, q.labelled = q.of(allInstances), q.of(anyInstance)
 	}
 	return q

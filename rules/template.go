@@ -229,8 +229,8 @@ func matcherAt(text string, off int) (quote byte, ok bool) {
 // be neither optional nor one of several choices.
 func matchesOnly(pattern string) bool {
 	re, err := syntax.Parse(pattern, syntax.Perl)
-	if err != nil {
-		return false // PromQL's parser has refused it already
+	if err != nil || strings.Contains(pattern, `\Q`) { // after \Q the alternatives would be letters
+		return false
 	}
 	var has func(re *syntax.Regexp) bool
 	has = func(re *syntax.Regexp) bool {
