@@ -38,6 +38,8 @@ type Options struct {
 	RulesProblems func() []RulesProblem // of files that belong to no scope yet
 	Jobs          Jobs
 	Budgets       Budgets // how error budgets stand; nil: nobody knows
+	// Flags says of the flags that a scope's rules declare what they say, and which nobody looks after at an instant; nil: nothing.
+	Flags func(scope engine.Scope, at time.Time) []Flag
 	// Evaluate asks how the conditions of a scope stand at an instant; nil: nobody can be asked.
 	Evaluate func(ctx context.Context, v engine.View, at time.Time) (Evaluation, error)
 	Describe func(engine.StepJob) (string, error) // what a step would do, for dry runs; nil: not said
@@ -96,6 +98,7 @@ func New(opts Options) (*API, error) {
 	a.registerScopes(h)
 	a.registerPeople(h)
 	a.registerBudgets(h)
+	a.registerFlags(h)
 	a.registerChanges(h)
 	a.registerApprovals(h)
 	a.registerExplain(h)
