@@ -63,6 +63,7 @@ type cli struct {
 	Settle    settleCmd    `cmd:"" help:"Say what has become of a stuck change."`
 	Freeze    freezeCmd    `cmd:"" help:"Stop automation from starting changes."`
 	Unfreeze  unfreezeCmd  `cmd:"" help:"Let automation start changes again."`
+	Recover   recoverCmd   `cmd:"" help:"Give a server that was led past a term of its own."`
 	History   historyCmd   `cmd:"" help:"Show what happened in a scope."`
 	Explain   explainCmd   `cmd:"" help:"Tell why a change came about, and what became of it."`
 	Audit     auditCmd     `cmd:"" help:"Check the log's hash chains."`
