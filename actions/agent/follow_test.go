@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -43,7 +44,7 @@ func TestADirectiveIsAppliedAndReported(t *testing.T) {
 		if got := a.Status(); got.Via != ViaStream || got.Server != "s1" || got.Term != 1 || got.Connects != 1 || got.Outcome != engine.OutcomeDone {
 			t.Errorf("status %+v", got)
 		}
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if w.beats < 60 || w.beats > 75 {
 			t.Errorf("%d beats in a minute of 60", w.beats)
 		}
@@ -73,7 +74,7 @@ func TestCallbacksAreCalledInOrderAndOneAtATime(t *testing.T) {
 			w.tell(directive(engine.Version(i+1), mode)) // all but the first and the last come while callbacks run
 			synctest.Wait()
 		}
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		want := []string{"0:>normal()", "1:>normal()", "2:>normal()",
 			"0:normal>maintenance(normal)", "1:normal>maintenance(normal)", "2:normal>maintenance(normal)"}
 		if !slices.Equal(calls, want) {
@@ -105,10 +106,12 @@ func TestACallbackThatFailsKeepsTheOldModeAndIsTriedAgain(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
 				a := w.agent()
-				broken, first, last := true, 0, 0
+				first, last := 0, 0
+				var broken atomic.Bool
+				broken.Store(true)
 				a.OnChange(func(context.Context, *State, *State) error { first++; return nil })
 				a.OnChange(func(ctx context.Context, _, now *State) error {
-					if broken && now.Mode == "degraded" {
+					if broken.Load() && now.Mode == "degraded" {
 						return fails.with(ctx)
 					}
 					return nil
@@ -118,14 +121,14 @@ func TestACallbackThatFailsKeepsTheOldModeAndIsTriedAgain(t *testing.T) {
 				w.tell(directive(1, "normal"))
 				synctest.Wait()
 				w.tell(directive(2, "degraded"))
-				time.Sleep(31 * time.Second)
+				pass(31 * time.Second)
 				holds(t, a, "normal", engine.OriginServer)
 				w.reported(t, engine.Report{Position: engine.Position{Term: 1, Revision: 2}, Mode: "normal", Outcome: engine.OutcomeFailed, Error: fails.want, Origin: engine.OriginServer})
 				if last != 1 {
 					t.Errorf("the callback after the one that fails was called %d times", last)
 				}
-				broken = false
-				time.Sleep(65 * time.Minute)
+				broken.Store(false)
+				pass(65 * time.Minute)
 				holds(t, a, "degraded", engine.OriginServer)
 				w.reported(t, engine.Report{Position: engine.Position{Term: 1, Revision: 2}, Mode: "degraded", Outcome: engine.OutcomeDone, Origin: engine.OriginServer})
 				if first < 3 {
@@ -150,15 +153,15 @@ func TestANewerDirectiveEndsTheTriesOfAnOlderOne(t *testing.T) {
 		})
 		w.run(a)
 		w.tell(directive(1, "degraded"))
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		if tries < 10 || tries > 60 {
 			t.Errorf("%d tries in ten minutes, spaced by up to one", tries)
 		}
 		w.tell(directive(2, "normal"))
-		time.Sleep(time.Second)
+		pass(time.Second)
 		holds(t, a, "normal", engine.OriginServer)
 		before := tries
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		if tries != before {
 			t.Error("what is overtaken is still tried")
 		}
@@ -216,7 +219,7 @@ func TestAServerOfALowerTermIsRefusedAlsoAfterARestart(t *testing.T) {
 		w.with(func() { w.term = 6 })
 		w.tell(directive(9, "normal", func(d *engine.Told) { d.Term = 6; d.LeaseMS = 1000 }))
 		b := w.start()
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		holds(t, b, "degraded", engine.OriginDisk)
 		s := b.Status()
 		if s.Refused.Term < 10 || s.Refused.Older != 0 || s.Via != ViaNone || !strings.Contains(s.LinkError, "leads in term 6") {
@@ -226,7 +229,7 @@ func TestAServerOfALowerTermIsRefusedAlsoAfterARestart(t *testing.T) {
 			t.Errorf("hello %+v", h)
 		}
 		w.with(func() { w.term = 8 })
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		holds(t, b, "normal", engine.OriginServer)
 		if got := w.lastReport().Refused; got != s.Refused.Term && got < 10 {
 			t.Errorf("the server that leads hears of %d refusals", got)
@@ -252,17 +255,17 @@ func TestAModeThatIsNotKnownKeepsTheOldOne(t *testing.T) {
 		a.Close()
 		w.net.cut(true)
 		b := w.start(known)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		holds(t, b, "normal", engine.OriginDisk)
 		w.net.cut(false)
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		holds(t, b, "normal", engine.OriginServer)
 		w.reported(t, want)
 		// A version that knows the mode takes it, from disk if it must.
 		b.Close()
 		w.net.cut(true)
 		c := w.start()
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		holds(t, c, "failover", engine.OriginDisk)
 	})
 }
@@ -276,7 +279,7 @@ func TestAReportIsSentAgainAfterEachReconnection(t *testing.T) {
 		for range 3 {
 			w.with(func() { w.reports = nil })
 			w.hangUp()
-			time.Sleep(10 * time.Second)
+			pass(10 * time.Second)
 			w.reported(t, engine.Report{Position: engine.Position{Term: 1, Revision: 1}, Mode: "normal", Outcome: engine.OutcomeDone, Origin: engine.OriginServer})
 		}
 		if got := a.Status().Connects; got != 4 {

@@ -311,6 +311,7 @@ func (a *Agent) exchange(ctx context.Context) (poll time.Duration, err error) {
 			return 0, err
 		}
 	}
+	a.heartbeat = heartbeatOf(*answer.Welcome)
 	var verdict error
 	if err := a.call(ctx, func() {
 		l := a.loop
@@ -318,7 +319,7 @@ func (a *Agent) exchange(ctx context.Context) (poll time.Duration, err error) {
 			return
 		}
 		if told != nil {
-			l.tell(told)
+			l.tell(told, false)
 		} else {
 			l.beat()
 		}

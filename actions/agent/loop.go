@@ -200,8 +200,9 @@ func (l *loop) lead(term uint64) {
 	}
 }
 
-// tell judges a directive, and takes it or refuses it.
-func (l *loop) tell(t *engine.Told) {
+// tell judges a directive, and takes it or refuses it. One that is in hand already is reported again when the way it came by
+// calls for that: a stream does, an exchange carries the report with it.
+func (l *loop) tell(t *engine.Told, again bool) {
 	l.alive()
 	have := l.rec.Told
 	if t.Scope != l.opts.Scope {
@@ -226,7 +227,7 @@ func (l *loop) tell(t *engine.Told) {
 				l.save()
 			}
 			l.confirm()
-			l.say(true)
+			l.say(again)
 			return
 		}
 	}
@@ -459,6 +460,11 @@ func (l *loop) attempted(err error) {
 // reached notes that want is in force.
 func (l *loop) reached(want *State) {
 	t := l.rec.Told
+	if want.Origin == engine.OriginLoss {
+		// The directive is not in force, and has not failed: there is nothing to be said of it until it counts again.
+		l.outcome, l.reason = "", ""
+		l.report.clear()
+	}
 	if t == nil || !want.told() || want.Position != t.Position() || l.outcome == engine.OutcomeDone {
 		return
 	}
@@ -559,25 +565,21 @@ func (l *loop) wrote(err error) {
 		text = err.Error()
 	}
 	l.note(func(s *Status) { s.DiskError = text })
+	if err != nil && was == "" {
+		l.log.Error("the last directive could not be written to disk; it is applied all the same, and written later", "error", err)
+	}
 	switch {
-	case err != nil && l.dirty:
-		l.misses++
-		l.save()
-	case err != nil:
-		l.dirty = true
-		wait := l.opts.Retry.wait(l.misses)
-		l.misses++
-		l.retryWrite.Reset(wait)
-		if was == "" {
-			l.log.Error("the last directive could not be written to disk; it is applied all the same, and written later", "error", err)
-		}
-	case l.dirty:
-		l.save()
-	default:
+	case err == nil && !l.dirty:
 		l.misses = 0
 		if was != "" {
 			l.log.Info("the last directive is on disk again")
 		}
+	case l.dirty:
+		l.save()
+	default:
+		l.dirty = true
+		l.retryWrite.Reset(l.opts.Retry.wait(l.misses))
+		l.misses++
 	}
 	l.aim()
 }

@@ -83,6 +83,13 @@ func (m *mailbox) put(r engine.Report, again bool) {
 	m.changed = make(chan struct{})
 }
 
+// clear takes out what is in.
+func (m *mailbox) clear() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.report = nil
+}
+
 // get returns the newest report, nil before the first, and a channel that is closed when there is a newer one.
 func (m *mailbox) get() (*engine.Report, <-chan struct{}) {
 	m.mu.Lock()

@@ -34,11 +34,7 @@ func (a *Agent) stream(ctx context.Context, said *speaker) (err error) {
 	var writer sync.WaitGroup
 	defer writer.Wait()
 	defer cancel(errStopped) // before the wait
-	writer.Go(func() {
-		if err := a.talk(ctx, lines, welcomed); err != nil {
-			cancel(err)
-		}
-	})
+	writer.Go(func() { a.talk(ctx, lines, welcomed) })
 	silence := time.AfterFunc(a.patience(a.heartbeat), func() { cancel(errNoWelcome) })
 	defer func() { silence.Stop() }()
 
@@ -114,34 +110,26 @@ func (a *Agent) heard(ctx context.Context, e event) error {
 	if err != nil {
 		return err
 	}
-	return a.call(ctx, func() { a.loop.tell(t) })
+	return a.call(ctx, func() { a.loop.tell(t, true) })
 }
 
-// talk is the sending half: a hello, and after the welcome reports and beats, until ctx ends.
-func (a *Agent) talk(ctx context.Context, to io.Writer, welcomed <-chan time.Duration) error {
-	send := func(u engine.Uplink) error {
-		line, err := json.Marshal(u)
-		if err != nil {
-			return fmt.Errorf("encode a line: %w", err)
-		}
-		_, err = to.Write(append(line, '\n'))
-		return err
-	}
-	if err := send(engine.Uplink{Hello: a.hello.Load()}); err != nil {
-		return err
+// talk is the sending half: a hello, and after the welcome reports and beats, until ctx ends. When nobody takes its lines any
+// more it ends too, and says nothing: why, the other half hears.
+func (a *Agent) talk(ctx context.Context, to io.Writer, welcomed <-chan time.Duration) {
+	lines := json.NewEncoder(to) // one write a line
+	if lines.Encode(engine.Uplink{Hello: a.hello.Load()}) != nil {
+		return
 	}
 	var heartbeat time.Duration
 	select {
 	case <-ctx.Done():
-		return nil
+		return
 	case heartbeat = <-welcomed:
 	}
 	for {
 		report, changed := a.report.get()
-		if report != nil {
-			if err := send(engine.Uplink{Report: report}); err != nil {
-				return err
-			}
+		if report != nil && lines.Encode(engine.Uplink{Report: report}) != nil {
+			return
 		}
 		for beating := true; beating; {
 			// A little early, by a random part: the server counts to two heartbeats, and instances that came together part.
@@ -149,13 +137,13 @@ func (a *Agent) talk(ctx context.Context, to io.Writer, welcomed <-chan time.Dur
 			select {
 			case <-ctx.Done():
 				beat.Stop()
-				return nil
+				return
 			case <-changed:
 				beat.Stop()
 				beating = false
 			case <-beat.C:
-				if err := send(engine.Uplink{Beat: true}); err != nil {
-					return err
+				if lines.Encode(engine.Uplink{Beat: true}) != nil {
+					return
 				}
 			}
 		}
