@@ -38,16 +38,18 @@ func TestADirectiveIsAppliedAndReported(t *testing.T) {
 			t.Error("a flag that is not there, or of another type, is not the caller's")
 		}
 		w.reported(t, engine.Report{Position: engine.Position{Term: 1, Revision: 7}, Mode: "degraded", Outcome: engine.OutcomeDone, Origin: engine.OriginServer})
-		if h := w.hellos[0]; h.Instance != "web-1" || h.Session == "" || h.Version != "v1.2.3" || h.Has.Revision != 0 {
+		if h := w.lastHello(); h.Instance != "web-1" || h.Session == "" || h.Version != "v1.2.3" || h.Has.Revision != 0 {
 			t.Errorf("hello %+v", h)
 		}
 		if got := a.Status(); got.Via != ViaStream || got.Server != "s1" || got.Term != 1 || got.Connects != 1 || got.Outcome != engine.OutcomeDone {
 			t.Errorf("status %+v", got)
 		}
 		pass(time.Minute)
-		if w.beats < 60 || w.beats > 75 {
-			t.Errorf("%d beats in a minute of 60", w.beats)
-		}
+		w.with(func() {
+			if w.beats < 60 || w.beats > 75 {
+				t.Errorf("%d beats in a minute of 60", w.beats)
+			}
+		})
 	})
 }
 
@@ -82,9 +84,11 @@ func TestCallbacksAreCalledInOrderAndOneAtATime(t *testing.T) {
 		}
 		holds(t, a, "maintenance", engine.OriginServer)
 		var positions []engine.Version
-		for _, r := range w.reports {
-			positions = append(positions, r.Revision)
-		}
+		w.with(func() {
+			for _, r := range w.reports {
+				positions = append(positions, r.Revision)
+			}
+		})
 		if !slices.Equal(positions, []engine.Version{4}) {
 			t.Errorf("reports about the revisions %v: those that were overtaken need none", positions)
 		}
@@ -225,7 +229,7 @@ func TestAServerOfALowerTermIsRefusedAlsoAfterARestart(t *testing.T) {
 		if s.Refused.Term < 10 || s.Refused.Older != 0 || s.Via != ViaNone || !strings.Contains(s.LinkError, "leads in term 6") {
 			t.Errorf("status %+v", s)
 		}
-		if h := w.hellos[len(w.hellos)-1]; h.Term != 7 || h.Has != (engine.Position{Term: 6, Revision: 3}) {
+		if h := w.lastHello(); h.Term != 7 || h.Has != (engine.Position{Term: 6, Revision: 3}) {
 			t.Errorf("hello %+v", h)
 		}
 		w.with(func() { w.term = 8 })
@@ -286,9 +290,11 @@ func TestAReportIsSentAgainAfterEachReconnection(t *testing.T) {
 			t.Errorf("connected %d times, want 4", got)
 		}
 		sessions := map[string]bool{}
-		for _, h := range w.hellos {
-			sessions[h.Session] = true
-		}
+		w.with(func() {
+			for _, h := range w.hellos {
+				sessions[h.Session] = true
+			}
+		})
 		if len(sessions) != 1 {
 			t.Errorf("one process has the sessions %v", sessions)
 		}

@@ -66,7 +66,7 @@ func TestAServerThatHangsUpAtOnceIsNotStormed(t *testing.T) {
 		})
 		w.start()
 		pass(10 * time.Minute)
-		if n := len(w.requests); n < 100 || n > 500 {
+		if n := len(w.asked()); n < 100 || n > 500 {
 			t.Errorf("%d connections in ten minutes, want one every two and a half seconds", n)
 		}
 	})
@@ -154,10 +154,10 @@ func TestBehindAProxyThatBuffersTheAgentPollsAndTriesTheStreamAgain(t *testing.T
 		}
 		pass(DefaultPollFor + 3*time.Second) // with one more try of the stream, for which the lease is long enough
 		holds(t, a, "degraded", engine.OriginServer)
-		if got := pathsOf(w.requests); got != "stream exchange stream exchange" {
+		if got := pathsOf(w.asked()); got != "stream exchange stream exchange" {
 			t.Errorf("asked for %s", got)
 		}
-		if n := len(w.requests); n < 280 || n > 420 {
+		if n := len(w.asked()); n < 280 || n > 420 {
 			t.Errorf("%d requests in five minutes at one a second", n)
 		}
 		buffers.Store(false)
@@ -231,7 +231,7 @@ func TestEachRefusalIsTriedAgainAtItsOwnPace(t *testing.T) {
 				a := w.start()
 				pass(10 * time.Minute)
 				holds(t, a, "degraded", engine.OriginDisk)
-				if n := len(w.requests); n < c.least || n > c.most {
+				if n := len(w.asked()); n < c.least || n > c.most {
 					t.Errorf("%d requests in ten minutes, want %d to %d", n, c.least, c.most)
 				}
 				if got := a.Status().LinkError; !strings.Contains(got, c.says) {
@@ -274,14 +274,14 @@ func TestATokenThatIsChangedIsUsedAtOnce(t *testing.T) {
 		write("another")
 		a := w.start(func(o *Options) { o.Token, o.TokenFile = secret.Secret{}, file })
 		pass(time.Second)
-		before := len(w.requests)
+		before := len(w.asked())
 		if err := os.Remove(file); err != nil {
 			t.Fatal(err)
 		}
 		pass(2 * tokenLook)  // no token is no other token
 		write("another\n\n") // the same
 		pass(2 * tokenLook)
-		if len(w.requests) != before {
+		if len(w.asked()) != before {
 			t.Error("the same token is tried again")
 		}
 		write(canary)

@@ -70,6 +70,21 @@ func (s *server) lastReport() (last engine.Report) {
 	return last
 }
 
+func (s *server) lastHello() (last engine.Hello) {
+	s.with(func() {
+		if n := len(s.hellos); n > 0 {
+			last = s.hellos[n-1]
+		}
+	})
+	return last
+}
+
+// asked returns the paths of all requests so far.
+func (s *server) asked() (paths []string) {
+	s.with(func() { paths = slices.Clone(s.requests) })
+	return paths
+}
+
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var instead func(http.ResponseWriter, *http.Request) bool
 	s.with(func() { s.requests = append(s.requests, r.URL.Path); instead = s.instead })
@@ -300,7 +315,7 @@ func (b *syncBuffer) String() string {
 // newWorld has to be called in a bubble.
 func newWorld(t *testing.T) *world {
 	w := &world{server: newServer(t), net: &network{in: make(chan net.Conn), done: make(chan struct{})}, dir: t.TempDir()}
-	srv := &http.Server{Handler: w.server}
+	srv := &http.Server{Handler: w.server, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = srv.Serve(w.net) })
 	t.Cleanup(func() {
