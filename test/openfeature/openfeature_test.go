@@ -21,6 +21,7 @@ import (
 
 	"github.com/modeshift/modeshift/actions/flags"
 	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/engine/secret"
 )
 
 const token = "a token of this test"
@@ -72,33 +73,24 @@ func missing(t *testing.T, what string) {
 
 // service is what the server tells, and what it counts.
 type service struct {
-	mu        sync.Mutex
-	view      engine.View
+	*flags.Latest
+	revision  engine.Version
 	unchanged atomic.Int64 // answers 304
 	whole     atomic.Int64 // answers 200
 }
 
-func (s *service) source(scope engine.Scope) (engine.View, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.view, scope == s.view.State.Scope
-}
+var degraded = engine.Flags{"recommendations": false, "payment_gateway": "backup", "retries": 2.0}
 
 func (s *service) publish(mode engine.Mode, set engine.Flags) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	d := &s.view.State.Directive
-	*d = engine.Directive{Term: 1, Revision: d.Revision + 1, Mode: mode, Flags: set}
+	s.revision++
+	s.Tell(engine.Told{Scope: "checkout", Directive: engine.Directive{Term: 1, Revision: s.revision, Mode: mode, Flags: set}})
 }
 
+// newService is a service in normal that was in other modes before: their flags are known.
 func newService() *service {
-	degraded := engine.Flags{"recommendations": false, "payment_gateway": "backup", "retries": 2.0}
-	s := &service{view: engine.View{
-		Policy: &engine.Policy{Scope: "checkout", Modes: []engine.ModeRule{
-			{Name: "normal"}, {Name: "degraded", Flags: degraded}, {Name: "read-only", Flags: engine.Flags{"writes": false}},
-		}},
-		State: engine.State{Scope: "checkout"},
-	}}
+	s := &service{Latest: &flags.Latest{}}
+	s.publish("read-only", engine.Flags{"writes": false})
+	s.publish("degraded", degraded)
 	s.publish("normal", nil)
 	return s
 }
@@ -110,14 +102,7 @@ func (s *service) serve(t *testing.T, address string) (url string, stop func()) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := flags.Handler(s.source, flags.Options{
-		Authorize: func(r *http.Request, _ engine.Scope) (int, string) {
-			if r.Header.Get("Authorization") != "Bearer "+token {
-				return http.StatusUnauthorized, "a token is needed"
-			}
-			return 0, ""
-		},
-	})
+	h := flags.Handler(s, flags.Options{Guard: guard{}, TicketKey: secret.New("a key that outlives restarts")})
 	server := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		counted := &status{w, http.StatusOK}
 		h.ServeHTTP(counted, r)
@@ -131,6 +116,7 @@ func (s *service) serve(t *testing.T, address string) (url string, stop func()) 
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(listener) }()
 	stop = sync.OnceFunc(func() {
+		h.Close()
 		if err := server.Close(); err != nil {
 			t.Errorf("close the server: %v", err)
 		}
@@ -142,10 +128,25 @@ func (s *service) serve(t *testing.T, address string) (url string, stop func()) 
 	return "http://" + listener.Addr().String(), stop
 }
 
+// guard knows one token.
+type guard struct{}
+
+func (guard) Reader(credential string) (string, int, string) {
+	if credential != token {
+		return "", http.StatusUnauthorized, "a token is needed"
+	}
+	return "page", 0, ""
+}
+
+func (guard) May(string, engine.Scope) (int, string) { return 0, "" }
+
 type status struct {
 	http.ResponseWriter
 	code int
 }
+
+// Unwrap lets the handler reach the connection.
+func (s *status) Unwrap() http.ResponseWriter { return s.ResponseWriter }
 
 func (s *status) WriteHeader(code int) {
 	s.code = code
@@ -296,7 +297,7 @@ func TestAWebPageFollowsTheModeAndOutlivesARestart(t *testing.T) {
 		t.Errorf("%d whole answers before anything changed, want 1", n)
 	}
 
-	s.publish("degraded", s.view.Policy.Modes[1].Flags)
+	s.publish("degraded", degraded)
 	changed := c.until("the change", func(s said) bool { return s.Event == "changed" })
 	c.want("after the change", changed.Flags, inDegraded)
 	slices.Sort(changed.Changed)
