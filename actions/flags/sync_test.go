@@ -145,7 +145,7 @@ func TestTheScopeIsFoundInTheSelector(t *testing.T) {
 		{"", "", codes.InvalidArgument},
 		{strings.Repeat("x", 10_000), "", codes.NotFound},
 	} {
-		got, err := client.FetchAllFlags(selecting(t, c.header, ""), &flagdsync.FetchAllFlagsRequest{Selector: c.field}) //nolint:staticcheck // clients still send it
+		got, err := client.FetchAllFlags(selecting(t, c.header, ""), &flagdsync.FetchAllFlagsRequest{Selector: c.field})
 		if status.Code(err) != c.want || err == nil && present(t, got.GetFlagConfiguration(), "mode") != "degraded" {
 			t.Errorf("%.50q and %q: %.200v, want %v", c.header, c.field, err, c.want)
 		}

@@ -1,4 +1,5 @@
-// Package openfeature runs npm's OpenFeature client for web pages against package flags: a client nobody here wrote.
+// Package openfeature runs OpenFeature's own clients against package flags and against a whole server: clients nobody here
+// wrote.
 package openfeature
 
 import (
@@ -29,16 +30,43 @@ const token = "a token of this test"
 // patience is how long the client may take for anything; it polls twenty times a second.
 const patience = 30 * time.Second
 
-// install copies the client out of the repository and installs what it needs beside it. It returns the folder.
+// installed is the folder of the clients and of what they need; it is made once.
+var installed = struct {
+	sync.Mutex
+	dir string
+}{}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if installed.dir != "" {
+		_ = os.RemoveAll(installed.dir) // the system's own cleaning gets what is left
+	}
+	os.Exit(code)
+}
+
+// install copies the clients out of the repository and installs what they need beside them. It returns the folder.
 func install(t *testing.T) string {
 	t.Helper()
+	installed.Lock()
+	defer installed.Unlock()
+	if installed.dir != "" {
+		return installed.dir
+	}
 	for _, program := range []string{"node", "npm"} {
 		if _, err := exec.LookPath(program); err != nil {
 			missing(t, program+" is not installed: "+err.Error())
 		}
 	}
-	dir := t.TempDir()
-	for _, name := range []string{"package.json", "package-lock.json", ".npmrc", "client.mjs"} {
+	dir, err := os.MkdirTemp("", "modeshift-openfeature-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if installed.dir == "" {
+			_ = os.RemoveAll(dir)
+		}
+	}()
+	for _, name := range []string{"package.json", "package-lock.json", ".npmrc", "client.mjs", "flagd.mjs"} {
 		text, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
@@ -59,6 +87,7 @@ func install(t *testing.T) string {
 		}
 		t.Fatalf("npm ci: %v\n%s", err, out)
 	}
+	installed.dir = dir
 	return dir
 }
 
@@ -167,6 +196,7 @@ type said struct {
 	Message string            `json:"message"`
 	Changed []string          `json:"changed"`
 	Flags   map[string]detail `json:"flags"`
+	Context map[string]any    `json:"context"`
 }
 
 // client is the running node process.
@@ -176,12 +206,13 @@ type client struct {
 	lines chan said
 }
 
-func start(t *testing.T, dir, url, scope, token string) *client {
+// start runs a script in the folder with further variables of the environment.
+func start(t *testing.T, dir, script string, env ...string) *client {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 4*patience)
-	node := exec.CommandContext(ctx, "node", "client.mjs")
+	node := exec.CommandContext(ctx, "node", script)
 	node.Dir = dir
-	node.Env = append(os.Environ(), "URL="+url, "SERVICE="+scope, "TOKEN="+token)
+	node.Env = append(os.Environ(), env...)
 	var complaints bytes.Buffer
 	node.Stderr = &complaints
 	in, err := node.StdinPipe()
@@ -284,7 +315,7 @@ func TestAWebPageFollowsTheModeAndOutlivesARestart(t *testing.T) {
 	dir := install(t)
 	s := newService()
 	url, stop := s.serve(t, "127.0.0.1:0")
-	c := start(t, dir, url, "checkout", token)
+	c := start(t, dir, "client.mjs", "URL="+url, "SERVICE=checkout", "TOKEN="+token)
 
 	first := c.until("ready", func(s said) bool { return s.Event == "ready" || s.Event == "failed" })
 	if first.Event != "ready" {
@@ -333,7 +364,7 @@ func TestAWebPageIsToldWhatIsWrongAndRunsOnItsDefaults(t *testing.T) {
 		"a wrong token":      {"checkout", "guessed"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			page := start(t, dir, url, c.service, c.token)
+			page := start(t, dir, "client.mjs", "URL="+url, "SERVICE="+c.service, "TOKEN="+c.token)
 			failed := page.until("failed", func(s said) bool { return s.Event == "failed" || s.Event == "ready" })
 			if failed.Event != "failed" || failed.Message == "" {
 				t.Errorf("the provider says %+v", failed)

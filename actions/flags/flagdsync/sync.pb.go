@@ -26,10 +26,9 @@ const (
 )
 
 type SyncFlagsRequest struct {
-	state      protoimpl.MessageState `protogen:"open.v1"`
-	ProviderId string                 `protobuf:"bytes,1,opt,name=provider_id,json=providerId,proto3" json:"provider_id,omitempty"`
-	// Deprecated: Marked as deprecated in actions/flags/flagdsync/sync.proto.
-	Selector      string `protobuf:"bytes,2,opt,name=selector,proto3" json:"selector,omitempty"` // travels as the header flagd-selector now
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ProviderId    string                 `protobuf:"bytes,1,opt,name=provider_id,json=providerId,proto3" json:"provider_id,omitempty"`
+	Selector      string                 `protobuf:"bytes,2,opt,name=selector,proto3" json:"selector,omitempty"` // of older clients: it travels as the header flagd-selector now
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -71,7 +70,6 @@ func (x *SyncFlagsRequest) GetProviderId() string {
 	return ""
 }
 
-// Deprecated: Marked as deprecated in actions/flags/flagdsync/sync.proto.
 func (x *SyncFlagsRequest) GetSelector() string {
 	if x != nil {
 		return x.Selector
@@ -132,10 +130,9 @@ func (x *SyncFlagsResponse) GetSyncContext() *structpb.Struct {
 }
 
 type FetchAllFlagsRequest struct {
-	state      protoimpl.MessageState `protogen:"open.v1"`
-	ProviderId string                 `protobuf:"bytes,1,opt,name=provider_id,json=providerId,proto3" json:"provider_id,omitempty"`
-	// Deprecated: Marked as deprecated in actions/flags/flagdsync/sync.proto.
-	Selector      string `protobuf:"bytes,2,opt,name=selector,proto3" json:"selector,omitempty"`
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ProviderId    string                 `protobuf:"bytes,1,opt,name=provider_id,json=providerId,proto3" json:"provider_id,omitempty"`
+	Selector      string                 `protobuf:"bytes,2,opt,name=selector,proto3" json:"selector,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -177,7 +174,6 @@ func (x *FetchAllFlagsRequest) GetProviderId() string {
 	return ""
 }
 
-// Deprecated: Marked as deprecated in actions/flags/flagdsync/sync.proto.
 func (x *FetchAllFlagsRequest) GetSelector() string {
 	if x != nil {
 		return x.Selector
@@ -313,19 +309,19 @@ var File_actions_flags_flagdsync_sync_proto protoreflect.FileDescriptor
 
 const file_actions_flags_flagdsync_sync_proto_rawDesc = "" +
 	"\n" +
-	"\"actions/flags/flagdsync/sync.proto\x12\rflagd.sync.v1\x1a\x1cgoogle/protobuf/struct.proto\"S\n" +
+	"\"actions/flags/flagdsync/sync.proto\x12\rflagd.sync.v1\x1a\x1cgoogle/protobuf/struct.proto\"O\n" +
 	"\x10SyncFlagsRequest\x12\x1f\n" +
 	"\vprovider_id\x18\x01 \x01(\tR\n" +
-	"providerId\x12\x1e\n" +
-	"\bselector\x18\x02 \x01(\tB\x02\x18\x01R\bselector\"\x94\x01\n" +
+	"providerId\x12\x1a\n" +
+	"\bselector\x18\x02 \x01(\tR\bselector\"\x94\x01\n" +
 	"\x11SyncFlagsResponse\x12-\n" +
 	"\x12flag_configuration\x18\x01 \x01(\tR\x11flagConfiguration\x12?\n" +
 	"\fsync_context\x18\x02 \x01(\v2\x17.google.protobuf.StructH\x00R\vsyncContext\x88\x01\x01B\x0f\n" +
-	"\r_sync_context\"W\n" +
+	"\r_sync_context\"S\n" +
 	"\x14FetchAllFlagsRequest\x12\x1f\n" +
 	"\vprovider_id\x18\x01 \x01(\tR\n" +
-	"providerId\x12\x1e\n" +
-	"\bselector\x18\x02 \x01(\tB\x02\x18\x01R\bselector\"F\n" +
+	"providerId\x12\x1a\n" +
+	"\bselector\x18\x02 \x01(\tR\bselector\"F\n" +
 	"\x15FetchAllFlagsResponse\x12-\n" +
 	"\x12flag_configuration\x18\x01 \x01(\tR\x11flagConfiguration\"\x14\n" +
 	"\x12GetMetadataRequest\"P\n" +
