@@ -88,8 +88,9 @@ type Tokens struct {
 }
 
 type known struct {
-	sum   [sha256.Size]byte
-	token Token
+	sum    [sha256.Size]byte
+	reader string // see readerName
+	token  Token
 }
 
 // NewTokens accepts the given tokens. It returns all faults of all of them.
@@ -216,7 +217,7 @@ func check(token Token) (known, error) {
 		return k, errors.New("a scope's name is empty")
 	}
 	copy(k.sum[:], sum)
-	k.token = token
+	k.reader, k.token = readerName(k.sum), token
 	return k, nil
 }
 
