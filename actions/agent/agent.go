@@ -101,6 +101,7 @@ type Agent struct {
 	mu        sync.Mutex // guards what follows
 	callbacks []Callback
 	status    Status
+	changed   chan struct{} // nil: nobody waits
 	running   bool
 	closed    bool
 	stop      context.CancelFunc

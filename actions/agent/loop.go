@@ -376,7 +376,7 @@ func (l *loop) aim() {
 		if want.Origin != now.Origin { // the server says what the disk said
 			s := *now
 			s.Origin = want.Origin
-			l.state.Store(&s)
+			l.put(&s)
 			l.say(false)
 		}
 		l.reached(want)
@@ -442,12 +442,7 @@ func (l *loop) attempted(err error) {
 		l.failure = nil
 		now := *want // which callbacks may still be looking at
 		now.Since = time.Now()
-		l.state.Store(&now)
-		select {
-		case <-l.ready:
-		default:
-			close(l.ready)
-		}
+		l.put(&now)
 		l.log.Info("the mode is in force", "mode", want.Mode, "origin", want.Origin, "term", want.Position.Term, "revision", want.Position.Revision)
 		l.reached(want)
 	}
@@ -455,6 +450,17 @@ func (l *loop) attempted(err error) {
 		l.starting = nil // whatever came of it: the newest is tried next, if it is another one
 	}
 	l.aim()
+}
+
+// put makes s what is in force.
+func (l *loop) put(s *State) {
+	l.state.Store(s)
+	l.note(func(*Status) {})
+	select {
+	case <-l.ready:
+	default:
+		close(l.ready)
+	}
 }
 
 // reached notes that want is in force.

@@ -55,11 +55,25 @@ func (a *Agent) Status() Status {
 // Modes returns the modes that the program said it knows. The list is shared: nothing in it may be changed.
 func (a *Agent) Modes() []engine.Mode { return a.opts.Modes }
 
-// note changes the status.
+// Changed returns a channel that is closed when Status or Current may have changed.
+func (a *Agent) Changed() <-chan struct{} {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.changed == nil {
+		a.changed = make(chan struct{})
+	}
+	return a.changed
+}
+
+// note changes the status, and tells whoever waits for that.
 func (a *Agent) note(f func(*Status)) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	f(&a.status)
+	if a.changed != nil {
+		close(a.changed)
+		a.changed = nil
+	}
 }
 
 // mailbox holds the newest report. A reader that is slow, or away, misses those between, which nobody needs any more.
