@@ -85,6 +85,7 @@ type (
 	Told struct {
 		Scope     Scope     `json:"scope"`
 		Directive           // its own, which in a wave may be an older one than another's
+		Change    ChangeID  `json:"change,omitempty"`   // that published it, where that is still known
 		LeaseMS   int64     `json:"lease_ms,omitempty"` // 0: it stays good
 		OnLoss    *Fallback `json:"on_loss,omitempty"`  // nil: hold
 	}

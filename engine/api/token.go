@@ -90,8 +90,9 @@ type Tokens struct {
 }
 
 type known struct {
-	sum   [sha256.Size]byte
-	token Token
+	sum    [sha256.Size]byte
+	reader string // see readerName
+	token  Token
 }
 
 // NewTokens accepts the given tokens. It returns all faults of all of them.
@@ -225,7 +226,7 @@ func check(token Token) (known, error) {
 		}
 	}
 	copy(k.sum[:], sum)
-	k.token = token
+	k.reader, k.token = readerName(k.sum), token
 	return k, nil
 }
 

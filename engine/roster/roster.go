@@ -78,12 +78,13 @@ type Roster struct {
 	store Store
 	log   *slog.Logger
 
-	mu     sync.Mutex // guards what follows
-	scopes map[engine.Scope]*crew
-	news   map[engine.Scope]bool // reports came since the core heard of them
-	dirty  map[*member]bool      // to be saved
-	gone   []Instance            // to be forgotten in the store
-	closed bool
+	mu      sync.Mutex // guards what follows
+	scopes  map[engine.Scope]*crew
+	news    map[engine.Scope]bool // reports came since the core heard of them
+	dirty   map[*member]bool      // to be saved
+	gone    []Instance            // to be forgotten in the store
+	closed  bool
+	changed chan struct{} // closed and replaced when a scope's instances are told something else
 }
 
 // crew is the instances of a scope.
@@ -119,7 +120,7 @@ func New(ctx context.Context, store Store, opts Options) (*Roster, error) {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	r := &Roster{opts: opts, store: store, log: opts.Logger, scopes: map[engine.Scope]*crew{}, news: map[engine.Scope]bool{}, dirty: map[*member]bool{}}
+	r := &Roster{opts: opts, store: store, log: opts.Logger, scopes: map[engine.Scope]*crew{}, news: map[engine.Scope]bool{}, dirty: map[*member]bool{}, changed: make(chan struct{})}
 	list, err := store.Instances(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read the instances: %w", err)
@@ -171,6 +172,8 @@ func (r *Roster) Follow(ctx context.Context, v engine.View) {
 	if !moved && before.Version > 0 && before.Rules == v.State.Rules {
 		return
 	}
+	close(r.changed)
+	r.changed = make(chan struct{})
 	now := r.opts.Now().UTC()
 	for _, m := range c.members {
 		r.judge(c, m, now)
@@ -240,6 +243,12 @@ func (r *Roster) encode(v engine.View, d engine.Directive) *message {
 		return nil
 	}
 	t := engine.Told{Scope: v.State.Scope, Directive: d}
+	switch past := v.State.Past; {
+	case v.State.Change != nil && v.State.Change.Published && d.Mode == v.State.Target:
+		t.Change = v.State.Change.ID
+	case len(past) > 0 && past[len(past)-1].To == d.Mode:
+		t.Change = past[len(past)-1].ID
+	}
 	if p := v.Policy; p != nil {
 		t.LeaseMS = p.Instances.Lease.Milliseconds()
 		if m, ok := p.Mode(p.Instances.OnLoss); ok && t.LeaseMS > 0 {
@@ -359,6 +368,14 @@ func (r *Roster) Told(scope engine.Scope, name string) (engine.Told, bool) {
 		return engine.Told{}, false
 	}
 	return c.meant(name).told, true
+}
+
+// Changed returns a channel that is closed when some scope's instances are told something else. Whoever waits takes it first and
+// looks then.
+func (r *Roster) Changed() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.changed
 }
 
 // Instances returns all that are known of a scope, by name.

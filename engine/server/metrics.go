@@ -29,6 +29,8 @@ type metrics struct {
 	reloadTime             prometheus.Gauge
 	logWritable            prometheus.Gauge
 	events                 *prometheus.CounterVec
+	flagsFetched           *prometheus.CounterVec // by scopes that exist: what clients call themselves is no label
+	flagsLimited           prometheus.Counter
 }
 
 var (
@@ -55,6 +57,9 @@ func newMetrics(views func() []engine.View, version string) *metrics {
 		logWritable:       prometheus.NewGauge(prometheus.GaugeOpts{Name: "modeshift_log_writable", Help: "1 if the log can be written."}),
 		events:            prometheus.NewCounterVec(prometheus.CounterOpts{Name: "modeshift_events_total", Help: "Events stored by this process, by kind."}, []string{"kind"}),
 	}
+	m.flagsFetched = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "modeshift_flags_fetched_total", Help: "Times a reader of flags got a directive or was told that it has the present one. What it made of it is not known."}, []string{"scope", "via"})
+	m.flagsLimited = prometheus.NewCounter(prometheus.CounterOpts{Name: "modeshift_flags_limited_total", Help: "Requests for flags that were refused because their client asks too often."})
+	m.registry.MustRegister(m.flagsFetched, m.flagsLimited)
 	m.logWritable.Set(1)
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "modeshift_build_info", Help: "1, with the version.", ConstLabels: prometheus.Labels{"version": version}})
 	build.Set(1)

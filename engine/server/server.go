@@ -19,6 +19,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 
 	"github.com/modeshift/modeshift/actions"
+	"github.com/modeshift/modeshift/actions/flags"
 	"github.com/modeshift/modeshift/actions/runner"
 	"github.com/modeshift/modeshift/engine"
 	"github.com/modeshift/modeshift/engine/api"
@@ -56,28 +57,31 @@ type Options struct {
 
 // Server is the whole program. New makes it, Run runs it, once.
 type Server struct {
-	opts      Options
-	log       *slog.Logger
-	store     *store.SQLite
-	loop      *loop.Loop
-	runner    *runner.Runner
-	kinds     map[string]actions.Kind
-	book      *ruleBook
-	policies  *policyBook
-	roster    *roster.Roster                 // the table of instances
-	followers followers                      // keep it up with the log
-	ledger    *budgetBook                    // knows how error budgets stand
-	present   atomic.Pointer[prom.Evaluator] // of the rules that were evaluated last; nil before the first tick
-	tokens    *api.Tokens
-	sources   []prom.Source
-	metrics   *metrics
-	observed  *prom.Metrics
-	listener  net.Listener
-	http      *http.Server
-	direct    directs
-	api       *api.API
-	began     time.Time
-	identity  string // of the log
+	opts         Options
+	log          *slog.Logger
+	store        *store.SQLite
+	loop         *loop.Loop
+	runner       *runner.Runner
+	kinds        map[string]actions.Kind
+	book         *ruleBook
+	policies     *policyBook
+	roster       *roster.Roster                 // the table of instances
+	followers    followers                      // keep it up with the log
+	ledger       *budgetBook                    // knows how error budgets stand
+	present      atomic.Pointer[prom.Evaluator] // of the rules that were evaluated last; nil before the first tick
+	tokens       *api.Tokens
+	sources      []prom.Source
+	metrics      *metrics
+	observed     *prom.Metrics
+	listener     net.Listener
+	http         *http.Server
+	syncListener net.Listener // nil: flagd's protocol is not served
+	direct       directs
+	api          *api.API
+	ofrep        *flags.OFREP
+	sync         *flags.Sync // nil: flagd's protocol is not served
+	began        time.Time
+	identity     string // of the log
 
 	cancel  context.CancelFunc
 	stopped chan struct{}
@@ -104,12 +108,17 @@ func New(ctx context.Context, opts Options) (_ *Server, err error) {
 			err = errors.Join(err, s.close())
 		}
 	}()
+	if err := s.listenSync(); err != nil {
+		return nil, err
+	}
+	var cert *tls.Certificate
 	if cfg.TLS != nil {
-		cert, err := tls.LoadX509KeyPair(cfg.TLS.CertFile, cfg.TLS.KeyFile)
+		pair, err := tls.LoadX509KeyPair(cfg.TLS.CertFile, cfg.TLS.KeyFile)
 		if err != nil {
 			return nil, fmt.Errorf("tls_server_config: %w", err)
 		}
-		s.listener = tls.NewListener(s.listener, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12})
+		cert = &pair
+		s.listener = tls.NewListener(s.listener, &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12})
 	}
 	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data folder: %w; choose another with --data", err)
@@ -133,6 +142,9 @@ func New(ctx context.Context, opts Options) (_ *Server, err error) {
 		return nil, err
 	}
 	if err := s.startLoop(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.openFlags(cert); err != nil {
 		return nil, err
 	}
 	handler, err := s.handler()
@@ -326,7 +338,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer close(s.stopped)
 
 	var wg sync.WaitGroup
-	failed := make(chan error, 7)
+	failed := make(chan error, 8)
 	part := func(ctx context.Context, name string, run func(context.Context) error) {
 		wg.Go(func() {
 			if err := run(ctx); err != nil {
@@ -351,6 +363,7 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 		return nil
 	})
+	part(inner, "flagd", s.serveSync)
 	for severity, r := range s.opts.Config.Receivers.bySeverity() {
 		if r == nil {
 			s.log.Warn("nobody is told: no receiver is configured", "severity", severity)
@@ -376,6 +389,10 @@ func (s *Server) Run(ctx context.Context) error {
 	}()
 	s.roster.Close()
 	s.api.Close()
+	s.ofrep.Close()
+	if s.sync != nil {
+		s.sync.Stop(bounded)
+	}
 	if s.http.Shutdown(bounded) != nil {
 		err = errors.Join(err, s.http.Close())
 	}
@@ -409,9 +426,12 @@ func (s *Server) Stop() error {
 // close releases what New took.
 func (s *Server) close() error {
 	var err error
-	if s.listener != nil {
-		if closed := s.listener.Close(); !errors.Is(closed, net.ErrClosed) {
-			err = closed
+	for _, l := range []net.Listener{s.listener, s.syncListener} {
+		if l == nil {
+			continue
+		}
+		if closed := l.Close(); !errors.Is(closed, net.ErrClosed) {
+			err = errors.Join(err, closed)
 		}
 	}
 	if s.store != nil {

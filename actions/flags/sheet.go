@@ -1,0 +1,194 @@
+package flags
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"reflect"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/modeshift/modeshift/engine"
+)
+
+// sheet is what is told in a scope at one time. All readers share it, and it does not change.
+type sheet struct {
+	until  <-chan struct{} // it is good until this is closed
+	scope  engine.Scope
+	policy *engine.Policy
+	meta   func(engine.Scope, string) map[string]any
+	at     time.Time // of the scope's last event when this was made out: what is told changed then, or before
+	// groups are the instances by what they are told: the rest first, then those of a wave, the newest directive first.
+	groups []*group
+	member map[string]*group // by the names of those in a wave; nil when there is none
+
+	flagd   sync.Once // makes what follows
+	config  configuration
+	problem error
+}
+
+// group are instances that are told the same.
+type group struct {
+	told  engine.Told
+	names []string // of a wave's; nil for the rest
+
+	once  sync.Once // makes what follows
+	body  []byte    // of the answer with all flags, without its last brace: an event stream may follow
+	tag   string    // of the content: no quotes
+	fault error
+}
+
+// book keeps the sheets of a source, so that ten thousand readers of a scope cost one evaluation.
+type book struct {
+	source Source
+	meta   func(engine.Scope, string) map[string]any
+
+	mu     sync.Mutex // guards sheets
+	sheets map[engine.Scope]*sheet
+}
+
+func newBook(source Source, meta func(engine.Scope, string) map[string]any) *book {
+	return &book{source: source, meta: meta, sheets: map[engine.Scope]*sheet{}}
+}
+
+// open returns the present sheet of a scope; false when nobody declared it. Sheets are kept of scopes that exist, so what a
+// client makes up costs no memory.
+func (b *book) open(scope engine.Scope) (*sheet, bool) {
+	if scope == engine.Fleet {
+		return nil, false
+	}
+	until := b.source.Changed() // before anything else is taken
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	old := b.sheets[scope]
+	if old != nil && old.until == until {
+		return old, true
+	}
+	v, there := b.source.View(scope)
+	if !there {
+		delete(b.sheets, scope)
+		return nil, false
+	}
+	s := &sheet{until: until, scope: scope, policy: v.Policy, meta: b.meta, at: v.State.At}
+	s.gather(b.source)
+	if old != nil && s.says(old) {
+		// Most commits tell the instances of a scope nothing: what was made out for the last sheet is still right.
+		s.groups, s.at = old.groups, old.at
+	}
+	b.sheets[scope] = s
+	return s, true
+}
+
+// gather groups the instances by what they are told.
+func (s *sheet) gather(source Source) {
+	rest := &group{told: source.Told(s.scope, "")}
+	s.groups = []*group{rest}
+	wave := source.Wave(s.scope)
+	if len(wave) == 0 {
+		return
+	}
+	s.member = make(map[string]*group, len(wave))
+	var others []*group
+	for _, name := range wave {
+		told := source.Told(s.scope, name)
+		g := rest
+		if !same(told, rest.told) {
+			i := slices.IndexFunc(others, func(o *group) bool { return same(o.told, told) })
+			if i < 0 {
+				i = len(others)
+				others = append(others, &group{told: told})
+			}
+			g = others[i]
+			g.names = append(g.names, name)
+		}
+		s.member[name] = g
+	}
+	slices.SortStableFunc(others, func(a, b *group) int { return b.told.Position().Compare(a.told.Position()) })
+	for _, g := range others {
+		slices.Sort(g.names)
+	}
+	s.groups = append(s.groups, others...)
+}
+
+// says reports whether s says what o does.
+func (s *sheet) says(o *sheet) bool {
+	return s.policy == o.policy && s.member == nil && o.member == nil && same(s.groups[0].told, o.groups[0].told)
+}
+
+// same reports whether two directives are one. Flags are shared and never changed, so mostly it is enough to see that they
+// are in one place.
+func same(a, b engine.Told) bool {
+	if a.Position() != b.Position() || a.Mode != b.Mode {
+		return false
+	}
+	return reflect.ValueOf(a.Flags).UnsafePointer() == reflect.ValueOf(b.Flags).UnsafePointer() || reflect.DeepEqual(a.Flags, b.Flags)
+}
+
+// group finds what an instance is told.
+func (s *sheet) group(instance string) *group {
+	if g := s.member[instance]; g != nil && instance != "" {
+		return g
+	}
+	return s.groups[0]
+}
+
+// newest is the position of the newest directive that anybody is told.
+func (s *sheet) newest() engine.Position {
+	p := s.groups[0].told.Position()
+	if len(s.groups) > 1 && s.groups[1].told.Position().Compare(p) > 0 {
+		p = s.groups[1].told.Position()
+	}
+	return p
+}
+
+// split reports whether a flag is not the same for all, because a roll-out goes on.
+func (s *sheet) split(key string) bool {
+	for _, g := range s.groups[1:] {
+		if !reflect.DeepEqual(g.value(key), s.groups[0].value(key)) {
+			return true
+		}
+	}
+	return false
+}
+
+// value is what the group is told of a flag; nil: nothing.
+func (g *group) value(key string) any {
+	if !g.ever() {
+		return nil
+	}
+	if key == ModeFlag {
+		return string(g.told.Mode)
+	}
+	return g.told.Flags[key]
+}
+
+// ever reports whether the group was told anything. A scope with SLO alerts alone never is.
+func (g *group) ever() bool { return g.told.Revision > 0 && g.told.Mode != "" }
+
+// bulk returns the answer with all flags, without its last brace, and the tag of what it says.
+func (s *sheet) bulk(g *group) (body []byte, tag string, err error) {
+	g.once.Do(func() {
+		body, err := encode(s.evaluateAll(g))
+		if err != nil {
+			g.fault = err
+			return
+		}
+		g.body = body[:len(body)-len("}\n")]
+		g.tag = digest(g.body)
+	})
+	return g.body, g.tag, g.fault
+}
+
+// digest names a content: long enough that nobody finds two of one name, short enough for a header.
+func digest(content []byte) string {
+	sum := sha256.Sum256(content)
+	return base64.RawURLEncoding.EncodeToString(sum[:18])
+}
+
+// modified is when what is told changed, in Unix seconds; 0: not known.
+func (s *sheet) modified() int64 {
+	if s.at.IsZero() {
+		return 0
+	}
+	return max(0, s.at.Unix())
+}
