@@ -213,7 +213,7 @@ func (h *OFREP) single(w http.ResponseWriter, r *http.Request, key string) {
 				h.answer(w, http.StatusOK, e)
 				return
 			}
-			f = &failure{status: http.StatusNotFound, Code: codeNotFound, Details: fmt.Sprintf("service %q has no flag %q", who.scope, key)}
+			f = &failure{status: http.StatusNotFound, Code: codeNotFound, Details: fmt.Sprintf("service %q has no flag %q", who.scope, clipped(key))}
 		}
 	}
 	if f.Code != "" {
@@ -382,7 +382,15 @@ func (h *OFREP) find(scope engine.Scope, status int, code string) (*sheet, *fail
 	if s, there := h.book.open(scope); there {
 		return s, nil
 	}
-	return nil, &failure{status: status, Code: code, Details: fmt.Sprintf("there is no service %q", scope)}
+	return nil, &failure{status: status, Code: code, Details: fmt.Sprintf("there is no service %q", clipped(string(scope)))}
+}
+
+// clipped keeps what a client sent from filling a message.
+func clipped(s string) string {
+	if len(s) > 100 {
+		s = s[:100] + "…"
+	}
+	return strings.ToValidUTF8(s, "?")
 }
 
 func (h *OFREP) fetched(who asker, g *group) {

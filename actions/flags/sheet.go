@@ -3,6 +3,7 @@ package flags
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"reflect"
 	"slices"
 	"sync"
@@ -22,9 +23,7 @@ type sheet struct {
 	groups []*group
 	member map[string]*group // by the names of those in a wave; nil when there is none
 
-	flagd   sync.Once // makes what follows
-	config  configuration
-	problem error
+	flagd *flagdConfig // of all of it
 }
 
 // group are instances that are told the same.
@@ -69,11 +68,11 @@ func (b *book) open(scope engine.Scope) (*sheet, bool) {
 		delete(b.sheets, scope)
 		return nil, false
 	}
-	s := &sheet{until: until, scope: scope, policy: v.Policy, meta: b.meta, at: v.State.At}
+	s := &sheet{until: until, scope: scope, policy: v.Policy, meta: b.meta, at: v.State.At, flagd: &flagdConfig{}}
 	s.gather(b.source)
 	if old != nil && s.says(old) {
 		// Most commits tell the instances of a scope nothing: what was made out for the last sheet is still right.
-		s.groups, s.at = old.groups, old.at
+		s.groups, s.at, s.flagd = old.groups, old.at, old.flagd
 	}
 	b.sheets[scope] = s
 	return s, true
@@ -165,16 +164,19 @@ func (g *group) value(key string) any {
 // ever reports whether the group was told anything. A scope with SLO alerts alone never is.
 func (g *group) ever() bool { return g.told.Revision > 0 && g.told.Mode != "" }
 
+// errUnmade is what is left where the making of an answer panicked: it is not tried again.
+var errUnmade = errors.New("making the answer panicked before; the log says why")
+
 // bulk returns the answer with all flags, without its last brace, and the tag of what it says.
 func (s *sheet) bulk(g *group) (body []byte, tag string, err error) {
 	g.once.Do(func() {
+		g.fault = errUnmade
 		body, err := encode(s.evaluateAll(g))
-		if err != nil {
-			g.fault = err
-			return
+		if err == nil {
+			g.body = body[:len(body)-len("}\n")]
+			g.tag = digest(g.body)
 		}
-		g.body = body[:len(body)-len("}\n")]
-		g.tag = digest(g.body)
+		g.fault = err
 	})
 	return g.body, g.tag, g.fault
 }

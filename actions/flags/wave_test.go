@@ -69,17 +69,17 @@ func configured(t *testing.T, s *services) (text string, flags map[string]json.R
 	if !there {
 		t.Fatal("there is no checkout")
 	}
-	config, err := sheet.configured()
+	text, _, err := sheet.configured()
 	if err != nil {
 		t.Fatal(err)
 	}
 	var d struct {
 		Flags map[string]json.RawMessage `json:"flags"`
 	}
-	if err := json.Unmarshal([]byte(config.text), &d); err != nil {
+	if err := json.Unmarshal([]byte(text), &d); err != nil {
 		t.Fatal(err)
 	}
-	return strings.TrimSpace(config.text), d.Flags
+	return strings.TrimSpace(text), d.Flags
 }
 
 func TestFlagdGetsEveryFlagWithTheValueOfEachMode(t *testing.T) {
@@ -167,9 +167,9 @@ func TestWhatIsKnownOfAFlagIsItsMetadata(t *testing.T) {
 		t.Errorf("got %s\nwant in it %s", w.Body, want)
 	}
 	sheet, _ := newBook(s, meta).open("checkout")
-	config, err := sheet.configured()
-	if err != nil || !strings.Contains(config.text, `"defaultVariant":"degraded","metadata":{"expires":"2027-01-31","level":2,"owner":"team-payments","tested":true}}`) {
-		t.Errorf("flagd is told %s, %v", config.text, err)
+	config, _, err := sheet.configured()
+	if err != nil || !strings.Contains(config, `"defaultVariant":"degraded","metadata":{"expires":"2027-01-31","level":2,"owner":"team-payments","tested":true}}`) {
+		t.Errorf("flagd is told %s, %v", config, err)
 	}
 }
 
