@@ -137,6 +137,7 @@ func (s *Sync) SyncFlags(request *flagdsync.SyncFlagsRequest, out grpc.ServerStr
 	}
 	beat := time.NewTicker(s.opts.Heartbeat)
 	defer beat.Stop()
+	defer s.book.follow(who.scope)()
 	sent := ""
 	for {
 		sheet, config, tag, err := s.find(who.scope)
@@ -156,7 +157,7 @@ func (s *Sync) SyncFlags(request *flagdsync.SyncFlagsRequest, out grpc.ServerStr
 		}
 		for quiet := true; quiet; {
 			select {
-			case <-sheet.until:
+			case <-sheet.moved:
 				quiet = false
 			case <-beat.C: // that the connection is alive, grpc's own pings say
 				if err := s.permit(&who, who.scope); err != nil {
