@@ -84,8 +84,8 @@ func inTime(t *testing.T, ping time.Duration, then func(*testing.T, *grpc.Client
 	})
 }
 
-// flagd's Go provider pings every 30 s, streams or none. A server that takes that for an attack closes the connection again and
-// again, and its clients are deaf in between.
+// flagd's Go provider pings every 30 s, streams or none. A server that takes that for an attack closes the connection again
+// and again, and its clients are deaf in between.
 func TestAClientThatPingsAsProvidersDoKeepsItsConnection(t *testing.T) {
 	inTime(t, 30*time.Second, func(t *testing.T, conn *grpc.ClientConn, _ *Sync, _ *frozen) {
 		conn.Connect()

@@ -27,13 +27,13 @@ import (
 
 // The rules of connections.
 const (
-	// minPing is how often a client may ping, with or without a stream. flagd's Go provider pings every 30 s; grpc's own bound of
-	// five minutes would answer that with GOAWAY every minute and a half, for ever.
+	// minPing is how often a client may ping, with or without a stream. flagd's Go provider pings every 30 s; grpc's own
+	// bound of five minutes would answer that with GOAWAY every minute and a half, for ever.
 	minPing = 20 * time.Second
 	// A connection on which nothing comes is pinged, and given up when no answer comes: a half-open one is noticed so.
 	ping, pingWait = 15 * time.Second, 10 * time.Second
-	// maxAge has clients connect anew now and then, so that they spread over servers again. grpc takes up to a tenth off or adds
-	// it, so that not all come at once. It is no shorter because some clients wait seconds before they come back.
+	// maxAge has clients connect anew now and then, so that they spread over servers again. grpc takes up to a tenth off or
+	// adds it, so that not all come at once. It is no shorter because some clients wait seconds before they come back.
 	maxAge, maxAgeGrace = 30 * time.Minute, 10 * time.Second
 	// maxIdle is how long a connection may be there for nothing.
 	maxIdle = 5 * time.Minute
@@ -50,7 +50,6 @@ const selectorHeader = "flagd-selector"
 type Sync struct {
 	flagdsync.UnimplementedFlagSyncServiceServer
 
-	source  Source
 	opts    Options
 	book    *book
 	server  *grpc.Server
@@ -63,7 +62,7 @@ type Sync struct {
 // NewSync makes a server of flagd's sync protocol. With cert it speaks TLS. Of the options those of HTTP alone do not matter.
 func NewSync(source Source, opts Options, cert *tls.Certificate) *Sync {
 	opts.complete()
-	s := &Sync{source: source, opts: opts, book: newBook(source, opts.Meta), stopped: make(chan struct{})}
+	s := &Sync{opts: opts, book: newBook(source, opts.Meta), stopped: make(chan struct{})}
 	options := []grpc.ServerOption{
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: ping, Timeout: pingWait, MaxConnectionAge: maxAge, MaxConnectionAgeGrace: maxAgeGrace, MaxConnectionIdle: maxIdle}),
@@ -204,8 +203,8 @@ func (s *Sync) GetMetadata(ctx context.Context, _ *flagdsync.GetMetadataRequest)
 	return &flagdsync.GetMetadataResponse{Metadata: told}, nil
 }
 
-// syncContext is what clients merge into the context of each evaluation, and hooks put on spans and logs. Numbers are those of
-// JSON: a revision is exact up to 2^53.
+// syncContext is what clients merge into the context of each evaluation, and hooks put on spans and logs. Numbers are those
+// of JSON: a revision is exact up to 2^53.
 func syncContext(s *sheet, who asker) map[string]any {
 	g := s.group(who.instance)
 	told := map[string]any{"service": string(s.scope)}
