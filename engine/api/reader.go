@@ -10,7 +10,7 @@ import (
 )
 
 // readerName is what readers of flags are called among the parts of the server, and in the tickets they get: it tells
-// nothing of the token, and a token finds nothing by it but itself.
+// nothing of the token, and finds it again.
 func readerName(sum [sha256.Size]byte) string {
 	name := sha256.Sum256(append([]byte("modeshift reader of flags 1\n"), sum[:]...))
 	return hex.EncodeToString(name[:12])

@@ -98,6 +98,18 @@ func (s *Server) serveSync(context.Context) error {
 	return s.sync.Serve(s.syncListener)
 }
 
+// stopSync ends serveSync, beside what else is being stopped: a client that does not read may take all of the time there is.
+func (s *Server) stopSync(ctx context.Context) (over <-chan struct{}) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if s.sync != nil {
+			s.sync.Stop(ctx)
+		}
+	}()
+	return done
+}
+
 // SyncAddr is where flagd's sync protocol is served: host:port; empty: nowhere.
 func (s *Server) SyncAddr() string {
 	if s.syncListener == nil {
