@@ -66,7 +66,7 @@ func install(t *testing.T) string {
 			_ = os.RemoveAll(dir)
 		}
 	}()
-	for _, name := range []string{"package.json", "package-lock.json", ".npmrc", "client.mjs", "flagd.mjs"} {
+	for _, name := range []string{"package.json", "package-lock.json", ".npmrc", "client.mjs", "flagd.mjs", "valid.mjs"} {
 		text, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
