@@ -560,6 +560,21 @@ func TestATicketOpensOneStreamAndNothingElse(t *testing.T) {
 	}
 }
 
+func FuzzNoOtherTextIsATicket(f *testing.F) {
+	tickets := newTickets("some key")
+	who := asker{reader: "reader", scope: "checkout", instance: "pod-1"}
+	good := tickets.issue(who)
+	for _, seed := range []string{"", ".", "..", "reader..", good, good + ".", "x." + good, strings.ToUpper(good)} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		claimed := asker{scope: who.scope, instance: who.instance}
+		if _, ok := tickets.admit(text, &claimed); ok != (text == good) || !ok && claimed.reader != "" {
+			t.Errorf("%q is taken: %v, for %q", text, ok, claimed.reader)
+		}
+	})
+}
+
 func TestAStreamWhoseReaderMayNotReadAnyMoreEnds(t *testing.T) {
 	g := &revocable{guard: guard{"x": "checkout"}}
 	h, url := serveFlags(t, newServices(shop()), Options{Guard: g, Heartbeat: 5 * time.Millisecond})
