@@ -20,16 +20,17 @@ import (
 	"github.com/modeshift/modeshift/engine/secret"
 )
 
-// FlagsKeyFile holds what signs the addresses of OFREP's event streams, in the data folder; mode 0600. Without it clients that
-// follow would all have to fetch a new address after a restart.
+// FlagsKeyFile holds what signs the addresses of OFREP's event streams, in the data folder; mode 0600. Without it clients
+// that follow would all have to fetch a new address after a restart.
 const FlagsKeyFile = "flags-key"
 
 // FlagServing says how OpenFeature's clients get their flags, beside OFREP, which is where the API is.
 type FlagServing struct {
 	// SyncListen is host:port of flagd's sync protocol (gRPC); empty: it is not served. flagd's own is 8015.
 	SyncListen string `yaml:"sync_listen"`
-	// RateLimit is how many OFREP requests a second one client may send, a token at an address being one; 0: no limit. A limit
-	// protects the server from a client that loops, and may leave instances behind their mode: it is no way to save work.
+	// RateLimit is how many OFREP requests a second one client may send, a token at an address being one; 0: no limit. A
+	// limit protects the server from a client that loops, and may leave instances behind their mode: it is no way to save
+	// work.
 	RateLimit float64 `yaml:"rate_limit"`
 	// MaxStreams bounds the readers that follow at once, in each of the two protocols.
 	MaxStreams int `yaml:"max_streams"`
@@ -106,6 +107,18 @@ func (s *Server) serveSync(context.Context) error {
 		return nil
 	}
 	return s.sync.Serve(s.syncListener)
+}
+
+// stopSync ends serveSync, beside what else is being stopped: a client that does not read may take all of the time there is.
+func (s *Server) stopSync(ctx context.Context) (over <-chan struct{}) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if s.sync != nil {
+			s.sync.Stop(ctx)
+		}
+	}()
+	return done
 }
 
 // SyncAddr is where flagd's sync protocol is served: host:port; empty: nowhere.

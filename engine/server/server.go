@@ -390,13 +390,12 @@ func (s *Server) Run(ctx context.Context) error {
 	s.roster.Close()
 	s.api.Close()
 	s.ofrep.Close()
-	if s.sync != nil {
-		s.sync.Stop(bounded)
-	}
+	syncOver := s.stopSync(bounded)
 	if s.http.Shutdown(bounded) != nil {
 		err = errors.Join(err, s.http.Close())
 	}
 	<-stepsOver
+	<-syncOver
 	stopInner()
 	<-s.loop.Done()
 	s.direct.wait(bounded)
