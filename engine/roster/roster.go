@@ -96,6 +96,7 @@ type crew struct {
 	before  *message // for those in no wave yet; nil when there are none
 	change  engine.ChangeID
 	ranks   map[string]int // of the change under way, where it goes by waves
+	wave    []string       // who is told the new directive while others are not; another slice when they are others
 	members map[string]*member
 }
 
@@ -168,6 +169,7 @@ func (r *Roster) Follow(ctx context.Context, v engine.View) {
 	if ch := v.State.Change; ch != nil && ch.Before != nil {
 		c.before = r.encode(v, *ch.Before)
 	}
+	c.sortWave(waveOf(before) != waveOf(v.State) || before.Directive.Revision != v.State.Directive.Revision)
 	moved := before.Directive.Position() != v.State.Directive.Position() || waveOf(before) != waveOf(v.State)
 	if !moved && before.Version > 0 && before.Rules == v.State.Rules {
 		return
@@ -182,6 +184,34 @@ func (r *Roster) Follow(ctx context.Context, v engine.View) {
 		}
 	}
 	r.news[v.State.Scope] = true
+}
+
+// sortWave names those that are told something else than the rest.
+func (c *crew) sortWave(moved bool) {
+	switch {
+	case c.before == nil:
+		c.wave = nil
+	case moved || c.wave == nil:
+		c.wave = []string{}
+		for name, rank := range c.ranks {
+			if rank < c.state.Change.Waved {
+				c.wave = append(c.wave, name)
+			}
+		}
+		slices.Sort(c.wave)
+	}
+}
+
+// Wave names those that are told the newest directive while others are not; nil when all are told the same. It is another slice
+// when they, or what they are told, are others.
+func (r *Roster) Wave(scope engine.Scope) []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := r.scopes[scope]
+	if c == nil {
+		return nil
+	}
+	return c.wave
 }
 
 // waveOf is what distinguishes who is told what within one revision.

@@ -53,7 +53,7 @@ func (r readers) Told(scope engine.Scope, name string) engine.Told {
 }
 
 // Wave implements flags.Source.
-func (r readers) Wave(scope engine.Scope) []string { return r.roster.Members(scope) }
+func (r readers) Wave(scope engine.Scope) []string { return r.roster.Wave(scope) }
 
 // Changed implements flags.Source: it is the table of instances that says who is told what, and it follows the loop.
 func (r readers) Changed() <-chan struct{} { return r.roster.Changed() }
@@ -79,7 +79,7 @@ func (s *Server) openFlags(cert *tls.Certificate) error {
 	opts := flags.Options{
 		Origins: cfg.Origins, Rate: cfg.Flags.RateLimit, MaxStreams: cfg.Flags.MaxStreams, Logger: s.log,
 		Fetched: func(f flags.Fetch) { m.flagsFetched.WithLabelValues(string(f.Scope), f.Via).Inc() },
-		Limited: m.flagsLimited.Inc,
+		Limited: m.flagsLimited.Inc, Meta: s.flagMeta,
 	}
 	if cfg.TokensFile != "" {
 		key, err := openFlagsKey(filepath.Join(cfg.Data, FlagsKeyFile))
