@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/util/teststorage"
 
@@ -169,6 +170,12 @@ func TestAWaveOfTenThousandInstancesIsMeasured(t *testing.T) {
 	if n := len(o.Readings[0].Query); n > 2*maxShown || !strings.HasSuffix(o.Readings[0].Query, "…") {
 		t.Errorf("the reading's query has %d bytes", n)
 	}
+	q := engine.Question{Scope: "shop", Instances: names, Conditions: []int{1}}
+	for _, m := range x.e.Explain(t.Context(), Tick{Instant: noon, Questions: []engine.Question{q}}).Conditions[0].Signals {
+		if len(m.Queries) != 1 || m.Reading.Value != 3 || len(m.Queries[0].Query) > 2*maxShown || m.Queries[0].Own != m.Queries[0].Query {
+			t.Errorf("explained by %d queries: %v", len(m.Queries), m.Reading.Value)
+		}
+	}
 }
 
 // A real server reads what is sent: the names over HTTP, and ten thousand of them within the time that a query may take.
@@ -261,6 +268,20 @@ func TestTheWaveAndTheWholeAreMeasuredApart(t *testing.T) {
 		if strings.Contains(sent, "slo:sli_error") {
 			t.Errorf("it asked %s", sent)
 		}
+	}
+}
+
+// Each replica is asked for the same instances, and they have to agree on the wave too.
+func TestReplicasAgreeOnAWave(t *testing.T) {
+	one, other := waved(t, []string{"a", "b"}, "instance"), waved(t, []string{"b", "a"}, "instance")
+	text := fmt.Sprintf(strings.Replace(narrowedSLI, "query: %s", "agree: 2, query: %s", 1), `'sum(latency{instance=~"{{.instances}}"})'`)
+	set := load(t, "a.yaml", strings.Replace(text, `sli("latency") > 0.0`, `sli("latency") > 1.5`, 1))
+	x := &waves{set, New(set, []Source{{Name: "main", Replicas: []v1.API{one, other}}}, Options{QueryOffset: -1})}
+	if o := x.ask(t, []string{"a"}); o.Truth != engine.Unknown || !o.Blind || o.Readings[0].Why != engine.WhyDisagree {
+		t.Errorf("1 and 2 against 1.5: %+v", o)
+	}
+	if o := x.ask(t, []string{"a", "b"}); o.Truth != engine.True || o.Readings[0].Value != 3 {
+		t.Errorf("3 and 3 against 1.5: %+v", o)
 	}
 }
 
