@@ -248,6 +248,31 @@ func TestAChangeIsDoneWhenTheInstancesHaveItAndWhoRefusesIsDivergence(t *testing
 	}
 }
 
+func TestTheShareOfServicesWhoseTelemetryBearsTheModeIsMeasured(t *testing.T) {
+	s := launch(t, "")
+	for _, c := range []struct {
+		scopes map[engine.Scope]bool
+		known  bool
+		want   string
+	}{
+		{map[engine.Scope]bool{"ship": true, "elsewhere": true}, true, "modeshift_coverage_ratio 1\n"},
+		{map[engine.Scope]bool{"elsewhere": true}, true, "modeshift_coverage_ratio 0\n"},
+		{nil, false, ""},
+	} {
+		s.server.metrics.covered(c.scopes, c.known)
+		text := get(t, http.DefaultClient, s.server.URL()+"/metrics", "").text
+		if c.want == "" && strings.Contains(text, "\nmodeshift_coverage_ratio") || !strings.Contains(text, c.want) {
+			t.Errorf("with %v (%v) there is no %q", c.scopes, c.known, c.want)
+		}
+	}
+	if scopes, known := s.server.bearing(t.Context()); !known || len(scopes) != 0 { // its one series names no scope
+		t.Errorf("%v, %v", scopes, known)
+	}
+	if q := s.gauge.queries("modeshift_instance_mode"); len(q) == 0 {
+		t.Error("nobody was asked")
+	}
+}
+
 func TestWavesGoByRankAreVerifiedOnTheirOwnAndSurviveARestart(t *testing.T) {
 	s := launch(t, inWaves)
 	s.board("", names(10)...)
