@@ -608,7 +608,7 @@ func TestAConfigurationIsReadStrictlyAndAllThatIsWrongIsSaid(t *testing.T) {
 		}
 	}
 	write("scope: checkout\nscoope: x\n")
-	if _, err := LoadConfig(path); err == nil || !strings.Contains(err.Error(), "line 2: unknown key scoope") || strings.Contains(err.Error(), "sidecar.") {
+	if _, err := LoadConfig(path); err == nil || !strings.Contains(err.Error(), "agent.yaml:2: unknown key scoope") || strings.Contains(err.Error(), "sidecar.") {
 		t.Errorf("a key that is misspelt: %v", err)
 	}
 	write(`
@@ -669,4 +669,47 @@ func TestTwoFlagsOfOneVariableAreAnError(t *testing.T) {
 func notify(t *testing.T, c chan<- os.Signal) {
 	signal.Notify(c, syscall.SIGUSR1)
 	t.Cleanup(func() { signal.Stop(c) })
+}
+
+func TestTheExampleWorksAsItSays(t *testing.T) {
+	const example = "../../examples/agent/"
+	c, err := LoadConfig(example + "agent.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	unit := read(t, example+"modeshift-agent.service")
+	for _, folder := range []string{filepath.Base(c.StateDir), filepath.Base(filepath.Dir(c.Apply[0].File.Path))} {
+		if !strings.Contains(unit, "Directory="+folder+"\n") {
+			t.Errorf("the unit makes no folder %s", folder)
+		}
+	}
+	// What is different on every machine: addresses, folders, and the program, which here copies its file.
+	s, here := newServer(t), config(t, "")
+	c.Server, c.TokenFile, c.StateDir, c.Instance, c.Listen, c.Flagd = s.URL, here.TokenFile, here.StateDir, here.Instance, "127.0.0.1:0", "127.0.0.1:0"
+	dir := t.TempDir()
+	for _, step := range c.Apply {
+		if step.File != nil {
+			step.File.Path = filepath.Join(dir, filepath.Base(step.File.Path))
+		}
+	}
+	c.Apply[2].Run.Argv = []string{"cp", filepath.Join(dir, "mode.json"), filepath.Join(dir, "loaded.json")}
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		var loaded struct{ Mode string }
+		if data, err := os.ReadFile(filepath.Join(dir, "loaded.json")); err == nil {
+			_ = json.Unmarshal(data, &loaded) // one that is not whole yet is no mode
+		}
+		_, _ = io.WriteString(w, loaded.Mode+"\n")
+	}))
+	t.Cleanup(app.Close)
+	c.Probe.URL = app.URL
+	start(t, c)
+	for i, mode := range c.Modes {
+		s.tell(engine.Version(i+1), mode, engine.Flags{"writes": true})
+		s.applied(t, mode)
+	}
+	s.tell(9, "failover", nil)
+	s.failed(t, 9, `does not know the mode "failover"`)
 }
