@@ -73,7 +73,7 @@ var (
 )
 
 // Callback is called with the state in force and the one that is to be. On the first call of a process old has no mode. ctx
-// ends with the agent, and at Options.ApplyTimeout.
+// ends with the agent, and at Options.ApplyTimeout. A callback does not call Close, which waits for it.
 type Callback func(ctx context.Context, old, now *State) error
 
 // Agent follows the mode of a scope. All its methods may be called at any time, from anywhere.

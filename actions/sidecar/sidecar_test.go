@@ -145,7 +145,7 @@ func start(t *testing.T, c Config, change ...func(*Sidecar)) (s *Sidecar, stop f
 	for _, f := range change {
 		f(s)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()
 	stop = sync.OnceFunc(func() {
@@ -418,12 +418,12 @@ func TestADiskThatIsFullFailsTheFileUntilThereIsSpace(t *testing.T) {
 	var full atomic.Bool
 	full.Store(true)
 	start(t, c, func(s *Sidecar) {
-		real := s.write
+		disk := s.write
 		s.write = func(path string, data []byte, mode os.FileMode) error {
 			if full.Load() {
 				return fmt.Errorf("write %s: %w", path, syscall.ENOSPC)
 			}
-			return real(path, data, mode)
+			return disk(path, data, mode)
 		}
 	})
 	s.tell(1, "degraded", nil)
