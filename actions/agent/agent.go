@@ -47,7 +47,9 @@ type Options struct {
 	// Patience is how long a stream may take to bring the first event, before a proxy is suspected of holding it back. 0: two
 	// heartbeats of the server, or DefaultPatience while these are not known.
 	Patience time.Duration
-	PollFor  time.Duration // how long to poll through such a proxy before the stream is tried again; 0: DefaultPollFor
+	// PollFor is how long to poll through such a proxy before the stream is tried again; 0: DefaultPollFor. It doubles each time
+	// that nothing came of it, up to an hour: what looked like a proxy may have been a server that was slow once.
+	PollFor time.Duration
 
 	HTTPClient *http.Client // its Timeout and CheckRedirect do not count; nil: one with TLS
 	TLS        *tls.Config  // of the client that is made when HTTPClient is nil; nil: the system's
@@ -63,7 +65,7 @@ const (
 	DefaultStartWait    = 2 * time.Second
 	DefaultApplyTimeout = 30 * time.Second
 	DefaultPatience     = 10 * time.Second
-	DefaultPollFor      = 5 * time.Minute
+	DefaultPollFor      = time.Minute
 )
 
 // The spacing that holds where Options do not say.

@@ -157,8 +157,8 @@ func TestBehindAProxyThatBuffersTheAgentPollsAndTriesTheStreamAgain(t *testing.T
 		if got := pathsOf(w.asked()); got != "stream exchange stream exchange" {
 			t.Errorf("asked for %s", got)
 		}
-		if n := len(w.asked()); n < 280 || n > 420 {
-			t.Errorf("%d requests in five minutes at one a second", n)
+		if n := len(w.asked()); n < 50 || n > 90 {
+			t.Errorf("%d requests in a minute at one a second", n)
 		}
 		buffers.Store(false)
 		pass(2*DefaultPollFor + DefaultPatience)

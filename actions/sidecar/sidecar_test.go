@@ -22,7 +22,11 @@ import (
 	"time"
 
 	"github.com/prometheus/common/model"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
 
+	"github.com/modeshift/modeshift/actions/flags/flagdsync"
 	"github.com/modeshift/modeshift/engine"
 )
 
@@ -481,11 +485,15 @@ func TestARestartWithoutTheServerServesFlagsFromDiskAndRestartsNothing(t *testin
 	if !strings.Contains(read(t, filepath.Join(dir, "mode.json")), "degraded") {
 		t.Error("the file is not written again")
 	}
-	conn, err := net.Dial("tcp", car.FlagdAddress())
+	conn, err := grpc.NewClient(car.FlagdAddress(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = conn.Close()
+	defer func() { _ = conn.Close() }()
+	all, err := flagdsync.NewFlagSyncServiceClient(conn).FetchAllFlags(metadata.AppendToOutgoingContext(t.Context(), "flagd-selector", "flagSetId=checkout"), &flagdsync.FetchAllFlagsRequest{})
+	if err != nil || !strings.Contains(all.GetFlagConfiguration(), `"defaultVariant":"degraded"`) {
+		t.Errorf("flagd: %v, %v", all, err)
+	}
 	http.DefaultClient.CloseIdleConnections()
 }
 
