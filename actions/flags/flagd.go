@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"strconv"
+	"sync"
 
 	"github.com/modeshift/modeshift/engine"
 )
@@ -28,23 +29,25 @@ type document struct {
 	Flags      map[string]definition `json:"flags"`
 }
 
-// configuration is a document as it is sent.
-type configuration struct {
-	text string
-	tag  string // of the text
+// flagdConfig is a document as it is sent. It is made when it is first asked for.
+type flagdConfig struct {
+	once    sync.Once // makes what follows
+	text    string
+	tag     string // of the text
+	problem error
 }
 
 const flagdSchema = "https://flagd.dev/schema/v0/flags.json"
 
-// configured writes the scope's flags as flagd has them.
-func (s *sheet) configured() (configuration, error) {
-	s.flagd.Do(func() {
-		var text []byte
-		if text, s.problem = encode(s.document()); s.problem == nil {
-			s.config = configuration{string(text), digest(text)}
-		}
+// configured writes the scope's flags as flagd has them, and the tag of that.
+func (s *sheet) configured() (text, tag string, err error) {
+	f := s.flagd
+	f.once.Do(func() {
+		f.problem = errUnmade
+		text, err := encode(s.document())
+		f.text, f.tag, f.problem = string(text), digest(text), err
 	})
-	return s.config, s.problem
+	return f.text, f.tag, f.problem
 }
 
 func (s *sheet) document() document {

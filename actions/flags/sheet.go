@@ -3,6 +3,7 @@ package flags
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"reflect"
 	"slices"
 	"sync"
@@ -13,18 +14,18 @@ import (
 
 // sheet is what is told in a scope at one time. All readers share it, and it does not change.
 type sheet struct {
-	until  <-chan struct{} // it is good until this is closed
+	until  <-chan struct{} // it is known to be the present one until this is closed
+	moved  chan struct{}   // closed when another takes its place that says something else
 	scope  engine.Scope
 	policy *engine.Policy
 	meta   func(engine.Scope, string) map[string]any
 	at     time.Time // of the scope's last event when this was made out: what is told changed then, or before
+	wave   []string  // as the source gave it
 	// groups are the instances by what they are told: the rest first, then those of a wave, the newest directive first.
 	groups []*group
 	member map[string]*group // by the names of those in a wave; nil when there is none
 
-	flagd   sync.Once // makes what follows
-	config  configuration
-	problem error
+	flagd *flagdConfig // of all of it
 }
 
 // group are instances that are told the same.
@@ -38,17 +39,23 @@ type group struct {
 	fault error
 }
 
-// book keeps the sheets of a source, so that ten thousand readers of a scope cost one evaluation.
+// book keeps the sheets of a source, so that ten thousand readers of a scope cost one evaluation, and that what happens in
+// one scope wakes no reader of another.
 type book struct {
 	source Source
 	meta   func(engine.Scope, string) map[string]any
 
-	mu     sync.Mutex // guards sheets
-	sheets map[engine.Scope]*sheet
+	mu       sync.Mutex // guards what follows
+	sheets   map[engine.Scope]*sheet
+	followed map[engine.Scope]int // how many follow
+	watch    *watch               // nil while nobody follows
 }
 
+// watch is the goroutine that looks after the sheets that are followed.
+type watch struct{ stop, done chan struct{} }
+
 func newBook(source Source, meta func(engine.Scope, string) map[string]any) *book {
-	return &book{source: source, meta: meta, sheets: map[engine.Scope]*sheet{}}
+	return &book{source: source, meta: meta, sheets: map[engine.Scope]*sheet{}, followed: map[engine.Scope]int{}}
 }
 
 // open returns the present sheet of a scope; false when nobody declared it. Sheets are kept of scopes that exist, so what a
@@ -60,36 +67,96 @@ func (b *book) open(scope engine.Scope) (*sheet, bool) {
 	until := b.source.Changed() // before anything else is taken
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	return b.look(scope, until)
+}
+
+// look is open with the lock held. What the source said before until was taken it may not have said any more.
+func (b *book) look(scope engine.Scope, until <-chan struct{}) (*sheet, bool) {
 	old := b.sheets[scope]
 	if old != nil && old.until == until {
 		return old, true
 	}
 	v, there := b.source.View(scope)
 	if !there {
-		delete(b.sheets, scope)
+		if old != nil {
+			close(old.moved)
+			delete(b.sheets, scope)
+		}
 		return nil, false
 	}
 	s := &sheet{until: until, scope: scope, policy: v.Policy, meta: b.meta, at: v.State.At}
-	s.gather(b.source)
-	if old != nil && s.says(old) {
+	if s.gather(b.source, old) {
 		// Most commits tell the instances of a scope nothing: what was made out for the last sheet is still right.
-		s.groups, s.at = old.groups, old.at
+		s.moved, s.at, s.flagd = old.moved, old.at, old.flagd
+	} else {
+		s.moved, s.flagd = make(chan struct{}), &flagdConfig{}
+		if old != nil {
+			close(old.moved)
+		}
 	}
 	b.sheets[scope] = s
 	return s, true
 }
 
-// gather groups the instances by what they are told.
-func (s *sheet) gather(source Source) {
-	rest := &group{told: source.Told(s.scope, "")}
-	s.groups = []*group{rest}
-	wave := source.Wave(s.scope)
-	if len(wave) == 0 {
-		return
+// follow has the sheet of a scope replaced as soon as it says something else, until leave is called.
+func (b *book) follow(scope engine.Scope) (leave func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.followed[scope]++
+	if b.watch == nil {
+		b.watch = &watch{make(chan struct{}), make(chan struct{})}
+		go b.keep(b.watch)
 	}
-	s.member = make(map[string]*group, len(wave))
+	return func() {
+		b.mu.Lock()
+		if b.followed[scope]--; b.followed[scope] == 0 {
+			delete(b.followed, scope)
+		}
+		var last *watch
+		if len(b.followed) == 0 {
+			last, b.watch = b.watch, nil
+		}
+		b.mu.Unlock()
+		if last != nil {
+			close(last.stop)
+			<-last.done
+		}
+	}
+}
+
+// keep looks whether what is followed changed, whenever the source says that something may have. Changes that come faster
+// than it looks are looked at together.
+func (b *book) keep(w *watch) {
+	defer close(w.done)
+	for {
+		until := b.source.Changed()
+		b.mu.Lock()
+		for scope := range b.followed {
+			b.look(scope, until)
+		}
+		b.mu.Unlock()
+		select {
+		case <-until:
+		case <-w.stop:
+			return
+		}
+	}
+}
+
+// gather groups the instances by what they are told, and reports whether that is what another sheet says.
+func (s *sheet) gather(source Source, old *sheet) (unchanged bool) {
+	rest := &group{told: source.Told(s.scope, "")}
+	s.groups, s.wave = []*group{rest}, source.Wave(s.scope)
+	alike := old != nil && s.policy == old.policy && same(rest.told, old.groups[0].told)
+	if alike && len(s.wave) == len(old.wave) && (len(s.wave) == 0 || &s.wave[0] == &old.wave[0]) {
+		s.groups, s.member = old.groups, old.member
+		return true
+	}
+	if len(s.wave) > 0 {
+		s.member = make(map[string]*group, len(s.wave))
+	}
 	var others []*group
-	for _, name := range wave {
+	for _, name := range s.wave {
 		told := source.Told(s.scope, name)
 		g := rest
 		if !same(told, rest.told) {
@@ -108,11 +175,11 @@ func (s *sheet) gather(source Source) {
 		slices.Sort(g.names)
 	}
 	s.groups = append(s.groups, others...)
-}
-
-// says reports whether s says what o does.
-func (s *sheet) says(o *sheet) bool {
-	return s.policy == o.policy && s.member == nil && o.member == nil && same(s.groups[0].told, o.groups[0].told)
+	if alike && slices.EqualFunc(s.groups, old.groups, func(a, b *group) bool { return same(a.told, b.told) && slices.Equal(a.names, b.names) }) {
+		s.groups, s.member = old.groups, old.member
+		return true
+	}
+	return false
 }
 
 // same reports whether two directives are one. Flags are shared and never changed, so mostly it is enough to see that they
@@ -165,16 +232,19 @@ func (g *group) value(key string) any {
 // ever reports whether the group was told anything. A scope with SLO alerts alone never is.
 func (g *group) ever() bool { return g.told.Revision > 0 && g.told.Mode != "" }
 
+// errUnmade is what is left where the making of an answer panicked: it is not tried again.
+var errUnmade = errors.New("making the answer panicked before; the log says why")
+
 // bulk returns the answer with all flags, without its last brace, and the tag of what it says.
 func (s *sheet) bulk(g *group) (body []byte, tag string, err error) {
 	g.once.Do(func() {
+		g.fault = errUnmade
 		body, err := encode(s.evaluateAll(g))
-		if err != nil {
-			g.fault = err
-			return
+		if err == nil {
+			g.body = body[:len(body)-len("}\n")]
+			g.tag = digest(g.body)
 		}
-		g.body = body[:len(body)-len("}\n")]
-		g.tag = digest(g.body)
+		g.fault = err
 	})
 	return g.body, g.tag, g.fault
 }

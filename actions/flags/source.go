@@ -12,10 +12,11 @@ type Source interface {
 	// View returns a scope as it is now; false when nobody ever declared it. Of its policy, which may be nil, the modes and
 	// their flags matter, of its state the directive does not: Told says what is told. engine.Fleet is not asked for.
 	View(engine.Scope) (engine.View, bool)
-	// Told is what an instance is told now; no revision: nothing yet. A name that is no instance's, and the empty one, get the
-	// directive meant for the rest.
+	// Told is what an instance is told now; no revision: nothing yet. A name that is no instance's, and the empty one, get
+	// the directive meant for the rest.
 	Told(scope engine.Scope, instance string) engine.Told
-	// Wave names the instances that are told something else than the rest, while a roll-out goes on; none at other times.
+	// Wave names the instances that are told something else than the rest, while a roll-out goes on; none at other times. The
+	// slice is another one whenever its names, or what those are told, are others: where it is the same, nobody looks again.
 	Wave(engine.Scope) []string
 	// Changed returns a channel that is closed when any of the above may have changed. What is taken after the channel was
 	// is good until it is closed.

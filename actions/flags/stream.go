@@ -116,6 +116,7 @@ func (h *OFREP) follow(ctx context.Context, s stream, who asker, last string, un
 	defer beat.Stop()
 	// When the server goes away all its readers come back: not in the same second.
 	opening := fmt.Sprintf("retry: %d\n", 200+rand.IntN(800))
+	defer h.book.follow(who.scope)()
 	for {
 		sheet, there := h.book.open(who.scope)
 		if !there {
@@ -138,7 +139,7 @@ func (h *OFREP) follow(ctx context.Context, s stream, who asker, last string, un
 		last, opening = content, ""
 		for quiet := true; quiet; {
 			select {
-			case <-sheet.until:
+			case <-sheet.moved:
 				quiet = false
 			case <-beat.C:
 				if !until.IsZero() && !h.tickets.now().Before(until) {

@@ -273,9 +273,9 @@ func (p *pipes) dial(context.Context, string, string) (net.Conn, error) {
 	}
 }
 
-func TestAReaderThatDoesNotReadHoldsUpNobodyAndIsCutOff(t *testing.T) {
-	s := newServices(shop())
-	h := Handler(s, Options{WriteWait: 2 * time.Second})
+// servePipes serves a handler on pipes until the test ends.
+func servePipes(t *testing.T, h *OFREP) *pipes {
+	t.Helper()
 	listener := newPipes()
 	server := &http.Server{Handler: h, ReadHeaderTimeout: patience}
 	done := make(chan error, 1)
@@ -289,6 +289,13 @@ func TestAReaderThatDoesNotReadHoldsUpNobodyAndIsCutOff(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	return listener
+}
+
+func TestAReaderThatDoesNotReadHoldsUpNobodyAndIsCutOff(t *testing.T) {
+	s := newServices(shop())
+	h := Handler(s, Options{WriteWait: 2 * time.Second})
+	listener := servePipes(t, h)
 	client := &http.Client{Transport: &http.Transport{DialContext: listener.dial}}
 	slow, err := listener.dial(t.Context(), "", "")
 	if err != nil {
@@ -316,17 +323,7 @@ func TestAReaderThatDoesNotReadHoldsUpNobodyAndIsCutOff(t *testing.T) {
 func TestAReaderThatWasSlowFindsTheNewestAndNothingBeforeIt(t *testing.T) {
 	s := newServices(shop())
 	h := Handler(s, Options{WriteWait: patience})
-	listener := newPipes()
-	server := &http.Server{Handler: h, ReadHeaderTimeout: patience}
-	done := make(chan error, 1)
-	go func() { done <- server.Serve(listener) }()
-	t.Cleanup(func() {
-		h.Close()
-		if err := server.Close(); err != nil {
-			t.Error(err)
-		}
-		<-done
-	})
+	listener := servePipes(t, h)
 	conn, err := listener.dial(t.Context(), "", "")
 	if err != nil {
 		t.Fatal(err)
@@ -561,6 +558,21 @@ func TestATicketOpensOneStreamAndNothingElse(t *testing.T) {
 	if got := open(uri, nil); got != 401 {
 		t.Errorf("where another key signs: %d", got)
 	}
+}
+
+func FuzzNoOtherTextIsATicket(f *testing.F) {
+	tickets := newTickets("some key")
+	who := asker{reader: "reader", scope: "checkout", instance: "pod-1"}
+	good := tickets.issue(who)
+	for _, seed := range []string{"", ".", "..", "reader..", good, good + ".", "x." + good, strings.ToUpper(good)} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		claimed := asker{scope: who.scope, instance: who.instance}
+		if _, ok := tickets.admit(text, &claimed); ok != (text == good) || !ok && claimed.reader != "" {
+			t.Errorf("%q is taken: %v, for %q", text, ok, claimed.reader)
+		}
+	})
 }
 
 func TestAStreamWhoseReaderMayNotReadAnyMoreEnds(t *testing.T) {

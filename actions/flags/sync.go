@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -26,14 +27,16 @@ import (
 
 // The rules of connections.
 const (
-	// minPing is how often a client may ping, with or without a stream. flagd's Go provider pings every 30 s; grpc's own bound of
-	// five minutes would answer that with GOAWAY every minute and a half, for ever.
+	// minPing is how often a client may ping, with or without a stream. flagd's Go provider pings every 30 s; grpc's own
+	// bound of five minutes would answer that with GOAWAY every minute and a half, for ever.
 	minPing = 20 * time.Second
 	// A connection on which nothing comes is pinged, and given up when no answer comes: a half-open one is noticed so.
 	ping, pingWait = 15 * time.Second, 10 * time.Second
-	// maxAge has clients connect anew now and then, so that they spread over servers again. grpc takes up to a tenth off or adds
-	// it, so that not all come at once. It is no shorter because some clients wait seconds before they come back.
+	// maxAge has clients connect anew now and then, so that they spread over servers again. grpc takes up to a tenth off or
+	// adds it, so that not all come at once. It is no shorter because some clients wait seconds before they come back.
 	maxAge, maxAgeGrace = 30 * time.Minute, 10 * time.Second
+	// maxIdle is how long a connection may be there for nothing.
+	maxIdle = 5 * time.Minute
 	// maxRequest is far above what a request needs, in bytes.
 	maxRequest = 64 << 10
 	// maxConnectionStreams bounds the streams of one connection; a client needs one.
@@ -47,7 +50,6 @@ const selectorHeader = "flagd-selector"
 type Sync struct {
 	flagdsync.UnimplementedFlagSyncServiceServer
 
-	source  Source
 	opts    Options
 	book    *book
 	server  *grpc.Server
@@ -60,13 +62,21 @@ type Sync struct {
 // NewSync makes a server of flagd's sync protocol. With cert it speaks TLS. Of the options those of HTTP alone do not matter.
 func NewSync(source Source, opts Options, cert *tls.Certificate) *Sync {
 	opts.complete()
-	s := &Sync{source: source, opts: opts, book: newBook(source, opts.Meta), stopped: make(chan struct{})}
+	s := &Sync{opts: opts, book: newBook(source, opts.Meta), stopped: make(chan struct{})}
 	options := []grpc.ServerOption{
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: ping, Timeout: pingWait, MaxConnectionAge: maxAge, MaxConnectionAgeGrace: maxAgeGrace}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: ping, Timeout: pingWait, MaxConnectionAge: maxAge, MaxConnectionAgeGrace: maxAgeGrace, MaxConnectionIdle: maxIdle}),
 		grpc.MaxRecvMsgSize(maxRequest),
 		grpc.MaxConcurrentStreams(maxConnectionStreams),
 		grpc.ConnectionTimeout(10 * time.Second),
+		grpc.ChainUnaryInterceptor(func(ctx context.Context, request any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (_ any, err error) {
+			defer s.recovered(&err)
+			return next(ctx, request)
+		}),
+		grpc.ChainStreamInterceptor(func(server any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) (err error) {
+			defer s.recovered(&err)
+			return next(server, stream)
+		}),
 	}
 	if cert != nil {
 		options = append(options, grpc.Creds(credentials.NewTLS(&tls.Config{Certificates: []tls.Certificate{*cert}, MinVersion: tls.VersionTLS12})))
@@ -74,6 +84,14 @@ func NewSync(source Source, opts Options, cert *tls.Certificate) *Sync {
 	s.server = grpc.NewServer(options...)
 	flagdsync.RegisterFlagSyncServiceServer(s.server, s)
 	return s
+}
+
+// recovered keeps a fault in one call from ending the program, as net/http does.
+func (s *Sync) recovered(err *error) {
+	if p := recover(); p != nil {
+		s.opts.Logger.Error("a call of flagd's protocol panicked", "panic", p, "stack", string(debug.Stack()))
+		*err = status.Error(codes.Internal, "a fault in the server; its log says more")
+	}
 }
 
 // Serve serves a listener, which it closes, until Stop.
@@ -118,26 +136,27 @@ func (s *Sync) SyncFlags(request *flagdsync.SyncFlagsRequest, out grpc.ServerStr
 	}
 	beat := time.NewTicker(s.opts.Heartbeat)
 	defer beat.Stop()
+	defer s.book.follow(who.scope)()
 	sent := ""
 	for {
-		sheet, config, err := s.find(who.scope)
+		sheet, config, tag, err := s.find(who.scope)
 		if err != nil {
 			return err
 		}
-		if config.tag != sent {
+		if tag != sent {
 			told, err := structpb.NewStruct(syncContext(sheet, who))
 			if err != nil {
 				return s.broken(err)
 			}
-			if err := out.Send(&flagdsync.SyncFlagsResponse{FlagConfiguration: config.text, SyncContext: told}); err != nil {
+			if err := out.Send(&flagdsync.SyncFlagsResponse{FlagConfiguration: config, SyncContext: told}); err != nil {
 				return err
 			}
-			sent = config.tag
+			sent = tag
 			s.fetched(who, sheet)
 		}
 		for quiet := true; quiet; {
 			select {
-			case <-sheet.until:
+			case <-sheet.moved:
 				quiet = false
 			case <-beat.C: // that the connection is alive, grpc's own pings say
 				if err := s.permit(&who, who.scope); err != nil {
@@ -159,12 +178,12 @@ func (s *Sync) FetchAllFlags(ctx context.Context, request *flagdsync.FetchAllFla
 	if err != nil {
 		return nil, err
 	}
-	sheet, config, err := s.find(who.scope)
+	sheet, config, _, err := s.find(who.scope)
 	if err != nil {
 		return nil, err
 	}
 	s.fetched(who, sheet)
-	return &flagdsync.FetchAllFlagsResponse{FlagConfiguration: config.text}, nil
+	return &flagdsync.FetchAllFlagsResponse{FlagConfiguration: config}, nil
 }
 
 // GetMetadata implements flagd's protocol: what sync_context says, for clients that are older than that.
@@ -173,7 +192,7 @@ func (s *Sync) GetMetadata(ctx context.Context, _ *flagdsync.GetMetadataRequest)
 	if err != nil {
 		return nil, err
 	}
-	sheet, _, err := s.find(who.scope)
+	sheet, _, _, err := s.find(who.scope)
 	if err != nil {
 		return nil, err
 	}
@@ -184,8 +203,8 @@ func (s *Sync) GetMetadata(ctx context.Context, _ *flagdsync.GetMetadataRequest)
 	return &flagdsync.GetMetadataResponse{Metadata: told}, nil
 }
 
-// syncContext is what clients merge into the context of each evaluation, and hooks put on spans and logs. Numbers are those of
-// JSON: a revision is exact up to 2^53.
+// syncContext is what clients merge into the context of each evaluation, and hooks put on spans and logs. Numbers are those
+// of JSON: a revision is exact up to 2^53.
 func syncContext(s *sheet, who asker) map[string]any {
 	g := s.group(who.instance)
 	told := map[string]any{"service": string(s.scope)}
@@ -251,14 +270,6 @@ func selected(selector string) (engine.Scope, error) {
 	return "", status.Errorf(codes.InvalidArgument, "the selector %q names no service: it has to hold flagSetId=NAME", clipped(selector))
 }
 
-// clipped keeps what a client sent from filling a message.
-func clipped(s string) string {
-	if len(s) > 100 {
-		return strings.ToValidUTF8(s[:100], "") + "…"
-	}
-	return strings.ToValidUTF8(s, "?")
-}
-
 func (s *Sync) permit(who *asker, scope engine.Scope) error {
 	if scope == "" && s.opts.Default != nil {
 		scope, _ = s.opts.Default(who.reader)
@@ -284,16 +295,16 @@ func refused(code int, detail string) error {
 	return status.Error(codes.PermissionDenied, detail)
 }
 
-func (s *Sync) find(scope engine.Scope) (*sheet, configuration, error) {
+func (s *Sync) find(scope engine.Scope) (sheet *sheet, config, tag string, err error) {
 	sheet, there := s.book.open(scope)
 	if !there {
-		return nil, configuration{}, status.Error(codes.NotFound, fmt.Sprintf("there is no service %q", clipped(string(scope))))
+		return nil, "", "", status.Error(codes.NotFound, fmt.Sprintf("there is no service %q", clipped(string(scope))))
 	}
-	config, err := sheet.configured()
+	config, tag, err = sheet.configured()
 	if err != nil {
-		return nil, configuration{}, s.broken(err)
+		return nil, "", "", s.broken(err)
 	}
-	return sheet, config, nil
+	return sheet, config, tag, nil
 }
 
 // broken answers when a flag's value does not encode, which rules that loaded cannot bring about.

@@ -3,6 +3,7 @@ package flags
 import (
 	"context"
 	"encoding/json"
+	"log/slog"
 	"net"
 	"slices"
 	"strings"
@@ -231,6 +232,29 @@ func TestAServerOfFlagdMayBeStoppedBeforeItServes(t *testing.T) {
 	s.Stop(t.Context())
 	if err := s.Serve(listener); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestAPanicEndsOneCallAndNotTheServer(t *testing.T) {
+	var log strings.Builder
+	_, client := serveFlagd(t, newServices(shop()), Options{
+		Meta:   func(engine.Scope, string) map[string]any { panic("a fault of this test") },
+		Logger: slog.New(slog.NewTextHandler(&log, nil)),
+	})
+	for range 2 {
+		if _, err := client.FetchAllFlags(selecting(t, "checkout", ""), &flagdsync.FetchAllFlagsRequest{}); status.Code(err) != codes.Internal {
+			t.Errorf("the answer is %v", err)
+		}
+		stream, err := client.SyncFlags(selecting(t, "checkout", ""), &flagdsync.SyncFlagsRequest{})
+		if err == nil {
+			_, err = stream.Recv()
+		}
+		if status.Code(err) != codes.Internal {
+			t.Errorf("the stream ends with %v", err)
+		}
+	}
+	if !strings.Contains(log.String(), "a fault of this test") {
+		t.Errorf("the log says nothing of it: %s", log.String())
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/modeshift/modeshift/engine"
 )
@@ -69,17 +70,17 @@ func configured(t *testing.T, s *services) (text string, flags map[string]json.R
 	if !there {
 		t.Fatal("there is no checkout")
 	}
-	config, err := sheet.configured()
+	text, _, err := sheet.configured()
 	if err != nil {
 		t.Fatal(err)
 	}
 	var d struct {
 		Flags map[string]json.RawMessage `json:"flags"`
 	}
-	if err := json.Unmarshal([]byte(config.text), &d); err != nil {
+	if err := json.Unmarshal([]byte(text), &d); err != nil {
 		t.Fatal(err)
 	}
-	return strings.TrimSpace(config.text), d.Flags
+	return strings.TrimSpace(text), d.Flags
 }
 
 func TestFlagdGetsEveryFlagWithTheValueOfEachMode(t *testing.T) {
@@ -167,9 +168,9 @@ func TestWhatIsKnownOfAFlagIsItsMetadata(t *testing.T) {
 		t.Errorf("got %s\nwant in it %s", w.Body, want)
 	}
 	sheet, _ := newBook(s, meta).open("checkout")
-	config, err := sheet.configured()
-	if err != nil || !strings.Contains(config.text, `"defaultVariant":"degraded","metadata":{"expires":"2027-01-31","level":2,"owner":"team-payments","tested":true}}`) {
-		t.Errorf("flagd is told %s, %v", config.text, err)
+	config, _, err := sheet.configured()
+	if err != nil || !strings.Contains(config, `"defaultVariant":"degraded","metadata":{"expires":"2027-01-31","level":2,"owner":"team-payments","tested":true}}`) {
+		t.Errorf("flagd is told %s, %v", config, err)
 	}
 }
 
@@ -201,5 +202,56 @@ func TestTheLastDirectiveIsServedWithoutRules(t *testing.T) {
 	}
 	if v, _ := l.View("checkout"); len(v.Policy.Modes) > maxModes {
 		t.Errorf("%d modes are remembered", len(v.Policy.Modes))
+	}
+}
+
+// With ten thousand readers it matters who is woken by a commit: those whom it tells something.
+func TestASheetIsReplacedOnlyWhenItSaysSomethingElse(t *testing.T) {
+	other := shop()
+	other.State.Scope = "payments"
+	s := newServices(shop(), other)
+	b := newBook(s, nil)
+	leave := b.follow("checkout")
+	second := b.follow("checkout")
+	present := func() *sheet {
+		sheet, _ := b.open("checkout")
+		return sheet
+	}
+	for _, c := range []struct {
+		name   string
+		change func()
+		moves  bool
+	}{
+		{"another scope's directive", func() { s.change("payments", next(8)) }, false},
+		{"an event that publishes nothing", func() { s.change("checkout", func(v *engine.View) { v.State.Version++ }) }, false},
+		{"a directive", func() { s.change("checkout", next(8)) }, true},
+		{"a wave", func() { s.wave("checkout", ahead, "pod-1") }, true},
+		{"the same wave, told anew", func() { s.wave("checkout", ahead, "pod-1") }, false},
+		{"one more in it", func() { s.wave("checkout", ahead, "pod-1", "pod-2") }, true},
+		{"another scope's directive meanwhile", func() { s.change("payments", next(9)) }, false},
+		{"its end", func() { s.wave("checkout", ahead) }, true},
+		{"other rules", func() { s.change("checkout", func(v *engine.View) { p := *v.Policy; v.Policy = &p }) }, true},
+	} {
+		before := present()
+		c.change()
+		if c.moves {
+			select { // nobody opens it: that is the follower's doing
+			case <-before.moved:
+			case <-time.After(patience):
+				t.Fatalf("%s: nobody is told", c.name)
+			}
+			continue
+		}
+		if after := present(); after.moved != before.moved || after.groups[0] != before.groups[0] {
+			t.Errorf("%s: all is made out anew", c.name)
+		}
+	}
+	leave()
+	if b.watch == nil {
+		t.Error("nobody looks any more, and one still follows")
+	}
+	second()
+	if b.watch != nil || len(b.followed) != 0 {
+		t.Error("somebody still looks, and nobody follows")
 	}
 }

@@ -41,6 +41,7 @@ type Scope struct {
 	Since        time.Time         `json:"since,omitzero" doc:"when the target was published"`
 	Modes        []Mode            `json:"modes" nullable:"false" doc:"from the least to the most restrictive"`
 	Change       *engine.Change    `json:"change,omitempty" doc:"under way"`
+	Instances    engine.Instances  `json:"instances" doc:"how they follow, in sum"`
 	Directive    *engine.Directive `json:"directive,omitempty" doc:"what instances are told"`
 	Pin          *engine.Pin       `json:"pin,omitempty"`
 	Freeze       *engine.Freeze    `json:"freeze,omitempty" doc:"of this scope"`
@@ -143,6 +144,8 @@ type Status struct {
 	Scopes        int            `json:"scopes" doc:"that are not retired"`
 	Incidents     int            `json:"incidents" doc:"open ones"`
 	Freeze        *engine.Freeze `json:"freeze,omitempty" doc:"of all automation"`
+	Term          uint64         `json:"term" doc:"this server leads in"`
+	Deposed       string         `json:"deposed,omitempty" doc:"why it publishes nothing: instances are ahead of it"`
 	Position      int64          `json:"position" doc:"of the last event in the log"`
 	Sources       []Source       `json:"sources" nullable:"false" doc:"what the sources showed last"`
 	RulesProblems []RulesProblem `json:"rules_problems" nullable:"false" doc:"why rule files on disk are not the ones in force"`

@@ -42,6 +42,7 @@ type Config struct {
 	Prometheus []Source    `yaml:"prometheus"`
 	Receivers  Receivers   `yaml:"receivers"`
 	Actions    Actions     `yaml:"actions"`
+	Instances  Instances   `yaml:"instances"`
 	Flags      FlagServing `yaml:"flags"`
 }
 
@@ -218,6 +219,9 @@ func (c *Config) Validate() error {
 	}
 	if c.ExternalURL != "" {
 		faults = append(faults, webURL("external_url", c.ExternalURL))
+	}
+	if err := c.Instances.validate(); err != nil {
+		faults = append(faults, err)
 	}
 	e := c.Evaluation
 	if interval := time.Duration(e.Interval); interval < 100*time.Millisecond || interval > 5*time.Minute {

@@ -16,35 +16,47 @@ import (
 	"github.com/modeshift/modeshift/actions/flags"
 	"github.com/modeshift/modeshift/engine"
 	"github.com/modeshift/modeshift/engine/loop"
+	"github.com/modeshift/modeshift/engine/roster"
 	"github.com/modeshift/modeshift/engine/secret"
 )
 
-// FlagsKeyFile holds what signs the addresses of OFREP's event streams, in the data folder; mode 0600. Without it clients that
-// follow would all have to fetch a new address after a restart.
+// FlagsKeyFile holds what signs the addresses of OFREP's event streams, in the data folder; mode 0600. Without it clients
+// that follow would all have to fetch a new address after a restart.
 const FlagsKeyFile = "flags-key"
 
 // FlagServing says how OpenFeature's clients get their flags, beside OFREP, which is where the API is.
 type FlagServing struct {
 	// SyncListen is host:port of flagd's sync protocol (gRPC); empty: it is not served. flagd's own is 8015.
 	SyncListen string `yaml:"sync_listen"`
-	// RateLimit is how many OFREP requests a second one client may send, a token at an address being one; 0: no limit. A limit
-	// protects the server from a client that loops, and may leave instances behind their mode: it is no way to save work.
+	// RateLimit is how many OFREP requests a second one client may send, a token at an address being one; 0: no limit. A
+	// limit protects the server from a client that loops, and may leave instances behind their mode: it is no way to save
+	// work.
 	RateLimit float64 `yaml:"rate_limit"`
 	// MaxStreams bounds the readers that follow at once, in each of the two protocols.
 	MaxStreams int `yaml:"max_streams"`
 }
 
-// everybody tells all instances the present directive of their scope.
-type everybody struct{ *loop.Loop }
+// readers is what readers of flags are told: in a wave, whoever goes by an instance's name what that instance is, and all others
+// what those in no wave yet are.
+type readers struct {
+	*loop.Loop
+	roster *roster.Roster
+}
 
 // Told implements flags.Source.
-func (e everybody) Told(scope engine.Scope, _ string) engine.Told {
-	v, _ := e.View(scope)
+func (r readers) Told(scope engine.Scope, name string) engine.Told {
+	if t, any := r.roster.Told(scope, name); any {
+		return t
+	}
+	v, _ := r.View(scope)
 	return engine.Told{Scope: scope, Directive: v.State.Directive}
 }
 
 // Wave implements flags.Source.
-func (e everybody) Wave(engine.Scope) []string { return nil }
+func (r readers) Wave(scope engine.Scope) []string { return r.roster.Wave(scope) }
+
+// Changed implements flags.Source: it is the table of instances that says who is told what, and it follows the loop.
+func (r readers) Changed() <-chan struct{} { return r.roster.Changed() }
 
 // listenSync takes the port of flagd's sync protocol, if there is one.
 func (s *Server) listenSync() (err error) {
@@ -67,7 +79,7 @@ func (s *Server) openFlags(cert *tls.Certificate) error {
 	opts := flags.Options{
 		Origins: cfg.Origins, Rate: cfg.Flags.RateLimit, MaxStreams: cfg.Flags.MaxStreams, Logger: s.log,
 		Fetched: func(f flags.Fetch) { m.flagsFetched.WithLabelValues(string(f.Scope), f.Via).Inc() },
-		Limited: m.flagsLimited.Inc,
+		Limited: m.flagsLimited.Inc, Meta: s.flagMeta,
 	}
 	if cfg.TokensFile != "" {
 		key, err := openFlagsKey(filepath.Join(cfg.Data, FlagsKeyFile))
@@ -76,7 +88,7 @@ func (s *Server) openFlags(cert *tls.Certificate) error {
 		}
 		opts.Guard, opts.TicketKey = s.tokens, key
 	}
-	source := everybody{s.loop}
+	source := readers{s.loop, s.roster}
 	s.ofrep = flags.Handler(source, opts)
 	m.streams("ofrep", s.ofrep.Streams)
 	if s.syncListener != nil {
@@ -95,6 +107,18 @@ func (s *Server) serveSync(context.Context) error {
 		return nil
 	}
 	return s.sync.Serve(s.syncListener)
+}
+
+// stopSync ends serveSync, beside what else is being stopped: a client that does not read may take all of the time there is.
+func (s *Server) stopSync(ctx context.Context) (over <-chan struct{}) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if s.sync != nil {
+			s.sync.Stop(ctx)
+		}
+	}()
+	return done
 }
 
 // SyncAddr is where flagd's sync protocol is served: host:port; empty: nowhere.

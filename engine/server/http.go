@@ -28,7 +28,9 @@ func (s *Server) handler() (http.Handler, error) {
 	a, err := api.New(api.Options{
 		Loop: s.loop, Log: explainable{storeReader{s.store}, s.policies}, Tokens: s.tokens, Version: s.opts.Version, Checks: s.checks,
 		Sources: func() []engine.Sight { return s.loop.Health().Sources }, RulesProblems: s.rulesProblems,
+		Flags:   s.declaredFlags,
 		Budgets: s.ledger, Jobs: storeReader{s.store}, Evaluate: s.evaluate, Describe: s.describe, Desk: desk, Logger: s.log,
+		Roster: s.roster, Identity: s.identity, Term: s.loop.Term, InstanceBeat: s.instanceBeat(), MaxInstances: s.opts.Config.Instances.Max,
 	})
 	if err != nil {
 		return nil, err

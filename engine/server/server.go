@@ -24,6 +24,7 @@ import (
 	"github.com/modeshift/modeshift/engine"
 	"github.com/modeshift/modeshift/engine/api"
 	"github.com/modeshift/modeshift/engine/loop"
+	"github.com/modeshift/modeshift/engine/roster"
 	"github.com/modeshift/modeshift/engine/store"
 	"github.com/modeshift/modeshift/rules"
 	"github.com/modeshift/modeshift/rules/prom"
@@ -64,6 +65,8 @@ type Server struct {
 	kinds        map[string]actions.Kind
 	book         *ruleBook
 	policies     *policyBook
+	roster       *roster.Roster                 // the table of instances
+	followers    followers                      // keep it up with the log
 	ledger       *budgetBook                    // knows how error budgets stand
 	present      atomic.Pointer[prom.Evaluator] // of the rules that were evaluated last; nil before the first tick
 	tokens       *api.Tokens
@@ -189,14 +192,19 @@ func (s *Server) dial() error {
 func (s *Server) startLoop(ctx context.Context) error {
 	cfg := &s.opts.Config
 	e := cfg.Evaluation
-	s.loop = loop.New(storeLog{s.store}, loop.Options{
-		Interval: time.Duration(e.Interval), Timeout: time.Duration(e.Timeout), BlindAfter: time.Duration(e.BlindAfter),
-		Logger: s.log, OnCommit: s.committed, OnTick: s.metrics.ticked, OnLogFault: s.logFault, OnBroken: s.broken,
-	})
 	states, err := s.store.LoadAll(ctx)
 	if err != nil {
 		return fmt.Errorf("read the log: %w", err)
 	}
+	term, err := s.openRoster(ctx, states[engine.Fleet])
+	if err != nil {
+		return err
+	}
+	s.loop = loop.New(storeLog{s.store}, loop.Options{
+		Interval: time.Duration(e.Interval), Timeout: time.Duration(e.Timeout), BlindAfter: time.Duration(e.BlindAfter),
+		Term: term, Instances: s.roster.Summary, Members: s.roster.Members,
+		Logger: s.log, OnCommit: s.committed, OnTick: s.metrics.ticked, OnLogFault: s.logFault, OnBroken: s.broken,
+	})
 	if s.policies, err = openPolicies(filepath.Join(cfg.Data, PoliciesFile)); err != nil {
 		return err
 	}
@@ -226,6 +234,7 @@ func (s *Server) startLoop(ctx context.Context) error {
 	if err := s.loop.Start(ctx, s.inForce(set, problem)); err != nil {
 		return err
 	}
+	s.introduce(ctx)
 	s.book.inForce = func() map[engine.Scope]engine.Mode {
 		modes := map[engine.Scope]engine.Mode{}
 		for _, v := range s.loop.Views() {
@@ -285,6 +294,9 @@ func (s *Server) queryOffset() time.Duration {
 // committed is told of every batch of stored events.
 func (s *Server) committed(events []engine.Event) {
 	s.metrics.committed(events, time.Now())
+	for _, e := range events {
+		s.followers.wake(e.Stream)
+	}
 	s.runner.Wake()
 }
 
@@ -326,7 +338,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer close(s.stopped)
 
 	var wg sync.WaitGroup
-	failed := make(chan error, 6)
+	failed := make(chan error, 8)
 	part := func(ctx context.Context, name string, run func(context.Context) error) {
 		wg.Go(func() {
 			if err := run(ctx); err != nil {
@@ -341,6 +353,8 @@ func (s *Server) Run(ctx context.Context) error {
 	defer stopInner()
 	part(notify, "notifications", s.runner.Run)
 	part(inner, "loop", s.loop.Run)
+	part(inner, "instances", s.roster.Run)
+	part(inner, "directives", s.follow)
 	part(inner, "rule files", s.book.watch)
 	part(inner, "ledger", s.ledger.keeper.Run)
 	part(inner, "http", func(context.Context) error {
@@ -373,15 +387,15 @@ func (s *Server) Run(ctx context.Context) error {
 		defer done()
 		s.runner.StopSteps(patient)
 	}()
+	s.roster.Close()
 	s.api.Close()
 	s.ofrep.Close()
-	if s.sync != nil {
-		s.sync.Stop(bounded)
-	}
+	syncOver := s.stopSync(bounded)
 	if s.http.Shutdown(bounded) != nil {
 		err = errors.Join(err, s.http.Close())
 	}
 	<-stepsOver
+	<-syncOver
 	stopInner()
 	<-s.loop.Done()
 	s.direct.wait(bounded)

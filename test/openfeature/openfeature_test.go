@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -30,43 +31,39 @@ const token = "a token of this test"
 // patience is how long the client may take for anything; it polls twenty times a second.
 const patience = 30 * time.Second
 
-// installed is the folder of the clients and of what they need; it is made once.
-var installed = struct {
+// clients is the folder of the clients and of what they need, which is installed once.
+var clients struct {
 	sync.Mutex
-	dir string
-}{}
+	dir       string
+	installed bool
+}
 
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if installed.dir != "" {
-		_ = os.RemoveAll(installed.dir) // the system's own cleaning gets what is left
+	var err error
+	if clients.dir, err = os.MkdirTemp("", "modeshift-openfeature-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
+	code := m.Run()
+	_ = os.RemoveAll(clients.dir) // the system's own cleaning gets what is left
 	os.Exit(code)
 }
 
 // install copies the clients out of the repository and installs what they need beside them. It returns the folder.
 func install(t *testing.T) string {
 	t.Helper()
-	installed.Lock()
-	defer installed.Unlock()
-	if installed.dir != "" {
-		return installed.dir
+	clients.Lock()
+	defer clients.Unlock()
+	dir := clients.dir
+	if clients.installed {
+		return dir
 	}
 	for _, program := range []string{"node", "npm"} {
 		if _, err := exec.LookPath(program); err != nil {
 			missing(t, program+" is not installed: "+err.Error())
 		}
 	}
-	dir, err := os.MkdirTemp("", "modeshift-openfeature-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if installed.dir == "" {
-			_ = os.RemoveAll(dir)
-		}
-	}()
-	for _, name := range []string{"package.json", "package-lock.json", ".npmrc", "client.mjs", "flagd.mjs"} {
+	for _, name := range []string{"package.json", "package-lock.json", ".npmrc", "client.mjs", "flagd.mjs", "valid.mjs"} {
 		text, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
@@ -87,7 +84,7 @@ func install(t *testing.T) string {
 		}
 		t.Fatalf("npm ci: %v\n%s", err, out)
 	}
-	installed.dir = dir
+	clients.installed = true
 	return dir
 }
 

@@ -2,11 +2,17 @@ package openfeature
 
 import (
 	"net"
+	"os/exec"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
 	"github.com/modeshift/modeshift/actions/flags"
+	"github.com/modeshift/modeshift/actions/flags/flagdsync"
 	"github.com/modeshift/modeshift/engine"
 )
 
@@ -40,11 +46,9 @@ func (c *crowd) turn(names ...string) {
 	c.publish("degraded", degraded) // which says that something changed
 }
 
-// What flagd's evaluator makes of our targeting only it can say.
-func TestAFlagdProviderInAWaveFindsOutWhoseTurnItIs(t *testing.T) {
-	dir := install(t)
-	s := &crowd{service: newService()}
-	s.publish("degraded", degraded)
+// serveFlagd serves a crowd by flagd's protocol until the test ends, and returns its port.
+func serveFlagd(t *testing.T, s *crowd) (port string) {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -58,7 +62,40 @@ func TestAFlagdProviderInAWaveFindsOutWhoseTurnItIs(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	_, port, _ := net.SplitHostPort(listener.Addr().String())
+	_, port, _ = net.SplitHostPort(listener.Addr().String())
+	return port
+}
+
+// Providers log what the schema does not take, and go on: nobody would notice.
+func TestFlagdsOwnSchemaTakesWhatIsSent(t *testing.T) {
+	dir := install(t)
+	s := &crowd{service: newService()}
+	s.publish("degraded", degraded)
+	conn, err := grpc.NewClient("127.0.0.1:"+serveFlagd(t, s), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }() // the server may have closed it
+	for _, names := range [][]string{nil, {"pod-1", "pod-7"}} {
+		s.turn(names...)
+		answer, err := flagdsync.NewFlagSyncServiceClient(conn).FetchAllFlags(t.Context(), &flagdsync.FetchAllFlagsRequest{Selector: "flagSetId=checkout"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		node := exec.CommandContext(t.Context(), "node", "valid.mjs")
+		node.Dir, node.Stdin = dir, strings.NewReader(answer.GetFlagConfiguration())
+		if out, err := node.CombinedOutput(); err != nil || string(out) != "5 flags\n" {
+			t.Errorf("a wave of %q: %v, %s\n%s", names, err, out, answer.GetFlagConfiguration())
+		}
+	}
+}
+
+// What flagd's evaluator makes of our targeting only it can say.
+func TestAFlagdProviderInAWaveFindsOutWhoseTurnItIs(t *testing.T) {
+	dir := install(t)
+	s := &crowd{service: newService()}
+	s.publish("degraded", degraded)
+	port := serveFlagd(t, s)
 	run := func(instance string) *client {
 		c := start(t, dir, "flagd.mjs", "PORT="+port, "SERVICE=checkout", "INSTANCE="+instance)
 		ready := c.until("ready", func(s said) bool { return s.Event == "ready" || s.Event == "failed" })
