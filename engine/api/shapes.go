@@ -64,6 +64,8 @@ type Mode struct {
 	Flags       engine.Flags `json:"flags,omitempty"`
 	MinDuration Duration     `json:"min_duration,omitzero"`
 	MaxDuration Duration     `json:"max_duration,omitzero"`
+
+	Unavailable *engine.Unavailable `json:"unavailable,omitempty" doc:"the service does not answer in it"`
 }
 
 // Condition is a condition as it was last evaluated, with its evidence.
@@ -78,14 +80,15 @@ type Condition struct {
 
 // Transition is a rule from some modes to another.
 type Transition struct {
-	Name      string          `json:"name"`
-	From      []engine.Mode   `json:"from" nullable:"false"`
-	To        engine.Mode     `json:"to"`
-	Condition string          `json:"condition" doc:"the name of its condition"`
-	For       Duration        `json:"for,omitzero" doc:"how long its condition has to be true"`
-	Held      Duration        `json:"held,omitzero" doc:"how much of that is done"`
-	Severity  engine.Severity `json:"severity,omitempty"`
-	Position  string          `json:"position,omitempty" doc:"file:line:column"`
+	Name      string           `json:"name"`
+	From      []engine.Mode    `json:"from" nullable:"false"`
+	To        engine.Mode      `json:"to"`
+	Condition string           `json:"condition" doc:"the name of its condition"`
+	For       Duration         `json:"for,omitzero" doc:"how long its condition has to be true"`
+	Held      Duration         `json:"held,omitzero" doc:"how much of that is done"`
+	Severity  engine.Severity  `json:"severity,omitempty"`
+	Position  string           `json:"position,omitempty" doc:"file:line:column"`
+	Waves     []engine.Percent `json:"waves,omitempty" doc:"of the instances, told one after the other"`
 }
 
 // Scopes is a list of scopes, sorted by name.
