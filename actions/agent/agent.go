@@ -47,7 +47,9 @@ type Options struct {
 	// Patience is how long a stream may take to bring the first event, before a proxy is suspected of holding it back. 0: two
 	// heartbeats of the server, or DefaultPatience while these are not known.
 	Patience time.Duration
-	PollFor  time.Duration // how long to poll through such a proxy before the stream is tried again; 0: DefaultPollFor
+	// PollFor is how long to poll through such a proxy before the stream is tried again; 0: DefaultPollFor. It doubles each time
+	// that nothing came of it, up to an hour: what looked like a proxy may have been a server that was slow once.
+	PollFor time.Duration
 
 	HTTPClient *http.Client // its Timeout and CheckRedirect do not count; nil: one with TLS
 	TLS        *tls.Config  // of the client that is made when HTTPClient is nil; nil: the system's
@@ -63,7 +65,7 @@ const (
 	DefaultStartWait    = 2 * time.Second
 	DefaultApplyTimeout = 30 * time.Second
 	DefaultPatience     = 10 * time.Second
-	DefaultPollFor      = 5 * time.Minute
+	DefaultPollFor      = time.Minute
 )
 
 // The spacing that holds where Options do not say.
@@ -73,7 +75,7 @@ var (
 )
 
 // Callback is called with the state in force and the one that is to be. On the first call of a process old has no mode. ctx
-// ends with the agent, and at Options.ApplyTimeout.
+// ends with the agent, and at Options.ApplyTimeout. A callback does not call Close, which waits for it.
 type Callback func(ctx context.Context, old, now *State) error
 
 // Agent follows the mode of a scope. All its methods may be called at any time, from anywhere.

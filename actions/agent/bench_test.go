@@ -77,7 +77,7 @@ func BenchmarkMode(b *testing.B) {
 		if err := openfeature.SetNamedProviderAndWait("bench", provider); err != nil {
 			b.Fatal(err)
 		}
-		client, ctx := openfeature.NewClient("bench"), context.Background()
+		client, ctx := openfeature.NewClient("bench"), b.Context()
 		read := func() {
 			if mode, err := client.StringValue(ctx, "mode", "", openfeature.EvaluationContext{}); err != nil || mode != "degraded" {
 				b.Fatal(mode, err)

@@ -27,8 +27,10 @@ const (
 	tokenLook = 5 * time.Second
 	// maxRetryAfter bounds what a server may ask for.
 	maxRetryAfter = 5 * time.Minute
-	// maxPollFor bounds how long polling goes on before the stream is tried again, which leaves a gap of Patience.
+	// maxPollFor bounds how long polling goes on before the stream is tried again.
 	maxPollFor = time.Hour
+	// pollGap bounds how long that try may take: nothing is polled meanwhile.
+	pollGap = 5 * time.Second
 	// sayAgain is how often the log repeats why there is no connection.
 	sayAgain = time.Minute
 	// maxProblem is how much of an error's answer is read, in bytes.
@@ -90,16 +92,22 @@ func clientOf(opts Options) *http.Client {
 // link keeps a connection to the server until ctx ends.
 func (a *Agent) link(ctx context.Context) {
 	tries, pollFor := 0, a.opts.PollFor
+	polling := false
 	var said speaker
 	for {
 		began := time.Now()
-		err := a.stream(ctx, &said)
+		patience := a.patience(a.heartbeat)
+		if polling {
+			patience = min(patience, pollGap)
+		}
+		err := a.stream(ctx, patience, &said)
+		polling = false
 		if errors.Is(err, errNoWelcome) {
 			// A server that answers a short request, and lets no stream through, is behind a proxy that buffers. One that answers
 			// neither is away.
 			var polled bool
 			if polled, err = a.poll(ctx, pollFor, &said); polled && err == nil {
-				pollFor = min(2*pollFor, maxPollFor)
+				pollFor, polling = min(2*pollFor, maxPollFor), true
 				continue
 			}
 		} else if time.Since(began) > a.opts.Reconnect.Cap {

@@ -146,13 +146,16 @@ func (l *loop) end() error {
 	var err error
 	if l.attempt != nil {
 		select {
-		case <-l.ends:
+		case failed := <-l.ends:
+			l.log.Debug("the agent ended while a mode was being applied", "mode", l.attempt.want.Mode, "error", failed)
 		case <-time.After(stopPatience):
 			err = errors.New("a callback does not return, though its context has ended")
 		}
 	}
 	if l.writing {
-		<-l.writes
+		if failed := <-l.writes; failed != nil {
+			l.dirty = true // once more
+		}
 	}
 	if l.opts.StateDir != "" && (l.dirty || !l.rec.Heard.Equal(l.onDisk)) {
 		if failed := l.keep(l.rec); failed != nil {
@@ -168,7 +171,7 @@ func (l *loop) introduce() {
 	if t := l.rec.Told; t != nil {
 		h.Has = t.Position()
 	}
-	l.Agent.hello.Store(&h)
+	l.hello.Store(&h)
 	l.note(func(s *Status) { s.Term, s.Newest = h.Term, h.Has })
 }
 

@@ -15,8 +15,8 @@ import (
 	"github.com/modeshift/modeshift/engine"
 )
 
-// stream holds one connection until it ends, and says why it did.
-func (a *Agent) stream(ctx context.Context, said *speaker) (err error) {
+// stream holds one connection until it ends, and says why it did. The first event has to come within the patience.
+func (a *Agent) stream(ctx context.Context, patience time.Duration, said *speaker) (err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	body, lines := io.Pipe()
@@ -35,7 +35,7 @@ func (a *Agent) stream(ctx context.Context, said *speaker) (err error) {
 	defer writer.Wait()
 	defer cancel(errStopped) // before the wait
 	writer.Go(func() { a.talk(ctx, lines, welcomed) })
-	silence := time.AfterFunc(a.patience(a.heartbeat), func() { cancel(errNoWelcome) })
+	silence := time.AfterFunc(patience, func() { cancel(errNoWelcome) })
 	defer func() { silence.Stop() }()
 
 	resp, err := a.client.Do(request)

@@ -1,7 +1,6 @@
 package modeotel_test
 
 import (
-	"context"
 	"net/http"
 	"testing"
 
@@ -54,7 +53,7 @@ func TestTheModeTravelsToTheServicesThatAreCalled(t *testing.T) {
 		ctx = modeotel.WithBaggage(ctx, source)
 		header := http.Header{}
 		propagation.Baggage{}.Inject(ctx, propagation.HeaderCarrier(header))
-		there := propagation.Baggage{}.Extract(context.Background(), propagation.HeaderCarrier(header))
+		there := propagation.Baggage{}.Extract(t.Context(), propagation.HeaderCarrier(header))
 		if got := modeotel.FromBaggage(there); got != mode {
 			t.Errorf("sent %q, arrived %q as %q", mode, got, header.Get("Baggage"))
 		}

@@ -95,7 +95,10 @@ func DefaultConfig() Config {
 	return Config{Server: "http://127.0.0.1:8470", StateDir: "modeshift-agent", Timeout: model.Duration(time.Minute)}
 }
 
-var unknownKey = regexp.MustCompile(`line (\d+): field (.+) not found in type sidecar\.\w+`)
+var (
+	unknownKey = regexp.MustCompile(`field (.+) not found in type sidecar\.\w+`)
+	faultLine  = regexp.MustCompile(`^(?:yaml: )?line (\d+): `)
+)
 
 // LoadConfig reads a file. It is strict: a key that is not known is an error, since it is most likely one that was misspelt.
 func LoadConfig(path string) (Config, error) {
@@ -107,10 +110,28 @@ func LoadConfig(path string) (Config, error) {
 	d := yaml.NewDecoder(bytes.NewReader(data))
 	d.KnownFields(true)
 	if err := d.Decode(&c); err != nil && !errors.Is(err, io.EOF) { // an empty file is all defaults
-		// The decoder's own words name types of this program.
-		return c, fmt.Errorf("%s: %s", path, unknownKey.ReplaceAllString(err.Error(), "line $1: unknown key $2"))
+		return c, unreadable(path, err)
 	}
 	return c, nil
+}
+
+// unreadable says what is wrong with a file, one line a fault: file:line: fault. The decoder's own words name types of this
+// program, which tell an operator nothing.
+func unreadable(path string, err error) error {
+	list := []string{err.Error()}
+	if e, ok := errors.AsType[*yaml.TypeError](err); ok {
+		list = e.Errors
+	}
+	faults := make([]error, len(list))
+	for i, text := range list {
+		at := path + ": "
+		if m := faultLine.FindStringSubmatch(text); m != nil {
+			at = path + ":" + m[1] + ": "
+			text = text[len(m[0]):]
+		}
+		faults[i] = errors.New(at + unknownKey.ReplaceAllString(text, "unknown key $1"))
+	}
+	return errors.Join(faults...)
 }
 
 // Validate reports everything that is wrong with the configuration, but for what agent.New says of the connection.

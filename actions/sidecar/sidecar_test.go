@@ -22,7 +22,11 @@ import (
 	"time"
 
 	"github.com/prometheus/common/model"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
 
+	"github.com/modeshift/modeshift/actions/flags/flagdsync"
 	"github.com/modeshift/modeshift/engine"
 )
 
@@ -145,7 +149,7 @@ func start(t *testing.T, c Config, change ...func(*Sidecar)) (s *Sidecar, stop f
 	for _, f := range change {
 		f(s)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()
 	stop = sync.OnceFunc(func() {
@@ -418,12 +422,12 @@ func TestADiskThatIsFullFailsTheFileUntilThereIsSpace(t *testing.T) {
 	var full atomic.Bool
 	full.Store(true)
 	start(t, c, func(s *Sidecar) {
-		real := s.write
+		disk := s.write
 		s.write = func(path string, data []byte, mode os.FileMode) error {
 			if full.Load() {
 				return fmt.Errorf("write %s: %w", path, syscall.ENOSPC)
 			}
-			return real(path, data, mode)
+			return disk(path, data, mode)
 		}
 	})
 	s.tell(1, "degraded", nil)
@@ -481,11 +485,15 @@ func TestARestartWithoutTheServerServesFlagsFromDiskAndRestartsNothing(t *testin
 	if !strings.Contains(read(t, filepath.Join(dir, "mode.json")), "degraded") {
 		t.Error("the file is not written again")
 	}
-	conn, err := net.Dial("tcp", car.FlagdAddress())
+	conn, err := grpc.NewClient(car.FlagdAddress(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = conn.Close()
+	defer func() { _ = conn.Close() }()
+	all, err := flagdsync.NewFlagSyncServiceClient(conn).FetchAllFlags(metadata.AppendToOutgoingContext(t.Context(), "flagd-selector", "flagSetId=checkout"), &flagdsync.FetchAllFlagsRequest{})
+	if err != nil || !strings.Contains(all.GetFlagConfiguration(), `"defaultVariant":"degraded"`) {
+		t.Errorf("flagd: %v, %v", all, err)
+	}
 	http.DefaultClient.CloseIdleConnections()
 }
 
@@ -608,7 +616,7 @@ func TestAConfigurationIsReadStrictlyAndAllThatIsWrongIsSaid(t *testing.T) {
 		}
 	}
 	write("scope: checkout\nscoope: x\n")
-	if _, err := LoadConfig(path); err == nil || !strings.Contains(err.Error(), "line 2: unknown key scoope") || strings.Contains(err.Error(), "sidecar.") {
+	if _, err := LoadConfig(path); err == nil || !strings.Contains(err.Error(), "agent.yaml:2: unknown key scoope") || strings.Contains(err.Error(), "sidecar.") {
 		t.Errorf("a key that is misspelt: %v", err)
 	}
 	write(`
@@ -669,4 +677,47 @@ func TestTwoFlagsOfOneVariableAreAnError(t *testing.T) {
 func notify(t *testing.T, c chan<- os.Signal) {
 	signal.Notify(c, syscall.SIGUSR1)
 	t.Cleanup(func() { signal.Stop(c) })
+}
+
+func TestTheExampleWorksAsItSays(t *testing.T) {
+	const example = "../../examples/agent/"
+	c, err := LoadConfig(example + "agent.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	unit := read(t, example+"modeshift-agent.service")
+	for _, folder := range []string{filepath.Base(c.StateDir), filepath.Base(filepath.Dir(c.Apply[0].File.Path))} {
+		if !strings.Contains(unit, "Directory="+folder+"\n") {
+			t.Errorf("the unit makes no folder %s", folder)
+		}
+	}
+	// What is different on every machine: addresses, folders, and the program, which here copies its file.
+	s, here := newServer(t), config(t, "")
+	c.Server, c.TokenFile, c.StateDir, c.Instance, c.Listen, c.Flagd = s.URL, here.TokenFile, here.StateDir, here.Instance, "127.0.0.1:0", "127.0.0.1:0"
+	dir := t.TempDir()
+	for _, step := range c.Apply {
+		if step.File != nil {
+			step.File.Path = filepath.Join(dir, filepath.Base(step.File.Path))
+		}
+	}
+	c.Apply[2].Run.Argv = []string{"cp", filepath.Join(dir, "mode.json"), filepath.Join(dir, "loaded.json")}
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		var loaded struct{ Mode string }
+		if data, err := os.ReadFile(filepath.Join(dir, "loaded.json")); err == nil {
+			_ = json.Unmarshal(data, &loaded) // one that is not whole yet is no mode
+		}
+		_, _ = io.WriteString(w, loaded.Mode+"\n")
+	}))
+	t.Cleanup(app.Close)
+	c.Probe.URL = app.URL
+	start(t, c)
+	for i, mode := range c.Modes {
+		s.tell(engine.Version(i+1), mode, engine.Flags{"writes": true})
+		s.applied(t, mode)
+	}
+	s.tell(9, "failover", nil)
+	s.failed(t, 9, `does not know the mode "failover"`)
 }

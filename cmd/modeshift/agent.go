@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 
 	"github.com/modeshift/modeshift/actions/sidecar"
 	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/engine/server"
 )
 
 type agentCmd struct {
@@ -96,6 +98,12 @@ func (a *agentCmd) config(c *cli) (sidecar.Config, error) {
 		cfg.Server = c.Server
 	}
 	set(&cfg.TokenFile, c.TokenFile)
+	if own := filepath.Join(server.DefaultConfig().Data, server.AdminTokenFile); cfg.TokenFile == "" {
+		// As every other verb does: with a server in this folder, nothing has to be said.
+		if _, err := os.Stat(own); err == nil {
+			cfg.TokenFile = own
+		}
+	}
 	set((*string)(&cfg.Scope), a.Scope)
 	set(&cfg.Instance, a.Instance)
 	set(&cfg.StateDir, a.StateDir)
