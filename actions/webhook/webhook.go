@@ -91,6 +91,8 @@ type Options struct {
 	// ExternalURL is where people reach modeshift; StatusURL gives the page of one scope, nil: ExternalURL for all.
 	ExternalURL string
 	StatusURL   func(engine.Scope) string
+	// ApprovalsURL is where people say yes or no to what waits for them; the proposal's name follows it.
+	ApprovalsURL string
 }
 
 // Notifier posts notices to one URL. It is safe for concurrent use.

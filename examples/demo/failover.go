@@ -3,6 +3,7 @@ package demo
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -57,7 +58,7 @@ func (f *failover) dead() func(context.Context) (sight, error) {
 }
 
 // asked: a proposal to fail over waits for somebody on call; it shows both steps, that one of them is destructive and how it
-// is taken back. One page told of it. Nothing was done.
+// is taken back. One page told of it and leads to it. Nothing was done.
 func (f *failover) asked(ctx context.Context) (sight, error) {
 	// In this order: what was done before the mode is read is not the answer to what is read after it.
 	if calls := f.router.Record().Calls; len(calls) > 0 {
@@ -92,6 +93,8 @@ func (f *failover) asked(ctx context.Context) (sight, error) {
 		return notYet("no page has arrived")
 	case len(pages) > 1:
 		return tooMany(pages), nil
+	case !slices.Contains(pages[0].Links, f.api.page(p)):
+		return notYet("the page has no link to the proposal")
 	}
 	burn, err := f.prom.paymentsBurnRate(ctx, "12s")
 	if err != nil {

@@ -157,7 +157,11 @@ func (f *fake) failOver(ctx context.Context) {
 			return // unknown holds
 		}
 	}
-	f.page(ctx, "trigger", "payments")
+	if f.fault == faultNowhere {
+		f.page(ctx, "trigger", "payments", f.URL()+"/")
+	} else {
+		f.page(ctx, "trigger", "payments", f.URL()+"/approvals/"+fakeProposal)
+	}
 	if f.fault == faultUnasked {
 		f.carryOut(ctx, "")
 		return
