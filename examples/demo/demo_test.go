@@ -94,6 +94,7 @@ func TestAModeshiftThatFailsSomewhereDoesNotGetThrough(t *testing.T) {
 		faultUndoTwice:  stepUndone,
 		faultOpen:       stepHome,
 		faultNowhere:    stepAsked,
+		faultTimeless:   stepAsked,
 	} {
 		all.Go(func() error {
 			t.Run(fault, func(t *testing.T) { expectMissing(t, fault, missing) })

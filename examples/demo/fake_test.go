@@ -70,6 +70,7 @@ const (
 	faultIdle       = "its undo does nothing"
 	faultUndoTwice  = "its undo runs twice"
 	faultOpen       = "it never resolves the second page"
+	faultTimeless   = "it asks and does not say how long the budget lasts"
 	faultNowhere    = "its page does not lead to what waits for an answer"
 )
 
