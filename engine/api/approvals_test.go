@@ -414,7 +414,7 @@ func TestAChangeIsCancelledUndoneAndSettledByHand(t *testing.T) {
 	}
 	v, _ := w.View("checkout")
 	change := v.State.Change.ID
-	if e := apiError(t, errOf(dave.Undo(t.Context(), "checkout", change, "back"))); e.Status() != 409 {
+	if e := apiError(t, errOf(dave.Undo(t.Context(), "checkout", change, api.ChangeRequest{Reason: "back"}))); e.Status() != 409 {
 		t.Errorf("an undo while it is under way: %d %s", e.Status(), e)
 	}
 	if e := apiError(t, errOf(dave.Settle(t.Context(), "checkout", change, api.SettleRequest{As: engine.SettledDone, Reason: "looks fine"}))); e.Status() != 409 {
@@ -423,10 +423,10 @@ func TestAChangeIsCancelledUndoneAndSettledByHand(t *testing.T) {
 	if e := apiError(t, errOf(dave.Settle(t.Context(), "checkout", change, api.SettleRequest{As: "perhaps", Reason: "x"}))); e.Status() != 422 {
 		t.Errorf("settled as nonsense: %d %s", e.Status(), e)
 	}
-	if e := apiError(t, errOf(gateClient(t, s, "bob").Cancel(t.Context(), "checkout", change, "back"))); e.Status() != 403 {
+	if e := apiError(t, errOf(gateClient(t, s, "bob").Cancel(t.Context(), "checkout", change, api.ChangeRequest{Reason: "back"}))); e.Status() != 403 {
 		t.Errorf("cancelled without the role: %d %s", e.Status(), e)
 	}
-	if out, err = dave.Cancel(t.Context(), "checkout", change, "wrong region"); err != nil || kinds(out.Events)[0] != "UndoStarted" {
+	if out, err = dave.Cancel(t.Context(), "checkout", change, api.ChangeRequest{Reason: "wrong region"}); err != nil || kinds(out.Events)[0] != "UndoStarted" {
 		t.Fatalf("%v, %v", kinds(out.Events), err)
 	}
 	// Its first step may have happened: nobody knows, and its undo fails for good.
@@ -448,7 +448,7 @@ func TestAChangeIsCancelledUndoneAndSettledByHand(t *testing.T) {
 	}
 	// The last change that is done: the one into degraded.
 	v, _ = w.View("checkout")
-	if out, err = dave.Undo(t.Context(), "checkout", v.State.Past[len(v.State.Past)-1].ID, "healthy again"); err != nil || !slices.Contains(kinds(out.Events), "ChangeUndone") {
+	if out, err = dave.Undo(t.Context(), "checkout", v.State.Past[len(v.State.Past)-1].ID, api.ChangeRequest{Reason: "healthy again"}); err != nil || !slices.Contains(kinds(out.Events), "ChangeUndone") {
 		t.Fatalf("%v, %v", kinds(out.Events), err)
 	}
 	if v, _ = w.View("checkout"); v.State.Target != "normal" {
