@@ -304,6 +304,27 @@ func TestAReplayedReviewDoesNotCountForTheNextProposal(t *testing.T) {
 	}
 }
 
+// The rules are the same and so is the mode: the next proposal has the digest of the one before. Which one is meant is said in
+// the path, by whoever has the token.
+func TestAReviewOfAProposalThatIsOverDoesNotCountForTheNextThatIsJustLikeIt(t *testing.T) {
+	w := approvaltest.New(t)
+	s := gateServer(t, w)
+	first := w.Propose(t)
+	w.Do(t, engine.Actor{Principal: "dave"}, &engine.CancelRequested{Change: first.ID, Reason: "over"})
+	w.Observe(t, engine.False)
+	second := w.Propose(t)
+	if second.ID == first.ID || second.Digest != first.Digest {
+		t.Fatalf("%+v is not just like %+v", second, first)
+	}
+	_, err := gateClient(t, s, "bob").Review(t.Context(), first.ID, api.ReviewRequest{Verdict: api.VerdictYes, Digest: first.Digest, Reason: "go"})
+	if e := apiError(t, err); e.Status() != 409 || e.Code() != api.CodeOver {
+		t.Errorf("it is answered %v", err)
+	}
+	if v, _ := w.View("checkout"); len(v.State.Proposals) != 1 || len(v.State.Proposals[0].Votes) != 0 {
+		t.Errorf("%+v", v.State.Proposals)
+	}
+}
+
 func TestAReviewThatCannotBeStoredIsAnswered503(t *testing.T) {
 	w := approvaltest.New(t)
 	s := gateServer(t, w)
