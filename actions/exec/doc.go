@@ -11,6 +11,11 @@
 // that is over has nothing running, and no second attempt meets the first. Package reaper says how. Out of reach is only what a
 // program asks others to start, such as a service manager.
 //
+// # What it is taken for
+//
+// Nobody can tell from here what a program does. A step that runs one is destructive, with all that follows (a gate, an undo or
+// `irreversible: true`), unless its rule file says `destructive: false` and, in `why`, why not.
+//
 // # What an end means
 //
 // An expected exit status says that the step has happened, another one that it has not; so says an error to start it. A

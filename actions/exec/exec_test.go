@@ -552,11 +552,11 @@ func TestTheCheckSaysWhetherAStepHasHappened(t *testing.T) {
 	}
 }
 
-func TestTraitsSayWhetherAStepMayBeRunAgain(t *testing.T) {
+func TestTraitsSayThatAProgramDestroysAndWhetherItMayBeRunAgain(t *testing.T) {
 	for spec, want := range map[string]engine.Traits{
-		`{"program": "self"}`:                              {},
-		`{"program": "self", "keyed": true}`:               {Keyed: true},
-		`{"program": "self", "done": {"args": ["check"]}}`: {Keyed: true},
+		`{"program": "self"}`:                              {Destructive: true},
+		`{"program": "self", "keyed": true}`:               {Destructive: true, Keyed: true},
+		`{"program": "self", "done": {"args": ["check"]}}`: {Destructive: true, Keyed: true},
 	} {
 		if _, got, problems := kind(t, nil).Check([]byte(spec)); got != want || len(problems) > 0 {
 			t.Errorf("%s: %+v, %q", spec, got, problems)

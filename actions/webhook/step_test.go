@@ -418,6 +418,7 @@ func TestTraitsSayWhetherAStepMayBeSentAgain(t *testing.T) {
 	for spec, want := range map[string]engine.Traits{
 		`{"url": "http://x.example"}`:                                                           {Keyed: true},
 		`{"url": "http://x.example", "keyed": false}`:                                           {},
+		`{"url": "http://x.example", "method": "delete"}`:                                       {Destructive: true, Keyed: true},
 		`{"url": "http://x.example", "keyed": false, "done": {"url": "http://x.example/done"}}`: {Keyed: true},
 	} {
 		if _, got, problems := kind(t).Check([]byte(spec)); got != want || len(problems) > 0 {

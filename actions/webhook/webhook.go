@@ -25,7 +25,7 @@
 //
 //	webhook:
 //	  url: https://dns.internal/repoint/{{.scope}}   # facts: see package spec
-//	  method: POST                                   # the default; PUT, PATCH, DELETE, GET
+//	  method: POST                                   # the default; PUT, PATCH, GET; DELETE, which is destructive
 //	  headers: {X-Reason: "{{.reason}}"}
 //	  json: {to: eu-2, why: "{{.reason}}"}           # or form: {…}, or body: a text
 //	  expect: {status: [200, 4xx], cel: json.ok}     # default: 2xx
