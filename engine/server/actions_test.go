@@ -305,6 +305,52 @@ func TestOfAHundredRequestsAtOnceOneStartsAChange(t *testing.T) {
 	}
 }
 
+// The limits of the configuration are those that steps keep to.
+func TestStepsKeepToTheLimitsOfTheConfiguration(t *testing.T) {
+	for name, limit := range map[string]func(*Actions){
+		"of a kind": func(a *Actions) { a.PerKind = 1 },
+		"of all":    func(a *Actions) { a.Concurrency = 1 },
+		"none":      func(*Actions) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			for _, scope := range []string{"shop", "cart"} {
+				put(t, filepath.Join(dir, scope+".yaml"), strings.Replace(slotRules, "service: shop", "service: "+scope, 1))
+			}
+			cfg := testConfig(t, dir)
+			limit(&cfg.Actions)
+			k := &slot{begun: make(chan engine.StepJob, 10), free: make(chan struct{})}
+			s, stop := runServer(t, cfg, map[string]actions.Kind{"slot": k})
+			for _, scope := range []engine.Scope{"shop", "cart"} {
+				if _, err := s.loop.Submit(t.Context(), scope, engine.Actor{Principal: "ann"}, &engine.SetRequested{Mode: "degraded", Reason: "drill"}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			<-k.begun
+			if name == "none" {
+				<-k.begun // both at once
+			} else {
+				// Both have been asked for, and each is looked for well within this time.
+				select {
+				case job := <-k.begun:
+					t.Errorf("the step of %s began beside the other", job.Scope)
+				case <-time.After(500 * time.Millisecond):
+				}
+			}
+			close(k.free)
+			within(t, "both are done", func() bool {
+				shop, _ := s.loop.View("shop")
+				cart, _ := s.loop.View("cart")
+				return shop.State.Mode == "degraded" && shop.State.Change == nil && cart.State.Mode == "degraded" && cart.State.Change == nil
+			})
+			if err := stop(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 func TestAServerThatStopsLetsAStepEndAndTakesUpWhatDidNot(t *testing.T) {
 	dir := t.TempDir()
 	put(t, filepath.Join(dir, "shop.yaml"), slotRules)
