@@ -51,7 +51,7 @@ func Key(log string, id engine.IncidentID) string {
 // people look at the first. Empty where there is nothing to answer, or approvals, the address of that list, is not known.
 func AnswerAt(approvals string, n *engine.Notice) string {
 	switch {
-	case approvals == "":
+	case approvals == "" || n.Action == engine.NoticeResolve:
 		return ""
 	case n.Details.Proposal != "":
 		return strings.TrimRight(approvals, "/") + "/" + url.PathEscape(string(n.Details.Proposal))
