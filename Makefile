@@ -22,7 +22,7 @@ RACE := ./engine/... ./rules/... ./actions/... ./examples/prometheus ./examples/
 # Packages with benchmarks. A benchmark prints its result as BENCH name value unit; the last one of a name counts, since a
 # benchmark is run several times to find out how often it has to be. The one of evaluation, in test/bench, takes a good quarter of
 # an hour on two cores, and some minutes more the first time, to build Sloth.
-BENCH := ./engine/... ./rules/... ./test/...
+BENCH := ./engine/... ./rules/... ./actions/agent ./test/...
 
 .PHONY: help
 help: ## say what there is

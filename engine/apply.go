@@ -34,12 +34,13 @@ func Apply(s State, e Event) State {
 			s.Resting = wake(s.Resting, f.Clock.Condition)
 		}
 	case DirectivePublished:
+		before := s.Directive
 		s.Directive = f.Directive
 		if f.Directive.Mode != s.Target {
 			s = s.enter(f.Directive.Mode, e)
 		}
 		if s.Change != nil && f.Change == s.Change.ID {
-			s.Change = s.Change.published()
+			s.Change = s.Change.published(before)
 		}
 	case TransitionWithheld:
 		w := Withheld{Transition: f.Transition, To: f.To, Reason: e.Reason, Since: e.At, Incident: f.Incident}
@@ -58,6 +59,10 @@ func Apply(s State, e Event) State {
 		s.Incidents = with(s.Incidents, f.Incident)
 	case IncidentResolved:
 		s.Incidents = without(s.Incidents, func(i Incident) bool { return i.ID == f.Incident })
+	case TermExceeded:
+		s.Exceeded = &Exceeded{Term: f.Term, Own: f.Own}
+	case TermRecovered:
+		s.Term, s.Exceeded = f.Term, nil
 	case SightLost:
 		s.Blind = with(without(s.Blind, func(b Blind) bool { return b.Subject == f.Subject }), Blind(f))
 	case SightRegained:

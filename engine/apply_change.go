@@ -79,10 +79,14 @@ func rest(resting []Rest, r Rest) []Rest {
 	return with(without(resting, func(o Rest) bool { return o.Transition == r.Transition }), r)
 }
 
-// published is a copy of c whose directive is out.
-func (c *Change) published() *Change {
+// published is a copy of c whose directive is out. Instances in no wave yet are told the one before.
+func (c *Change) published(before Directive) *Change {
 	next := *c
 	next.Published = true
+	next.Before = nil
+	if c.waves() && !c.Undoing {
+		next.Before = &before
+	}
 	return &next
 }
 
@@ -151,7 +155,11 @@ func applyChange(s State, e Event) State {
 		}
 		return s
 	default:
-		return s
+		next, rolls := c.applyRollout(e)
+		if !rolls {
+			return s
+		}
+		c = next
 	}
 	s.Change = &c
 	return s
@@ -159,7 +167,8 @@ func applyChange(s State, e Event) State {
 
 // begin makes a started change the one under way. What it overtakes leaves it its undo stack and the step that runs.
 func (s State) begin(f ChangeStarted, why string) State {
-	c := Change{ID: f.Change, Transition: f.Transition, From: f.From, To: f.To, Plan: f.Plan, Gated: f.Proposal != "" || f.Forced, Retry: f.Retry, Reason: why}
+	c := Change{ID: f.Change, Transition: f.Transition, From: f.From, To: f.To, Plan: f.Plan, Gated: f.Proposal != "" || f.Forced, Retry: f.Retry, Reason: why,
+		Instances: f.Instances, Rolled: f.Instances == 0}
 	if f.Undo != "" && len(s.Past) > 0 {
 		c.Entry = s.Past[len(s.Past)-1].Did
 	}
@@ -204,14 +213,14 @@ func (s State) remember(p Past) State {
 func (s State) takeBack(why Code) State {
 	if s.Change != nil {
 		c := *s.Change
-		c.Undoing, c.Why, c.Verify, c.Asks, c.Spared = true, why, "", false, 0
+		c.Undoing, c.Why, c.Verify, c.Asks, c.Spared, c.Stopped = true, why, "", false, 0, nil
 		s.Change = &c
 		return s
 	}
 	last := s.Past[len(s.Past)-1]
 	s.Past = s.Past[: len(s.Past)-1 : len(s.Past)-1]
 	s.Change = &Change{
-		ID: last.ID, Transition: last.Transition, From: last.From, To: last.To, Did: last.Did, Published: true, Undoing: true, Why: why,
+		ID: last.ID, Transition: last.Transition, From: last.From, To: last.To, Did: last.Did, Published: true, Rolled: true, Undoing: true, Why: why,
 		Plan: Plan{Back: last.Back, Into: ModeRule{Name: last.To, Flags: s.Directive.Flags}}, Retry: last.Retry,
 	}
 	return s

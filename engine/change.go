@@ -17,7 +17,7 @@ func (d *decision) plan(t *Transition, to Mode) Plan {
 	into, _ := d.p.Mode(to)
 	// What is in force now, whether a change is under way or not: a plan people have approved must not come to read otherwise
 	// because that change is done meanwhile.
-	plan := Plan{Into: into, Back: ModeRule{Name: d.s.Target, Flags: d.s.Directive.Flags}}
+	plan := Plan{Into: into, Back: ModeRule{Name: d.s.Target, Flags: d.s.Directive.Flags, Unavailable: d.s.Directive.Unavailable}}
 	if t != nil {
 		plan.Steps, plan.PublishLast, plan.OnFailure = t.Playbook.Steps, t.Playbook.PublishLast, t.Playbook.OnFailure
 		if i, ok := t.Playbook.Verify.Index(); ok {
@@ -26,6 +26,7 @@ func (d *decision) plan(t *Transition, to Mode) Plan {
 		if i, ok := t.Until.Index(); ok {
 			plan.Until = d.p.Conditions[i].Name
 		}
+		plan.Rollout = d.rollout(t)
 	}
 	return plan
 }
@@ -47,7 +48,7 @@ func (d *decision) start(to Mode, t *Transition, why Reason, evidence []Reading,
 		d.withdraw(asked, CodeOvertaken, fmt.Sprintf("%s is overtaken", asked.Change))
 	}
 	from := d.s.Target
-	c := ChangeStarted{Change: ChangeID(d.next()), From: from, To: to, Plan: d.plan(t, to), Retry: d.retry(t)}
+	c := ChangeStarted{Change: ChangeID(d.next()), From: from, To: to, Plan: d.plan(t, to), Retry: d.retry(t), Instances: d.in.Instances.Known}
 	if t != nil {
 		c.Transition, c.Position, c.Severity = t.Name, t.Position, t.Severity
 		c.Forced = t.Gate != nil && p == nil
@@ -122,10 +123,12 @@ func (d *decision) advance() {
 func (d *decision) step() bool {
 	c := d.s.Change
 	switch {
-	case c.Stuck:
+	case c.Stuck, d.in.Deposed != "":
 		return false
 	case !c.Undoing && !c.Published && !c.Plan.PublishLast:
 		d.publish(c.ID, c.Plan.Into) // at once, also while an overtaken step still runs
+	case !c.Undoing && c.Published && !c.Rolled:
+		return d.roll()
 	case c.Running != nil:
 		return false
 	case c.Undoing && len(c.Did) > 0:
@@ -149,11 +152,14 @@ func (d *decision) step() bool {
 		}
 		return false
 	default:
-		code := CodeStarted
-		if c.Acted {
-			code = CodeDone
+		code, text := CodeStarted, ""
+		if c.Applied != nil {
+			code, text = CodeApplied, fmt.Sprintf("%d of %d", c.Applied.Done, c.Applied.Of)
 		}
-		d.finish(code, "")
+		if c.Acted {
+			code, text = CodeDone, ""
+		}
+		d.finish(code, text)
 	}
 	return true
 }
@@ -284,7 +290,11 @@ func (d *decision) holds(c *Change) bool {
 // fail gives a change up and takes it back.
 func (d *decision) fail(step string, why Reason, text string) {
 	c := d.s.Change
-	d.emit(ChangeFailed{Change: c.ID, Step: step}, why.Code, why.Text, nil)
+	f := ChangeFailed{Change: c.ID, Step: step}
+	if !c.Rolled {
+		f.Wave = c.Wave
+	}
+	d.emit(f, why.Code, why.Text, nil)
 	d.trouble("failed and is undone: "+text, why)
 	d.emit(UndoStarted{Change: c.ID}, why.Code, why.Text, nil)
 }
@@ -303,10 +313,7 @@ func (d *decision) stuck(run Running, detail string) {
 // trouble pages about the change under way, once; what comes after is said in the same place.
 func (d *decision) trouble(text string, why Reason) {
 	c := d.s.Change
-	subject := c.Transition
-	if subject == "" {
-		subject = string(c.ID)
-	}
+	subject := d.subject()
 	summary := d.move(c.From, c.To, c.Transition) + " " + text
 	if i, open := d.s.Incident(IncidentChange, subject); open {
 		d.emit(IncidentUpdated{Incident: i.ID, Severity: i.Severity, Note: summary}, why.Code, why.Text, nil)
@@ -315,10 +322,26 @@ func (d *decision) trouble(text string, why Reason) {
 	d.open(Incident{Kind: IncidentChange, Subject: subject, Severity: SeverityPage}, summary, c.Transition, why, nil)
 }
 
-// goOn looks at the change under way with new eyes: a step that is held, a verification.
+// subject is what people know the change under way by.
+func (d *decision) subject() string {
+	if c := d.s.Change; c.Transition == "" {
+		return string(c.ID)
+	}
+	return d.s.Change.Transition
+}
+
+// goOn looks at the change under way with new eyes: a wave, a step that is held, a verification.
 func (d *decision) goOn(o *Observed) {
+	if d.s.Change == nil || d.in.Deposed != "" {
+		return
+	}
+	d.advance() // its instances may have answered, a pause may be over, and this server may lead again
 	c := d.s.Change
 	if c == nil {
+		return
+	}
+	if c.Published && c.waves() && !c.Rolled && !c.Undoing && !c.Stuck {
+		d.verifyWave(o)
 		return
 	}
 	if !c.Held.IsZero() && !d.in.At.Before(c.Held) && c.Running == nil && !c.Asks && !c.Undoing && !c.Stuck {
@@ -333,15 +356,10 @@ func (d *decision) goOn(o *Observed) {
 // and, after blind_after, pages.
 func (d *decision) verify(o *Observed) {
 	c := d.s.Change
-	i := slices.IndexFunc(d.p.Conditions, func(k Condition) bool { return k.Name == c.Verify })
-	seen := Observation{Asked: true} // a condition the rules have lost since is unknown
-	if i >= 0 {
-		seen = o.Conditions[i]
-	}
+	seen, text := d.seen(o, c.Verify), d.conditionText(c.Verify)
 	if !seen.Asked {
 		return
 	}
-	text := d.conditionText(c.Verify)
 	switch seen.Truth {
 	case True:
 		d.finish(CodeVerify, text+" is true")
@@ -368,6 +386,16 @@ func (d *decision) verify(o *Observed) {
 	}
 }
 
+// seen is how the condition called name stands. One the rules have lost since is unknown.
+func (d *decision) seen(o *Observed, name string) Observation {
+	for i := range d.p.Conditions {
+		if d.p.Conditions[i].Name == name {
+			return o.Conditions[i]
+		}
+	}
+	return Observation{Asked: true}
+}
+
 // conditionText is a condition as written; its name when the rules have lost it.
 func (d *decision) conditionText(name string) string {
 	for i := range d.p.Conditions {
@@ -380,7 +408,7 @@ func (d *decision) conditionText(name string) string {
 
 // until takes the last change back when its time is over, as long as its mode is the one in force and nobody pinned it.
 func (d *decision) until(o *Observed) {
-	if d.s.Change != nil || d.s.Pin != nil || len(d.s.Past) == 0 {
+	if d.s.Change != nil || d.s.Pin != nil || len(d.s.Past) == 0 || d.in.Deposed != "" {
 		return
 	}
 	last := &d.s.Past[len(d.s.Past)-1]
@@ -413,6 +441,8 @@ func (d *decision) cancel(r *CancelRequested) {
 		r = &CancelRequested{Change: asked.Change, Reason: r.Reason} // without its step the change is not what people approved
 	}
 	switch c := d.s.Change; {
+	case d.in.Deposed != "":
+		d.refuse(d.deposed())
 	case c == nil || c.ID != r.Change:
 		d.refuse(Reason{CodeNoChange, fmt.Sprintf("%s is not under way in %s; a change that is done is taken back with undo", r.Change, d.p.Scope)})
 	case c.Undoing:
@@ -431,6 +461,9 @@ func (d *decision) cancel(r *CancelRequested) {
 // undo takes back the last change that is done.
 func (d *decision) undo(r *UndoRequested) {
 	why := needReason(r.Reason)
+	if why.Code == "" {
+		why = d.deposed()
+	}
 	if why.Code == "" {
 		why = d.underWay()
 	}
@@ -457,6 +490,9 @@ func (d *decision) settle(r *SettleRequested) {
 	switch why := needReason(r.Reason); {
 	case why.Code != "":
 		d.refuse(why)
+		return
+	case d.in.Deposed != "":
+		d.refuse(d.deposed())
 		return
 	case c == nil || c.ID != r.Change:
 		d.refuse(Reason{CodeNoChange, fmt.Sprintf("%s is not under way in %s", r.Change, d.p.Scope)})

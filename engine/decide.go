@@ -61,11 +61,18 @@ func Decide(p Policy, s State, in Input) []Event {
 		d.correct(w)
 	case *WithdrawalRequested:
 		d.withdrawCorrection(w)
+	case *InstancesReported:
+		d.advance()
+	case *TermHeard:
+		d.heard(w)
+	case *RecoverRequested:
+		d.recoverTerm(w)
 	}
 	d.leave()
-	if len(d.events) > 0 {
+	if len(d.events) > 0 || d.s.Directive.Mode != d.s.Target || d.outranked() { // a server that was led past could not publish it
 		d.refresh()
 	}
+	d.diverge()
 	return d.events
 }
 
@@ -198,15 +205,35 @@ func (d *decision) retire() {
 // refresh publishes the flags the rules give the present mode. A change under way finishes by the plan it was stored with;
 // after it, the rules hold.
 func (d *decision) refresh() {
+	if d.s.Retired || d.in.Deposed != "" {
+		return
+	}
+	if d.outranked() {
+		d.publishAgain()
+	}
 	m, ok := d.p.Mode(d.s.Target)
-	if ok && d.s.Change == nil && !d.s.Retired && (d.s.Directive.Mode != m.Name || !sameFlags(d.s.Directive.Flags, m.Flags)) {
+	if now := d.s.Directive; ok && d.s.Change == nil && (now.Mode != m.Name || !sameFlags(now.Flags, m.Flags) || !reflect.DeepEqual(now.Unavailable, m.Unavailable)) {
 		d.publish("", m)
 	}
 }
 
+// outranked reports whether instances may have a later directive than the one in force, from before this server was restored. In
+// the middle of waves it is left to the next of them.
+func (d *decision) outranked() bool {
+	now := d.s.Directive
+	return now.Revision > 0 && now.Term < d.in.Recovered && d.in.Deposed == "" && (d.s.Change == nil || !d.s.Change.waves())
+}
+
+// publishAgain tells instances in the server's new term what they were told before.
+func (d *decision) publishAgain() {
+	next := d.s.Directive
+	next.Term, next.Revision = max(d.in.Term, d.in.Recovered), next.Revision+1
+	d.emit(DirectivePublished{Directive: next}, CodeTerm, fmt.Sprintf("this server has term %d now", next.Term), nil)
+}
+
 // publish makes m the directive.
 func (d *decision) publish(c ChangeID, m ModeRule) {
-	next := Directive{Term: max(d.in.Term, d.s.Directive.Term), Revision: d.s.Directive.Revision + 1, Mode: m.Name, Flags: m.Flags}
+	next := Directive{Term: max(d.in.Term, d.s.Directive.Term), Revision: d.s.Directive.Revision + 1, Mode: m.Name, Flags: m.Flags, Unavailable: m.Unavailable}
 	code, text := CodeRules, "the mode's flags changed"
 	if c != "" {
 		code, text = CodeStarted, ""
@@ -214,6 +241,9 @@ func (d *decision) publish(c ChangeID, m ModeRule) {
 		text = "the scope's first mode"
 	}
 	d.emit(DirectivePublished{Change: c, Directive: next}, code, text, nil)
+	if now := d.s.Change; c != "" && now.waves() && !now.Undoing && !now.Rolled && now.Why == "" {
+		d.wave(CodeStarted, "")
+	}
 }
 
 // sameFlags compares flags as JSON values; absent and empty are the same.

@@ -89,6 +89,12 @@ const (
 	CodeNotStuck     Code = "not stuck"        // only what is stuck can be settled
 	CodeNotLast      Code = "not the last"     // something came after it
 	CodeTargets      Code = "targets"          // what a step acts on was found
+	CodeApplied      Code = "applied"          // enough instances have it
+	CodeInstances    Code = "instances"        // instances report that they could not
+	CodePause        Code = "pause"            // a wave has lasted long enough
+	CodeResumed      Code = "resumed"          // what was held goes on
+	CodeDivergence   Code = "divergence"       // instances do not follow
+	CodeTerm         Code = "term"             // somebody else has led since
 )
 
 // Reason is why, for programs and for people.
@@ -141,6 +147,7 @@ type (
 		Proposal   ChangeID   `json:"proposal,omitempty"` // the one people approved
 		Forced     bool       `json:"forced,omitempty"`   // somebody went around its gate
 		Plan       Plan       `json:"plan,omitzero"`
+		Instances  int        `json:"instances,omitempty"` // there are
 		Undo       ChangeID   `json:"undo,omitempty"`      // the change whose steps it takes back first
 		Overtakes  ChangeID   `json:"overtakes,omitempty"` // the change under way that it does not wait for
 		Retry      RetryRules `json:"retry,omitzero"`
@@ -295,6 +302,8 @@ var kinds = func() map[string]reflect.Type {
 		StepUnknown{}, VerificationStarted{}, VerificationHeld{}, ChangeHeld{}, ChangeFailed{}, UndoStarted{}, ChangeUndone{},
 		ChangeStuck{}, ChangeSettled{}, ChangeOvertaken{},
 		BudgetCorrected{}, BudgetCorrectionWithdrawn{},
+		WavePublished{}, WaveHeld{}, WaveResumed{}, DirectiveApplied{}, RolloutDone{}, DivergenceFound{}, DivergenceEnded{},
+		TermExceeded{}, TermRecovered{},
 	} {
 		m[reflect.TypeOf(f).Name()] = reflect.TypeOf(f)
 	}

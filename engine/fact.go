@@ -158,6 +158,7 @@ type (
 	ChangeFailed struct {
 		Change ChangeID `json:"change"`
 		Step   string   `json:"step,omitempty"`
+		Wave   int      `json:"wave,omitempty"`
 	}
 	// UndoStarted takes a change back, the last step first.
 	UndoStarted struct {

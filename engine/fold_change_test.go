@@ -96,6 +96,9 @@ func drawChange(t *rapid.T, tr *engine.Transition, conditions int) {
 	if between(t, 0, 3, "ends") == 0 {
 		tr.Until = engine.ConditionRef(ref.Draw(t, "until"))
 	}
+	if conditions > 0 {
+		tr.Rollout = drawRollout(t, conditions)
+	}
 	tr.RetryAfter = span.Draw(t, "retry_after")
 	tr.UndoEntry = between(t, 0, 3, "undo entry") == 0
 	tr.Position = "checkout.yaml:1:1"
@@ -266,6 +269,7 @@ func (l *changeLaws) see(t *rapid.T, p engine.Policy, s engine.State, in engine.
 				fail("what runs is %+v", r)
 			}
 		}
+		seeRollout(fail, p, s, in, e)
 		switch f := e.Fact.(type) {
 		case engine.ChangeProposed:
 			tr := transition(f.Proposal.Transition)
@@ -487,8 +491,13 @@ func unknownMoves(t *rapid.T, was engine.State, events []engine.Event) {
 			if i < 0 || was.Proposals[i].Requester == nil && was.Proposals[i].BlindBy == "" {
 				t.Fatalf("unknown started a change: %s", encode(t, e))
 			}
-		case engine.UndoStarted, engine.ChangeFailed, engine.ChangeDone:
-			if !slices.ContainsFunc(events, func(e engine.Event) bool { return e.Kind() == "ChangeStarted" }) {
+		case engine.ChangeDone: // one that waited only for this server to lead again has seen all it had to
+			if e.Reason.Code == engine.CodeVerify {
+				t.Fatalf("unknown verified a change: %s", encode(t, e))
+			}
+		case engine.UndoStarted, engine.ChangeFailed:
+			answered := was.Change != nil && !was.Change.Rolled && e.Reason.Code != engine.CodeVerify // its instances have
+			if !answered && !slices.ContainsFunc(events, func(e engine.Event) bool { return e.Kind() == "ChangeStarted" }) {
 				t.Fatalf("unknown ended a change: %s", encode(t, e))
 			}
 		}

@@ -119,7 +119,9 @@ func drawHappening(t *rapid.T, p engine.Policy, s engine.State, prev time.Time) 
 	}
 	reason := pick(t, []string{"why", ""}, "reason")
 	span := pick(t, []time.Duration{0, 20 * time.Second, 2 * time.Minute, 25 * time.Hour, -time.Second}, "span")
-	switch between(t, 0, 41, "happening") {
+	switch between(t, 0, 50, "happening") {
+	case 42, 43, 44, 45, 46, 47, 48, 49, 50:
+		return &engine.InstancesReported{}
 	case 40:
 		at := prev.Add(pick(t, []time.Duration{-time.Hour, time.Hour, -500 * 24 * time.Hour, 500 * 24 * time.Hour}, "from"))
 		return &engine.CorrectionRequested{SLO: "availability", From: pick(t, []time.Time{{}, at}, "begins"), To: at.Add(span), Reason: reason,
@@ -257,6 +259,11 @@ func TestTheLawsOfTheCore(t *testing.T) {
 			who := pick(t, []string{"alice", "bob", "carol"}, "by")
 			in := engine.Input{At: at, Term: uint64(between(t, 1, 3, "term")), Frozen: drawFrozen(t), What: what,
 				By: engine.Actor{Principal: who + pick(t, []string{"", "-laptop"}, "token"), Person: who}}
+			in.Instances = drawInstances(t, h.live, at)
+			if between(t, 0, 29, "deposed") == 0 && h.live.Directive.Revision > 0 {
+				in.Deposed = "term 7 was heard of"
+			}
+			in.Recovered = pick(t, []uint64{0, 0, 0, 2, 5}, "recovered")
 			events := h.decide(t, p, in)
 			for _, e := range events {
 				t.Logf("%s %d %s %s (%s: %s)", e.Cause.Input, e.Version, e.Kind(), mustJSON(e.Fact), e.Reason.Code, e.Reason.Text)
@@ -282,7 +289,11 @@ func TestTheLawsHoldForTheFleet(t *testing.T) {
 				o.Sources = append(o.Sources, engine.Sight{Source: name, Asked: asked, Blind: asked && between(t, 0, 2, "blind") > 0})
 			}
 			var what engine.Happening = o
-			switch between(t, 0, 9, "happening") {
+			switch between(t, 0, 11, "happening") {
+			case 10:
+				what = &engine.TermHeard{Term: uint64(between(t, 0, 5, "heard")), Detail: pick(t, []string{"", "it has more"}, "detail")}
+			case 11:
+				what = &engine.RecoverRequested{Term: uint64(between(t, 0, 6, "recovered")), Reason: pick(t, []string{"why", ""}, "reason")}
 			case 0:
 				what = &engine.HeadsObserved{Heads: []engine.Head{{Stream: "checkout", Version: 3, Hash: "abc"}}}
 			case 1:
@@ -300,6 +311,12 @@ func TestTheLawsHoldForTheFleet(t *testing.T) {
 			}
 			h.decide(t, p, engine.Input{At: at, Term: 1, What: what})
 			for _, i := range h.live.Incidents {
+				if i.Kind == engine.IncidentTerm {
+					if h.live.Exceeded == nil {
+						t.Fatalf("%s is open and this server leads", i.Kind)
+					}
+					continue
+				}
 				if !slices.ContainsFunc(h.live.Blind, func(b engine.Blind) bool { return b.Subject == i.Subject }) {
 					t.Fatalf("%s %s is open and not so any more", i.Kind, i.Subject)
 				}
@@ -378,6 +395,8 @@ func obey(t *rapid.T, p engine.Policy, was, now engine.State, in engine.Input, e
 			about = true
 		case engine.IncidentBlind:
 			about = len(now.Blind) > 0
+		case engine.IncidentDivergence:
+			about = p.Instances.Diverges(in.Instances.Behind, in.Instances.Known)
 		}
 		if !about {
 			t.Fatalf("%s %s is open and not so any more", i.Kind, i.Subject)

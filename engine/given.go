@@ -8,9 +8,13 @@ import "fmt"
 type Given struct {
 	Term        uint64  `json:"term,omitempty"`
 	Frozen      string  `json:"frozen,omitempty"`
+	Deposed     string  `json:"deposed,omitempty"`
+	Recovered   uint64  `json:"recovered,omitempty"`
 	Truths      string  `json:"truths,omitempty"` // of Observed: a letter for each condition, as below
 	SourceBlind bool    `json:"source_blind,omitempty"`
 	Sources     []Sight `json:"sources,omitempty"` // of SourcesObserved
+	// Instances, where there are any.
+	Instances *Instances `json:"instances,omitempty"`
 
 	Set      *SetRequested      `json:"set,omitempty"`
 	Review   *ReviewGiven       `json:"review,omitempty"`
@@ -25,6 +29,9 @@ type Given struct {
 
 	Correct  *CorrectionRequested `json:"correct,omitempty"`
 	Withdraw *WithdrawalRequested `json:"withdraw,omitempty"`
+
+	Heard   *TermHeard        `json:"heard,omitempty"`
+	Recover *RecoverRequested `json:"recover,omitempty"`
 }
 
 // The letters of Given.Truths.
@@ -38,7 +45,10 @@ const (
 
 // given is what of an input has to be kept beside its events.
 func given(in Input) *Given {
-	g := &Given{Term: in.Term, Frozen: in.Frozen}
+	g := &Given{Term: in.Term, Frozen: in.Frozen, Deposed: in.Deposed, Recovered: in.Recovered}
+	if in.Instances != (Instances{}) {
+		g.Instances = &in.Instances
+	}
 	switch w := in.What.(type) {
 	case *Observed:
 		letters := make([]byte, len(w.Conditions))
@@ -72,6 +82,10 @@ func given(in Input) *Given {
 		g.Correct = w
 	case *WithdrawalRequested:
 		g.Withdraw = w
+	case *TermHeard:
+		g.Heard = w
+	case *RecoverRequested:
+		g.Recover = w
 	}
 	return g
 }
@@ -121,7 +135,10 @@ func InputOf(decision []Event) (Input, error) {
 	}
 	first := decision[0]
 	cause, g := first.Cause, first.Cause.Given
-	in := Input{At: first.At, Term: g.Term, Frozen: g.Frozen, By: cause.Actor}
+	in := Input{At: first.At, Term: g.Term, Frozen: g.Frozen, Deposed: g.Deposed, Recovered: g.Recovered, By: cause.Actor}
+	if g.Instances != nil {
+		in.Instances = *g.Instances
+	}
 	switch cause.Input {
 	case (*Observed)(nil).name():
 		conditions, err := observations(g.Truths)
@@ -135,6 +152,8 @@ func InputOf(decision []Event) (Input, error) {
 		in.What = &TimePassed{Prev: cause.Prev}
 	case (*ScopeRemoved)(nil).name():
 		in.What = &ScopeRemoved{}
+	case (*InstancesReported)(nil).name():
+		in.What = &InstancesReported{}
 	case (*HeadsObserved)(nil).name(): // its events say all of it
 		in.What = &HeadsObserved{}
 		for _, e := range decision {
@@ -166,6 +185,7 @@ func (g *Given) request(kind string) Happening {
 		{g.Set, g.Set != nil}, {g.Review, g.Review != nil}, {g.Step, g.Step != nil}, {g.Targets, g.Targets != nil}, {g.Cancel, g.Cancel != nil},
 		{g.Undo, g.Undo != nil}, {g.Settle, g.Settle != nil}, {g.Unpin, g.Unpin != nil}, {g.Freeze, g.Freeze != nil},
 		{g.Unfreeze, g.Unfreeze != nil}, {g.Correct, g.Correct != nil}, {g.Withdraw, g.Withdraw != nil},
+		{g.Heard, g.Heard != nil}, {g.Recover, g.Recover != nil},
 	} {
 		if r.kept && r.what.name() == kind {
 			return r.what

@@ -10,8 +10,15 @@ type Input struct {
 	Term uint64
 	// Frozen is why all automation is frozen (the fleet's freeze); empty: it is not.
 	Frozen string
-	By     Actor
-	What   Happening
+	// Deposed is why this server publishes nothing: somebody else has led since (the fleet's). Empty: it leads.
+	Deposed string
+	// Recovered is the term a person gave this server after it had been led past (the fleet's): a directive of a lower term may be
+	// older than what instances have. 0: none.
+	Recovered uint64
+	// Instances says how the instances of the scope follow by now.
+	Instances Instances
+	By        Actor
+	What      Happening
 }
 
 // Actor is who or what an input came from.

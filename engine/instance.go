@@ -7,6 +7,7 @@ import "time"
 type Instances struct {
 	Known    int       `json:"known,omitempty"`    // connected, or missing for so short a time that they still count
 	Revision Version   `json:"revision,omitempty"` // of the directive the next three are about: the newest one
+	Wave     int       `json:"wave,omitempty"`     // and of its wave, where it goes by waves
 	Told     int       `json:"told,omitempty"`     // of the known: those who have to be at that revision by now
 	Applied  int       `json:"applied,omitempty"`  // of the told: those who say that they are
 	Failed   int       `json:"failed,omitempty"`   // of the told: those who say that they could not
@@ -16,10 +17,23 @@ type Instances struct {
 
 // Rollout says how a directive reaches the instances: in waves, each with its pause and its verification.
 type Rollout struct {
-	Waves  []int         // percent of the instances there are when the change starts, rising; the last is 100
+	Waves  []Percent     // of the instances there are when the change starts, rising; the last is 100
 	Pause  time.Duration // after enough of a wave have applied it, before its verification counts
 	Verify ConditionRef  // has to be true before the next wave; none: the pause alone
 }
+
+// RolloutPlan is a roll-out as a change stores it.
+type RolloutPlan struct {
+	Waves  []Percent     `json:"waves"`
+	Pause  time.Duration `json:"pause,omitempty"`
+	Verify string        `json:"verify,omitempty"` // the name of a condition
+}
+
+// Percent is a share in hundredths.
+type Percent int
+
+// of is the share of n, at least one of any.
+func (p Percent) of(n int) int { return (n*int(p) + 99) / 100 }
 
 // Unavailable is what a service answers while a mode says that it does not answer: 503, with this.
 type Unavailable struct {
@@ -71,7 +85,7 @@ type (
 	Told struct {
 		Scope     Scope     `json:"scope"`
 		Directive           // its own, which in a wave may be an older one than another's
-		Change    ChangeID  `json:"change,omitempty"`
+		Change    ChangeID  `json:"change,omitempty"`   // that published it, where that is still known
 		LeaseMS   int64     `json:"lease_ms,omitempty"` // 0: it stays good
 		OnLoss    *Fallback `json:"on_loss,omitempty"`  // nil: hold
 	}

@@ -96,6 +96,8 @@ func (d *decision) obstacle(t *Transition) Reason {
 // keptOff says what keeps automation as a whole from starting anything in this scope.
 func (d *decision) keptOff() Reason {
 	switch {
+	case d.in.Deposed != "":
+		return Reason{CodeTerm, d.in.Deposed}
 	case d.in.Frozen != "":
 		return Reason{CodeFrozen, "all automation is frozen: " + d.in.Frozen}
 	case d.s.Freeze != nil:
@@ -108,10 +110,8 @@ func (d *decision) keptOff() Reason {
 
 // hindrance says what keeps an approved transition from starting. What a person asked for is not automation's doing.
 func (d *decision) hindrance(t *Transition, byPerson bool) Reason {
-	if !byPerson {
-		if why := d.keptOff(); why.Code != "" {
-			return why
-		}
+	if why := d.keptOff(); why.Code != "" && (!byPerson || why.Code == CodeTerm) {
+		return why
 	}
 	if d.s.Change != nil && !d.overtakes(t) {
 		return d.underWay()
@@ -201,6 +201,8 @@ func (d *decision) tell(o *Observed, t *Transition, why Reason) IncidentID {
 	switch why.Code {
 	case CodeMinDuration, CodeRetryAfter, CodeUnderWay:
 		return "" // it is meant to be so: nobody has to do anything
+	case CodeTerm:
+		return "" // the fleet's page says so, once for all scopes
 	}
 	note := fmt.Sprintf("%s: %s → %s (%s) is withheld: %s", d.p.Scope, d.s.Target, t.To, t.Name, why.Text)
 	loud := SeverityTicket

@@ -22,6 +22,9 @@ func (a Actor) String() string {
 // people have said yes.
 func (d *decision) set(r *SetRequested) {
 	t, refusal := d.route(r)
+	if refusal.Code == "" {
+		refusal = d.deposed()
+	}
 	if refusal.Code == "" && r.Mode != d.s.Target {
 		refusal = d.mayStart(r, t)
 	}

@@ -13,8 +13,10 @@ type Plan struct {
 	OnFailure   OnFailure `json:"on_failure,omitempty"`
 	Verify      string    `json:"verify,omitempty"` // the name of a condition
 	Until       string    `json:"until,omitempty"`  // the name of a condition
-	Into        ModeRule  `json:"into"`
-	Back        ModeRule  `json:"back"` // with its flags: an undo works even when the files have lost that mode
+	// Rollout is how the directive reaches the instances; nil: all at once.
+	Rollout *RolloutPlan `json:"rollout,omitempty"`
+	Into    ModeRule     `json:"into"`
+	Back    ModeRule     `json:"back"` // with its flags: an undo works even when the files have lost that mode
 }
 
 // Change is a transition being carried out, or being taken back.
@@ -27,6 +29,13 @@ type Change struct {
 	Gated      bool       `json:"gated,omitempty"`
 	Next       int        `json:"next,omitempty"`      // index of the step that comes next
 	Published  bool       `json:"published,omitempty"` // the target is To
+	Instances  int        `json:"instances,omitempty"` // there were when it started; none: nobody is waited for
+	Wave       int        `json:"wave,omitempty"`      // that was published last, from 1; 0: there are no waves
+	Waved      int        `json:"waved,omitempty"`     // instances in the waves so far
+	Before     *Directive `json:"before,omitempty"`    // what those in no wave yet are told
+	Applied    *Applied   `json:"applied,omitempty"`   // of the wave, or of all; nil: not by enough
+	Rolled     bool       `json:"rolled,omitempty"`    // every instance has been told, and enough have applied it
+	Stopped    *Stop      `json:"stopped,omitempty"`   // the wave does not go on for now
 	Running    *Running   `json:"running,omitempty"`   // the step whose outcome is awaited
 	Did        []Done     `json:"did,omitempty"`       // what an undo takes back, the last first
 	Acted      bool       `json:"acted,omitempty"`     // some step has happened
@@ -46,6 +55,19 @@ type Change struct {
 	Stuck      bool       `json:"stuck,omitempty"` // nobody knows what the world is like: a person has to say
 	Retry      RetryRules `json:"retry,omitzero"`
 	Reason     string     `json:"reason,omitempty"` // why it started
+}
+
+// Applied says that enough of the instances that were told have applied a directive.
+type Applied struct {
+	At   time.Time `json:"at"`
+	Done int       `json:"done"`
+	Of   int       `json:"of"` // that were told
+}
+
+// Stop is why a wave is held.
+type Stop struct {
+	Since  time.Time `json:"since"`
+	Reason Reason    `json:"reason"`
 }
 
 // RetryRules are what a transition rests by when it came to nothing.

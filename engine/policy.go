@@ -212,5 +212,8 @@ func (p *Policy) Relevant(s State, i int) bool {
 		}
 	}
 	name := p.Conditions[i].Name
+	if c := s.Change; c != nil && c.Plan.Rollout != nil && !c.Rolled && c.Plan.Rollout.Verify == name {
+		return true
+	}
 	return s.Change != nil && s.Change.Verify == name || len(s.Past) > 0 && s.Past[len(s.Past)-1].Until == name
 }

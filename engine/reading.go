@@ -55,12 +55,14 @@ const (
 	WhyFewEvents Why = "few events" // fewer events in the window than min_events
 	// WhyLittleKnown is of a budget: most of its period was not measured, or not read yet.
 	WhyLittleKnown Why = "little known"
+	// WhyNoInstances is of what is measured on instances, or counted among them: there are none.
+	WhyNoInstances Why = "no instances"
 )
 
 // Blind reports whether the reason is a want of sight. Too little traffic is not: the source answered, and truly. Nor is a
-// budget of whose past little is known: what can be seen now is seen.
+// budget of whose past little is known: what can be seen now is seen. Nor are instances that are not there.
 func (w Why) Blind() bool {
-	return w != "" && w != WhyNoTraffic && w != WhyFewEvents && w != WhyLittleKnown
+	return w != "" && w != WhyNoTraffic && w != WhyFewEvents && w != WhyLittleKnown && w != WhyNoInstances
 }
 
 // Reading is a signal's value at an instant, or the reason why it is unknown.
@@ -89,8 +91,12 @@ type Observation struct {
 type Question struct {
 	Scope      Scope
 	Dwell      time.Duration // in the present target, lost time not counted
-	Divergence float64       // share of instances that diverge, in [0, 1]
-	Conditions []int         // indexes into Policy.Conditions
+	Known      int           // how many instances the scope has: of none, no share diverges
+	Divergence float64       // share of those that diverge, in [0, 1]
+	// Instances are the names of those that the waves of the change under way have told its directive so far, each once. What
+	// is measured on them alone is unknown while there are none. nil: no wave is under way.
+	Instances  []string
+	Conditions []int // indexes into Policy.Conditions
 }
 
 // Sight is what one source showed at a tick.

@@ -32,6 +32,9 @@ type State struct {
 	Freeze    *Freeze    `json:"freeze,omitempty"`
 	Blind     []Blind    `json:"blind,omitempty"` // what cannot be seen
 
+	Term     uint64    `json:"term,omitempty"`     // of the fleet: the one a person gave this server
+	Exceeded *Exceeded `json:"exceeded,omitempty"` // of the fleet: a later one was heard of
+
 	Corrections []Correction `json:"corrections,omitempty"` // of error budgets, that hold, oldest first
 }
 
@@ -86,6 +89,8 @@ const (
 	IncidentChange     IncidentKind = "change"     // a change is held, failed or stuck
 	IncidentGate       IncidentKind = "gate"       // nobody answers
 	IncidentGlass      IncidentKind = "break-glass"
+	IncidentDivergence IncidentKind = "divergence" // instances do not follow
+	IncidentTerm       IncidentKind = "term"       // of the fleet: somebody else has led since
 )
 
 // Incident is something people were told of and that is not over.

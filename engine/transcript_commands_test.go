@@ -323,6 +323,73 @@ func (s *session) doLead(c command) (string, error) {
 	return "", err
 }
 
+// doInstances says how many instances there are. Those that are new have what everybody has.
+func (s *session) doInstances(c command) (string, error) {
+	st, err := s.on(c.key("on"))
+	if err != nil {
+		return "", err
+	}
+	st.known, _ = strconv.Atoi(c.args[1])
+	return s.decide(st, c, instant(c.args[0]), &engine.InstancesReported{}), nil
+}
+
+// doReport says how many of those who were told have applied the present revision, as the table of instances would sum it up.
+func (s *session) doReport(c command) (string, error) {
+	st, err := s.on(c.key("on"))
+	if err != nil {
+		return "", err
+	}
+	acked, told, _ := strings.Cut(c.key("acked"), "/")
+	in := &st.report
+	in.Applied, _ = strconv.Atoi(acked)
+	in.Told, _ = strconv.Atoi(told)
+	in.Failed, in.Revision = c.number("failed"), st.state.Directive.Revision
+	if c.key("revision") != "" {
+		in.Revision = engine.Version(c.number("revision"))
+	}
+	if in.Wave = 0; st.state.Change != nil {
+		in.Wave = st.state.Change.Wave
+	}
+	switch behind := in.Told > in.Applied; {
+	case !behind:
+		in.Since = time.Time{}
+	case in.Since.IsZero():
+		in.Since = instant(c.args[0])
+	}
+	return s.decide(st, c, instant(c.args[0]), &engine.InstancesReported{}), nil
+}
+
+// instances is what the table of instances says at an instant.
+func (st *stream) instances(at time.Time) engine.Instances {
+	in := st.report
+	if in.Known = st.known; in.Known == 0 {
+		return engine.Instances{}
+	}
+	grace := cmp.Or(st.policy.Instances.Grace, engine.DefaultGrace)
+	if in.Since.IsZero() || at.Sub(in.Since) < grace {
+		in.Since = time.Time{}
+		return in
+	}
+	in.Behind = in.Told - in.Applied
+	return in
+}
+
+func (s *session) doHear(c command) (string, error) {
+	return s.askFleet(c, &engine.TermHeard{Term: uint64(c.number("term")), Detail: c.key("detail")})
+}
+
+func (s *session) doRecover(c command) (string, error) {
+	return s.askFleet(c, &engine.RecoverRequested{Term: uint64(c.number("term")), Reason: c.key("reason")})
+}
+
+func (s *session) askFleet(c command, what engine.Happening) (string, error) {
+	st, err := s.on(string(engine.Fleet))
+	if err != nil {
+		return "", err
+	}
+	return s.decide(st, c, instant(c.args[0]), what), nil
+}
+
 func (s *session) doState(c command) (string, error) {
 	st, err := s.on(c.key("on"))
 	if err != nil {
@@ -444,7 +511,16 @@ func (c command) compile() (engine.Policy, error) {
 				Irreversible: l.word("irreversible"), Keyed: l.word("key"), Attempts: attempts, Spec: l.key("text"),
 				Targets: engine.Targets{Selector: l.key("selector"), Max: l.number("targets")}})
 		case "rollout":
-			condition(l.key("verify"))
+			r := &engine.Rollout{Pause: l.duration("pause"), Verify: engine.ConditionRef(condition(l.key("verify")) + 1)}
+			for _, w := range l.list("waves") {
+				n, _ := strconv.Atoi(w)
+				r.Waves = append(r.Waves, engine.Percent(n))
+			}
+			p.Transitions[len(p.Transitions)-1].Rollout = r
+		case "min_applied":
+			p.Instances.MinApplied = share(l.args[0])
+		case "divergence":
+			p.Instances.Grace, p.Instances.PageAbove = l.duration("grace"), share(l.key("page"))
 		}
 	}
 	for _, t := range p.Transitions {
@@ -455,6 +531,12 @@ func (c command) compile() (engine.Policy, error) {
 		}
 	}
 	return p, nil
+}
+
+// share is a percentage that was checked when it was parsed.
+func share(v string) float64 {
+	f, _ := strconv.ParseFloat(strings.TrimSuffix(v, "%"), 64)
+	return f / 100
 }
 
 // groups of a pair that was checked when it was parsed: oncall:1,lead:1.

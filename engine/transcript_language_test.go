@@ -171,15 +171,14 @@ func init() {
 		"targets": {args: []check{anInstant, aName, matching("a number or unknown", `\d+|unknown`)}, keys: and(on, map[string]check{
 			"change": anything, "detail": anything, "attempt": aNumber}), do: (*session).doTargets},
 
-		// Not built yet.
 		"report": {args: []check{anInstant}, keys: and(on, map[string]check{"acked": aFraction, "failed": aNumber, "readers": aNumber,
-			"revision": aNumber})},
-		"instances": {args: []check{anInstant, aNumber}, keys: on},
+			"revision": aNumber}), do: (*session).doReport},
+		"instances": {args: []check{anInstant, aNumber}, keys: on, do: (*session).doInstances},
 		"cancel":    {args: []check{anInstant}, keys: and(person, map[string]check{"change": anything, "proposal": anything}), do: (*session).doCancel},
 		"undo":      {args: []check{anInstant}, keys: and(person, map[string]check{"change": anything}), do: (*session).doUndo},
 		"settle":    {args: []check{anInstant}, keys: and(person, map[string]check{"change": anything, "as": oneOf("done", "undone")}), do: (*session).doSettle},
-		"hear":      {args: []check{anInstant}, keys: and(on, map[string]check{"term": aNumber})},
-		"recover":   {args: []check{anInstant}, keys: and(person, map[string]check{"term": aNumber})},
+		"hear":      {args: []check{anInstant}, keys: and(on, map[string]check{"term": aNumber, "detail": anything}), do: (*session).doHear},
+		"recover":   {args: []check{anInstant}, keys: and(person, map[string]check{"term": aNumber}), do: (*session).doRecover},
 	}
 }
 
@@ -209,14 +208,15 @@ var policyWords = map[string]grammar{
 	"action": {args: []check{aName}, keys: map[string]check{"targets": aNumber, "attempts": aNumber, "selector": anything, "text": anything},
 		words: []string{"destructive", "undo", "irreversible", "key"}},
 
+	"rollout":     {keys: map[string]check{"waves": waves, "pause": aDuration, "verify": aName}},
+	"min_applied": {args: []check{aPercent}},
+	"divergence":  {keys: map[string]check{"grace": aDuration, "page": aPercent}},
+
 	// Not built yet.
-	"rollout":     {keys: map[string]check{"waves": waves, "pause": aDuration, "verify": aName}, later: []string{""}},
-	"parent":      {args: []check{aName}, later: []string{""}},
-	"automation":  {args: []check{oneOf("on", "suggest", "off")}, later: []string{""}},
-	"brake":       {keys: map[string]check{"max": aNumber, "share": aPercent, "within": aDuration}, later: []string{""}},
-	"flap":        {keys: map[string]check{"changes": aNumber, "within": aDuration}, later: []string{""}},
-	"min_applied": {args: []check{aPercent}, later: []string{""}},
-	"divergence":  {keys: map[string]check{"grace": aDuration, "page": aPercent}, later: []string{""}},
+	"parent":     {args: []check{aName}, later: []string{""}},
+	"automation": {args: []check{oneOf("on", "suggest", "off")}, later: []string{""}},
+	"brake":      {keys: map[string]check{"max": aNumber, "share": aPercent, "within": aDuration}, later: []string{""}},
+	"flap":       {keys: map[string]check{"changes": aNumber, "within": aDuration}, later: []string{""}},
 }
 
 // later names the words of a policy that are not built yet, in the order written.

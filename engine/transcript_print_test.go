@@ -158,6 +158,18 @@ func steps(plan engine.Plan) string {
 	return strings.Join(words, ",")
 }
 
+// wavesOf are the shares of a plan's waves.
+func wavesOf(plan engine.Plan) string {
+	if plan.Rollout == nil {
+		return ""
+	}
+	words := make([]string, len(plan.Rollout.Waves))
+	for i, w := range plan.Rollout.Waves {
+		words[i] = strconv.Itoa(int(w))
+	}
+	return strings.Join(words, ",")
+}
+
 // flatten writes the fields of a fact in the order of their declaration, without those that are zero. A truth is always
 // written: its zero value means something.
 func flatten(b *strings.Builder, name string, v reflect.Value) {
@@ -176,6 +188,9 @@ func flatten(b *strings.Builder, name string, v reflect.Value) {
 			pair(x.String())
 		}
 		return
+	case engine.Percent:
+		pair(fmt.Sprintf("%d%%", x))
+		return
 	case []engine.Group:
 		if len(x) > 0 {
 			pair(groupList(x))
@@ -185,7 +200,7 @@ func flatten(b *strings.Builder, name string, v reflect.Value) {
 		pair(x.Name)
 		return
 	case engine.Plan:
-		for _, f := range []struct{ name, value string }{{"steps", steps(x)}, {"on_failure", string(x.OnFailure)}, {"verify", x.Verify}, {"until", x.Until}} {
+		for _, f := range []struct{ name, value string }{{"waves", wavesOf(x)}, {"steps", steps(x)}, {"on_failure", string(x.OnFailure)}, {"verify", x.Verify}, {"until", x.Until}} {
 			if f.value != "" {
 				fmt.Fprintf(b, " %s=%s", f.name, f.value)
 			}

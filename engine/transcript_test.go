@@ -239,7 +239,9 @@ type stream struct {
 	state  engine.State
 	events []engine.Event
 	prev   time.Time // the instant of the observation before
-	loaded int       // policies so far
+	known  int       // instances
+	report engine.Instances
+	loaded int // policies so far
 }
 
 // on finds the stream a command is for: on=…, else the first scope of the file.
@@ -277,7 +279,14 @@ func (s *session) decide(st *stream, c command, at time.Time, what engine.Happen
 	if by.Person == "" {
 		by.Person = by.Principal
 	}
-	events := engine.Decide(st.policy, st.state, engine.Input{At: at, Term: s.term, Frozen: c.key("frozen"), By: by, What: what})
+	in := engine.Input{At: at, Term: s.term, Frozen: c.key("frozen"), By: by, What: what, Instances: st.instances(at)}
+	if fleet := s.streams[engine.Fleet]; fleet != nil {
+		in.Term = max(in.Term, fleet.state.Term)
+		if st != fleet {
+			in.Deposed, in.Recovered = fleet.state.Deposed(), fleet.state.Term
+		}
+	}
+	events := engine.Decide(st.policy, st.state, in)
 	var b strings.Builder
 	for _, e := range events {
 		st.state = engine.Apply(st.state, e)

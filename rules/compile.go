@@ -25,7 +25,9 @@ type compiler struct {
 	node *node
 	text string
 	c    *Condition
-	ast  *ast.AST
+	// narrows: what can be is measured on the instances of a roll-out's waves alone.
+	narrows bool
+	ast     *ast.AST
 	// calls are the calls of our functions by expression id.
 	calls map[int64]*call
 	// said are the places of faults already, so that the type checker does not say the same again.
@@ -39,8 +41,9 @@ type call struct {
 	burn     *burnExpr
 }
 
-// compile reads the condition under a key. What it says is wrong is noted at its place inside the YAML string.
-func (d *draft) compile(n *node, key, name string) (*Condition, bool) {
+// compile reads the condition under a key. What it says is wrong is noted at its place inside the YAML string. narrows: it
+// verifies the waves of a roll-out.
+func (d *draft) compile(n *node, key, name string, narrows bool) (*Condition, bool) {
 	text, ok := d.r.text(n, key)
 	if !ok {
 		return nil, false
@@ -49,7 +52,7 @@ func (d *draft) compile(n *node, key, name string) (*Condition, bool) {
 		d.r.errorf(n, "split it into several transitions, or record part of it as a series", "the condition has %d bytes, and may have at most %d", len(text), maxConditionBytes)
 		return nil, false
 	}
-	k := compiler{d: d, node: n, text: text, calls: map[int64]*call{}, said: map[int]bool{},
+	k := compiler{d: d, node: n, text: text, narrows: narrows, calls: map[int64]*call{}, said: map[int]bool{},
 		c: &Condition{Name: name, Text: strings.TrimSpace(text), Position: d.r.position(n)}}
 	before := d.r.faults
 	env := environment()
@@ -168,8 +171,6 @@ func (k *compiler) problem(e *cel.Error) {
 			names = append(names, f.name)
 		}
 		switch {
-		case slices.Contains(laterFunctions, name):
-			message, hint = name+"() is not supported yet", "remove it until a version of modeshift supports it"
 		case called:
 			message, hint = fmt.Sprintf("there is no function %s()", clip(name)), k.d.r.choose(name, names, "")
 		case functionNamed(name) != nil:
@@ -257,7 +258,7 @@ func (k *compiler) call(e ast.Expr) bool {
 		case time.Duration(window) > slo.Period:
 			return bad(1, "", "the window %s is longer than the SLO's period (%s)", window, model.Duration(slo.Period))
 		}
-		c.input.signal = Signal{Kind: SignalSLO, Name: slo.Name, Window: time.Duration(window)}
+		c.input.signal = Signal{Kind: SignalSLO, Name: slo.Name, Window: time.Duration(window), Narrowed: k.narrows && slo.Narrows()}
 		c.input.value = number
 		if f.name == "burn_rate" {
 			c.input.value = burnRate(slo.Objective.budget())
@@ -270,7 +271,7 @@ func (k *compiler) call(e ast.Expr) bool {
 			}
 			return bad(0, hint, "there is no SLI %q", clip(args[0]))
 		}
-		c.input = input{signal: Signal{Kind: SignalSLI, Name: args[0]}, value: number}
+		c.input = input{signal: Signal{Kind: SignalSLI, Name: args[0], Narrowed: k.narrows && s.SLI(args[0]).Narrows()}, value: number}
 	case "alert":
 		if strings.TrimSpace(args[0]) == "" || len(args[0]) > maxName {
 			return bad(0, `write the alert's name, as in Prometheus: alert("DiskFull")`, "%q cannot be the name of an alert", clip(args[0]))
@@ -289,6 +290,8 @@ func (k *compiler) call(e ast.Expr) bool {
 		k.c.references = append(k.c.references, reference{scope: engine.Scope(args[0]), node: k.node, at: offs[0]})
 	case "dwell":
 		c.input = input{signal: Signal{Kind: SignalDwell}, value: span}
+	case "divergence":
+		c.input = input{signal: Signal{Kind: SignalDivergence}, value: number}
 	}
 	k.c.signals = appendNew(k.c.signals, c.input.signal)
 	return true
@@ -328,7 +331,7 @@ func (k *compiler) burning(c *call, slo *SLO, severity string, bad func(int, str
 		return bad(1, fmt.Sprintf("enable it under `alerting:`, or write burn_rate(%q, \"5m\") > 14.4", slo.Name),
 			"SLO %q has no %s alert: it is disabled or has no windows", slo.Name, severity)
 	}
-	x := newBurn(slo, tier, false)
+	x := newBurn(slo, tier, false, k.narrows && slo.Narrows())
 	c.burn, c.input.burn = &x, &x
 	k.c.signals = x.signals(k.c.signals)
 	if r := (burningRef{slo.Name, sev}); !slices.Contains(k.c.burning, r) {

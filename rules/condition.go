@@ -54,7 +54,7 @@ func (c *Condition) Deciding(lookup Lookup) []Signal {
 
 // alertCondition is the condition of an SLO's tier: it burns.
 func alertCondition(s *SLO, t *Tier) *Condition {
-	root := newBurn(s, t, true)
+	root := newBurn(s, t, true, false)
 	return &Condition{
 		Name:      "slo/" + s.Name + "/" + string(t.Severity),
 		Text:      root.text,

@@ -30,9 +30,13 @@ func (d *draft) digests() {
 	}
 	for i := range p.Transitions {
 		t := &p.Transitions[i]
-		t.Digest = digestOf([]any{t.Name, t.From, t.To, t.For, t.Severity, p.Conditions[t.When].Digest,
+		does := []any{t.Name, t.From, t.To, t.For, t.Severity, p.Conditions[t.When].Digest,
 			t.Gate, t.Playbook, d.refers(t.Playbook.Verify), d.refers(t.Until), cmp.Or(t.RetryAfter, engine.DefaultRetryAfter), t.UndoEntry,
-			d.reasons(i)})
+			d.reasons(i)}
+		if o := t.Rollout; o != nil {
+			does = append(does, []any{o.Waves, o.Pause, d.refers(o.Verify)})
+		}
+		t.Digest = digestOf(does)
 	}
 	all := []any{p.Scope, p.Interval, p.BlindAfter, p.Owner, p.Runbook, p.Modes, s.Labels}
 	for i := range p.Conditions {
@@ -60,6 +64,9 @@ func (d *draft) digests() {
 	}
 	for _, c := range s.Schedules {
 		all = append(all, meaningSchedule(c))
+	}
+	if m := instancesMeaning(p.Instances); m != nil {
+		all = append(all, m)
 	}
 	s.Digest = digestOf(all)
 	p.Digest = s.Digest

@@ -49,6 +49,54 @@
 // `max` (1 to 1000) hold the action and ask people again; where nobody is asked they fail it. The undo has the same targets. A
 // query that aggregates the label away is refused.
 //
+// # How a mode reaches the instances
+//
+// A transition may tell the instances in waves. Each wave has a share of them, the first ones by a stable order, and goes out
+// when those before it have taken the mode, waited, and verified:
+//
+//	rollout:
+//	  waves: [5, 25, 100]                   # percent reached after each; at most 20, and the last is 100
+//	  pause: 30s                            # at most 24h, none when left out
+//	  verify: burn_rate("availability", "5m") < 1.0 && divergence() < 0.01
+//
+// With `publish: last` the actions come before the first wave. What verifies a wave should look at the wave: five percent of the
+// instances hardly show in what all of them do. {{.instances}} in a query stands for those that the waves have reached so far:
+//
+//	error_query: sum(rate(http_requests_total{code=~"5..",instance=~"{{.instances}}"}[{{.window}}]))
+//	total_query: sum(rate(http_requests_total{instance=~"{{.instances}}"}[{{.window}}]))
+//
+// It stands in the value of a =~ matcher, alone or with text around it (=~"{{.instances}}:9090"), of an SLO in each selector,
+// and is a pattern of the names that the instances report themselves by. Only in the verify of a rollout is it narrowed;
+// everywhere else the query is of all instances, so that one SLO serves its alerts and the waves. min_events counts in the wave
+// as well. Nobody is taken for good: without instances, and for more of them than a query may name (a million bytes as it
+// is sent, ten thousand long names), the reading is unknown. Budgets, alerts and what Sloth's rules record know no instances.
+//
+// At the top of a file stands what holds for all modes:
+//
+//	instances: {min_applied: 99%, grace: 30s, page_above: 1%}  # what is left out is as here
+//	lease: 10m                              # from 1s to 30d; for ever when left out
+//	on_loss: hold                           # or a mode, once an instance has heard nothing for that long
+//
+// A mode in which the service does not answer says what it answers in place of that: 503, with this.
+//
+//	modes:
+//	  - name: maintenance
+//	    unavailable: {message: "We are moving; back at 04:00", retry_after: 2m}
+//
+// divergence() is the share of the instances that are not where they should be; unknown while there are none.
+//
+// # Flags have a life
+//
+// A flag has one type (boolean, number, string or object) in all modes, and keeps it: a file that gives it another one than it
+// has in the rules in force is refused, because clients have the type built in. A revision without the flag is the way out.
+// What a file says of its flags beside their values decides nothing and is in no digest:
+//
+//	flags:
+//	  recommendations: {owner: team-shop, level: 3, expires: 2027-03-01, tested: 2026-11-01, saves: 40 % of CPU, description: …}
+//
+// level goes from 1, most critical, to 5. A flag whose day is over, one that nobody has seen work for 90 days, one that no mode
+// sets and, where a file declares any, one that is not declared are warnings, as far as Options say which day it is.
+//
 // # What does harm is asked about
 //
 // An action is destructive if its kind says so of it or of its undo, or if the file does; a file that says it is not, against
@@ -66,7 +114,7 @@
 // # A bad file never replaces a good one
 //
 // Reload keeps a service whose file is bad, and what refers to it, on the rules it had, with the reason in Service.Problem.
-// A file that no longer declares the mode its scope is in is bad as well.
+// A file that no longer declares the mode its scope is in, or gives a flag another type, is bad as well.
 //
 // # Conditions
 //

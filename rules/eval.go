@@ -268,11 +268,12 @@ func (p burnPair) text(s Signal) string {
 	return fmt.Sprintf("burn_rate(%q, %q) > %s", s.Name, model.Duration(s.Window), strconv.FormatFloat(p.factor, 'g', -1, 64))
 }
 
-// newBurn makes it of a tier. pinned: each pair is decided at the multiples of its cadence, and stands in between.
-func newBurn(s *SLO, t *Tier, pinned bool) burnExpr {
+// newBurn makes it of a tier. pinned: each pair is decided at the multiples of its cadence, and stands in between; narrowed: see
+// Signal.
+func newBurn(s *SLO, t *Tier, pinned, narrowed bool) burnExpr {
 	x := burnExpr{text: fmt.Sprintf("burning(%q, %q)", s.Name, t.Severity)}
 	for _, w := range t.Windows {
-		short := Signal{Kind: SignalSLO, Name: s.Name, Window: w.Short}
+		short := Signal{Kind: SignalSLO, Name: s.Name, Window: w.Short, Narrowed: narrowed}
 		if pinned {
 			short.Every = w.Every
 		}

@@ -245,12 +245,14 @@ func TestEachFunctionReadsItsSignal(t *testing.T) {
 		{Kind: SignalSchedule, Name: "night"}: reading(1),
 		{Kind: SignalMode, Name: "s"}:         {Reading: engine.Reading{Text: "normal"}},
 		sloWindow("b", 5*time.Minute):         counts(20, 1000),
+		{Kind: SignalDivergence}:              reading(0.05),
 	}
 	for text, want := range map[string]engine.Truth{
 		`sli("x") < 1`: engine.True, `sli("x") > 0.4`: engine.False, `alert("p")`: engine.True, `!schedule("night")`: engine.False,
 		`mode("s") == "normal"`: engine.True, `mode("s") in ["degraded", "off"]`: engine.False, `dwell() > duration("10m")`: engine.True,
 		`dwell() >= duration("10m2s")`: engine.False, `error_ratio("b", "5m") == 0.02`: engine.True, `burn_rate("b", "5m") == 2.0`: engine.True,
 		`burn_rate("b", "5m") > 1 && sli("x") + 0.1 >= 0.5`: engine.True, `alert("p") == schedule("night")`: engine.True,
+		`divergence() > 0.05`: engine.False, `divergence() >= 0.05 && divergence() < 1`: engine.True,
 	} {
 		c := condition(t, text)
 		got := c.Eval(w.lookup)

@@ -28,10 +28,8 @@ var functions = []function{
 	{"schedule", `schedule("migration")`, []string{"schedule"}, cel.BoolType},
 	{"mode", `mode("shop")`, []string{"scope"}, cel.StringType},
 	{"dwell", `dwell()`, nil, cel.DurationType},
+	{"divergence", `divergence()`, nil, cel.DoubleType},
 }
-
-// laterFunctions belong to later versions of the language.
-var laterFunctions = []string{"divergence"}
 
 func functionNamed(name string) *function {
 	for i := range functions {

@@ -28,6 +28,8 @@ type Options struct {
 	Sources map[string]int
 	// Kinds are the kinds of action there are, by the key they have in a file. Without any, no file may have actions.
 	Kinds map[string]Kind
+	// Now is the time by which flags are past their date, or untested for long. Zero: nothing is said of that.
+	Now time.Time
 }
 
 func (o Options) withDefaults() Options {
@@ -43,8 +45,8 @@ func (o Options) withDefaults() Options {
 func Load(files []File, opts Options) (*Set, error) { return Reload(nil, files, opts) }
 
 // Reload compiles rule files over the set in force. A service whose file is bad, or which refers to one whose file is, stays
-// on the rules it has in last, with Problem saying why; the others reload. A mode that is in force does not vanish: a file
-// that no longer declares it counts as bad. A service that no file declares any more is gone, unless a file that cannot be
+// on the rules it has in last, with Problem saying why; the others reload. A mode that is in force does not vanish, and a flag
+// does not change its type: a file that says so counts as bad. A service that no file declares any more is gone, unless a file that cannot be
 // read may be the one that declares it.
 //
 // The set is never nil. The error is Diagnostics.
@@ -61,6 +63,7 @@ func Reload(last *Set, files []File, opts Options) (*Set, error) {
 	l.sameService()
 	for _, d := range l.drafts {
 		l.inForce(d)
+		l.flagTypes(d)
 	}
 	l.references()
 	return l.set()
@@ -91,6 +94,7 @@ type draft struct {
 	flagTypes                                                     map[string]flagType
 	queries                                                       map[string][]string // of each SLO and SLI that is whole, canonical
 	modes                                                         *node
+	declared                                                      *node // flags
 	recorded                                                      bool  // SLOs that do not say otherwise are read from what Sloth's rules record
 	undecided                                                     []int // indexes of SLOs that do not say how they are evaluated
 	agreeing                                                      []agreeing
@@ -158,6 +162,7 @@ func (l *loader) document(r *reader, n *node) *draft {
 		modeNames: map[string]*node{}, transitionNames: map[string]*node{}, flagTypes: map[string]flagType{}, queries: map[string][]string{}}
 	s := d.service
 	s.Policy = engine.Policy{Interval: l.opts.Interval, BlindAfter: l.opts.BlindAfter}
+	var lease, onLoss *node
 	fields := []field{
 		need("version", func(*node) {}),
 		need("service", d.serviceName),
@@ -182,10 +187,17 @@ func (l *loader) document(r *reader, n *node) *draft {
 					r.errorf(n, "declare at least two, or leave `modes` out", "a single mode cannot be shifted")
 				}
 			}),
-			may("transitions", func(n *node) { r.list(n, "transitions", d.transition) }))
+			may("transitions", func(n *node) { r.list(n, "transitions", d.transition) }),
+			may("flags", d.declarations),
+			may("instances", d.instances),
+			may("lease", func(n *node) { lease = n }),
+			may("on_loss", func(n *node) { onLoss = n }))
 	}
 	r.mapping(n, "a rule file", fields...)
 	d.defaults()
+	d.loss(lease, onLoss)
+	d.untold(n)
+	d.flagDoubts()
 	d.conditions()
 	if r.faults == 0 && n.get("slos") == nil && n.get("modes") == nil {
 		r.warnf(d.scope.or(n), "declare `slos:`, or `modes:` and `transitions:`", "the file declares nothing: the service has no SLOs and no modes")
@@ -241,8 +253,8 @@ func (d *draft) value(n *node) {
 			}
 		}),
 		need("query", func(n *node) {
-			if q = r.query(n, "the query", false); q != nil {
-				s.Query = strings.TrimSpace(q.node.value)
+			if q = r.query(n, "the query", instancesName); q != nil {
+				s.query, s.Query = q.template, strings.TrimSpace(q.template.render(0))
 			}
 		}),
 		may("unit", r.setText(&s.Unit, "the unit")),
@@ -253,7 +265,7 @@ func (d *draft) value(n *node) {
 		return
 	}
 	if r.faults == before {
-		d.queries["sli/"+s.Name] = []string{q.canonical()}
+		d.queries["sli/"+s.Name] = []string{q.canonical}
 		d.selectors(q, nil, &s.Source)
 	}
 	d.service.SLIs = append(d.service.SLIs, s)

@@ -8,8 +8,8 @@ import (
 
 // flagType is what a flag's values are, and where that was first seen.
 type flagType struct {
-	name string
-	node *node
+	name      string
+	key, node *node
 }
 
 func (d *draft) mode(n *node) {
@@ -31,7 +31,8 @@ func (d *draft) mode(n *node) {
 		may("flags", func(n *node) { m.Flags = d.flags(n) }),
 		may("min_duration", func(n *node) { least = n; m.MinDuration, _ = r.duration(n, "min_duration") }),
 		may("max_duration", func(n *node) { most = n; m.MaxDuration, _ = r.duration(n, "max_duration") }),
-		may("on_expiry", func(n *node) { d.onExpiry(n) }))
+		may("on_expiry", func(n *node) { d.onExpiry(n) }),
+		may("unavailable", func(n *node) { m.Unavailable = d.unavailable(n) }))
 	if most == nil && n.get("on_expiry") != nil {
 		r.errorf(n.keyNode("on_expiry"), "give max_duration too", "on_expiry says what happens after max_duration, and there is none")
 	}
@@ -61,12 +62,7 @@ func (d *draft) flags(n *node) engine.Flags {
 	}
 	flags := make(engine.Flags, len(n.keys))
 	for i, k := range n.keys {
-		if k.value == "mode" {
-			r.errorf(k, "choose another name", "no flag may be called `mode`: clients read the mode itself under that name")
-			continue
-		}
-		if !nameShape.MatchString(k.value) || len(k.value) > maxName {
-			r.errorf(k, "use letters, digits, '-', '_' and '.'", "%q cannot be the name of a flag", clip(k.value))
+		if !r.flagName(k) {
 			continue
 		}
 		v, kind, ok := r.json(n.items[i], "flag "+k.value)
@@ -78,10 +74,10 @@ func (d *draft) flags(n *node) engine.Flags {
 			continue
 		}
 		if first, seen := d.flagTypes[k.value]; !seen {
-			d.flagTypes[k.value] = flagType{kind, n.items[i]}
+			d.flagTypes[k.value] = flagType{kind, k, n.items[i]}
 		} else if first.name != kind {
 			r.errorf(n.items[i], "give it one type in all modes, or clients fail to read it when the mode shifts",
-				"flag %s is a %s here and a %s on line %d", k.value, kind, first.name, first.node.line)
+				"flag %s is %s here and %s on line %d", k.value, article(kind), article(first.name), first.node.line)
 			continue
 		}
 		flags[k.value] = v

@@ -10,29 +10,19 @@ import (
 	tmpl "text/template/parse"
 	"time"
 
-	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/promql/parser"
 )
-
-// template is a query with the window left open: the text between the places where it goes. A template of one piece has
-// no window.
-type template []string
-
-func (t template) render(window time.Duration) string {
-	return strings.Join(t, model.Duration(window).String())
-}
 
 // query is a query as a file writes it.
 type query struct {
 	node     *node
 	template template
-	starts   []int // of each piece in the scalar's value
-	expr     parser.Expr
-}
-
-// canonical is the same for queries that mean the same: spaces, comments and the order of matchers do not matter.
-func (q *query) canonical() string {
-	return fmt.Sprintf("%d %s", len(q.template), q.expr)
+	starts   []int       // of each piece in the scalar's value
+	expr     parser.Expr // of all instances; its positions are those in the query filled with probes
+	labelled parser.Expr // the same, of what bears the label that tells instances apart
+	open     bool        // it narrows to instances, and a selector of it does not
+	// canonical is the same for queries that mean the same: spaces, comments and the order of matchers do not matter.
+	canonical string
 }
 
 const maxQueryBytes = 64 << 10
@@ -42,9 +32,9 @@ const probeWindow = 2*time.Hour + 16*time.Minute + 31*time.Second
 
 var promQL = parser.NewParser(parser.Options{})
 
-// query reads a PromQL expression that gives one number or a vector; with window, one that leaves the window open. It is nil
-// when that is faulty.
-func (r *reader) query(n *node, what string, window bool) *query {
+// query reads a PromQL expression that gives one number or a vector. names are what it may leave open: an SLO's has to leave
+// the window open. It is nil when it is faulty.
+func (r *reader) query(n *node, what string, names ...string) *query {
 	text, ok := r.text(n, what)
 	if !ok {
 		return nil
@@ -53,13 +43,13 @@ func (r *reader) query(n *node, what string, window bool) *query {
 		r.errorf(n, "record it as a series, and query that", "%s has %d bytes, and may have at most %d", what, len(text), maxQueryBytes)
 		return nil
 	}
-	q := &query{node: n, template: template{text}, starts: []int{0}}
-	if window {
-		if ok := r.window(q, what); !ok {
+	q := &query{node: n, template: template{pieces: []string{text}}, starts: []int{0}}
+	if slices.Contains(names, windowName) || len(names) > 0 && mentionsInstances.MatchString(text) {
+		if ok := r.template(q, what, names); !ok {
 			return nil
 		}
 	}
-	expr, err := promQL.ParseExpr(q.template.render(probeWindow))
+	expr, err := promQL.ParseExpr(q.template.fill(q.template.probe))
 	if err != nil {
 		r.promQLErrors(q, what, err)
 		return nil
@@ -74,16 +64,32 @@ func (r *reader) query(n *node, what string, window bool) *query {
 		r.errorf(n, "", "%s gives a %s, and a number is needed", what, expr.Type())
 		return nil
 	}
-	q.expr = expr
+	q.canonical = fmt.Sprintf("%d %s", len(q.template.pieces), expr)
+	q.expr, q.labelled = expr, expr
+	if q.template.narrows() {
+		if !r.fitInstances(q, what, expr) {
+			return nil
+		}
+		if _, err := promQL.ParseExpr(q.template.render(probeWindow)); err != nil { // {pod=~".*"} is everything there is
+			r.errorf(n, "name the metric too", "%s cannot be asked of all instances: its selector has nothing but {{.instances}}", what)
+			return nil
+		}
+		q.expr, q.labelled = q.of(allInstances), q.of(anyInstance)
+	}
 	return q
 }
 
 var templateError = regexp.MustCompile(`^template: query:(\d+): (.*)$`)
 
-// window cuts the text at each {{.window}}. The text is a Go template, as Sloth has it, with this one variable; the rest of
-// the template language (loops, conditions) is refused, so that rendering always ends.
-func (r *reader) window(q *query, what string) bool {
+// template cuts the text at each {{.window}} and {{.instances}}. The text is a Go template, as Sloth has it, with no other
+// variables than names; the rest of the template language (loops, conditions) is refused, so that rendering always ends.
+func (r *reader) template(q *query, what string, names []string) bool {
 	text := q.node.value
+	usage := "write {{." + names[0] + "}}"
+	all, are := "{{."+strings.Join(names, "}} and {{.")+"}}", "is"
+	if len(names) > 1 {
+		are = "are"
+	}
 	tree := tmpl.New("query")
 	tree.Mode = tmpl.SkipFuncCheck
 	if _, err := tree.Parse(text, "{{", "}}", map[string]*tmpl.Tree{}); err != nil {
@@ -95,10 +101,11 @@ func (r *reader) window(q *query, what string) bool {
 				off += max(0, strings.Index(text[off:], "{{"))
 			}
 		}
-		r.within(q.node, off, "write {{.window}}", "%s is not a template: %s", what, message)
+		r.within(q.node, off, usage, "%s is not a template: %s", what, message)
 		return false
 	}
-	q.template, q.starts = template{""}, []int{0}
+	t := template{pieces: []string{""}}
+	q.starts = []int{0}
 	if tree.Root == nil {
 		return true
 	}
@@ -113,27 +120,36 @@ func (r *reader) window(q *query, what string) bool {
 			if fresh {
 				q.starts[len(q.starts)-1] = at
 			}
-			q.template[len(q.template)-1] += string(n.Text)
+			t.pieces[len(t.pieces)-1] += string(n.Text)
 			fresh = false
 			continue
 		case *tmpl.CommentNode:
 			continue
 		case *tmpl.ActionNode:
-			if name := variable(n.Pipe); name == "window" {
-				q.template, q.starts, fresh = append(q.template, ""), append(q.starts, at), true
+			if name := variable(n.Pipe); slices.Contains(names, name) {
+				t.pieces, t.places = append(t.pieces, ""), append(t.places, place{instances: name == instancesName})
+				q.starts, fresh = append(q.starts, at), true
 				continue
+			} else if name == windowName {
+				r.within(q.node, at, "write the range, such as [5m]", "%s has no {{.window}}", what)
+				return false
 			} else if name != "" {
-				r.within(q.node, at, "write {{.window}}", "%s has {{.%s}}, and {{.window}} is all there is", what, clip(name))
+				hint := usage
+				if near, ok := nearest(name, names); ok {
+					hint = "write {{." + near + "}}"
+				}
+				r.within(q.node, at, hint, "%s has {{.%s}}, and %s %s all there is", what, clip(name), all, are)
 				return false
 			}
 		}
-		r.within(q.node, at, "write {{.window}}", "%s has a template action other than {{.window}}: %s", what, clip(n.String()))
+		r.within(q.node, at, usage, "%s has a template action other than %s: %s", what, all, clip(n.String()))
 		return false
 	}
-	if len(q.template) == 1 {
+	if slices.Contains(names, windowName) && !slices.ContainsFunc(t.places, func(p place) bool { return !p.instances }) {
 		r.errorf(q.node, "write the range as [{{.window}}]", "%s does not contain {{.window}}", what)
 		return false
 	}
+	q.template = t
 	return true
 }
 
@@ -153,14 +169,14 @@ func variable(p *tmpl.PipeNode) string {
 	return ""
 }
 
-// source is the byte of the scalar's value that a byte of the query rendered with probeWindow comes from.
+// source is the byte of the scalar's value that a byte of the query filled with probes comes from.
 func (q *query) source(rendered int) int {
-	width := len(model.Duration(probeWindow).String())
-	for i, piece := range q.template {
-		if rendered < len(piece) || i == len(q.template)-1 {
+	for i, piece := range q.template.pieces {
+		if rendered < len(piece) || i == len(q.template.places) {
 			return min(q.starts[i]+max(0, rendered), len(q.node.value))
 		}
 		rendered -= len(piece)
+		width := len(q.template.probe(q.template.places[i]))
 		if rendered < width {
 			return q.starts[i] + len(piece)
 		}
@@ -187,7 +203,7 @@ func (r *reader) promQLErrors(q *query, what string, err error) {
 		case strings.Contains(message, "expected type range vector"):
 			hint = "add a range such as [5m] to the selector"
 		case strings.Contains(q.node.value, "{{"):
-			if len(q.template) == 1 {
+			if len(q.template.places) == 0 {
 				hint = "an SLI's query has no {{.window}}: write the range, such as [5m]"
 			}
 		case strings.Contains(message, "unclosed left parenthesis"):

@@ -28,13 +28,13 @@ func (s *SeriesSelector) Fault(level Level, hint, format string, args ...any) Di
 	return d
 }
 
-// selectors notes those of a query; all, where it is not nil, is the query for all events of which this one counts some.
+// selectors notes those of a query; where it narrows to instances, those of series that can be told apart by them. all, where it is not nil, is the query for all events of which this one counts some.
 func (d *draft) selectors(q, all *query, source *string) {
 	if q == nil {
 		return
 	}
 	seen := map[string]bool{}
-	parser.Inspect(q.expr, func(n parser.Node, _ []parser.Node) error {
+	parser.Inspect(q.labelled, func(n parser.Node, _ []parser.Node) error {
 		v, ok := n.(*parser.VectorSelector)
 		if !ok {
 			return nil
@@ -47,7 +47,7 @@ func (d *draft) selectors(q, all *query, source *string) {
 		line, column := d.r.src.within(q.node, q.source(int(v.PosRange.Start)))
 		s := SeriesSelector{Text: bare, Matchers: v.LabelMatchers, place: d.r.src.diagnostic(LevelError, line, column, "", "")}
 		if all != nil {
-			parser.Inspect(all.expr, func(n parser.Node, _ []parser.Node) error {
+			parser.Inspect(all.labelled, func(n parser.Node, _ []parser.Node) error {
 				if a, ok := n.(*parser.VectorSelector); ok && selects(a, v) && !s.Events {
 					s.Events, s.All = true, (&parser.VectorSelector{Name: a.Name, LabelMatchers: a.LabelMatchers}).String()
 				}

@@ -43,6 +43,7 @@ type Service struct {
 	SLOs       []SLO
 	SLIs       []SLI
 	Schedules  []*Schedule
+	Flags      []Flag           // those that are declared, in file order; no digest covers them
 	Alerts     []string         // the names of Prometheus alerts that conditions mention, sorted
 	Conditions []*Condition     // at the indexes of Policy.Conditions
 	Selectors  []SeriesSelector // of the queries of SLOs and SLIs
@@ -139,7 +140,8 @@ type SLO struct {
 	unit          unit     // of the total query
 }
 
-// Queries returns the PromQL of the SLO over a window. For one measured as a ratio errors is the ratio and total is empty.
+// Queries returns the PromQL of the SLO over a window, of all instances. For one measured as a ratio errors is the ratio and
+// total is empty.
 func (s *SLO) Queries(window time.Duration) (errors, total string) {
 	return s.errors.render(window), s.total.render(window)
 }
@@ -191,9 +193,11 @@ type Window struct {
 // SLI is a value without an objective.
 type SLI struct {
 	Name   string
-	Query  string
+	Query  string // of all instances
 	Unit   string
 	MaxAge time.Duration // a sample older than this is stale
 	Source string        // the Prometheus to ask; empty: the service's
 	Agree  int           // as of an SLO
+
+	query template
 }

@@ -18,16 +18,21 @@ const (
 	SignalSchedule SignalKind = "schedule" // whether a declared window is open
 	SignalMode     SignalKind = "mode"     // the committed mode of the scope Name
 	SignalDwell    SignalKind = "dwell"    // how long the present target has been published
+	// SignalDivergence is the share of the scope's instances that are not where they should be.
+	SignalDivergence SignalKind = "divergence"
 )
 
 // Signal is one thing measured, as far as a condition is concerned. It is comparable and serves as a key.
 type Signal struct {
 	Kind   SignalKind
-	Name   string        // of the SLO (for a budget too), SLI, alert, schedule or scope; empty for dwell
+	Name   string        // of the SLO (for a budget too), SLI, alert, schedule or scope; empty for dwell and divergence
 	Window time.Duration // for SignalSLO
 	// Every pins the signal to the multiples of a cadence: at an instant between two of them it has the value it had at the
 	// earlier one. 0: it is measured at the instant itself. It is set only in the tickets of SLOs.
 	Every time.Duration
+	// Narrowed: it is measured on the instances alone that the waves of a change have reached so far (engine.Question.Instances).
+	// It is set only in the verification of a roll-out, of what has {{.instances}} in its queries.
+	Narrowed bool
 }
 
 // At is the instant at which the signal is measured for an evaluation at instant.
@@ -41,7 +46,7 @@ func (s Signal) At(instant time.Time) time.Time {
 // Value is a signal's reading together with what the reading alone cannot carry.
 type Value struct {
 	// Reading.Value is an error ratio in [0, 1], an SLI's value in its own unit, 0 or 1 for alert and schedule, seconds for
-	// dwell, at most 1 for a budget, which is negative once it is overspent; Reading.Text is the mode for SignalMode.
+	// dwell, a share in [0, 1] for divergence, at most 1 for a budget, which is negative once it is overspent; Reading.Text is the mode for SignalMode.
 	Reading engine.Reading
 	// Errors and Total of an SLO's window in the unit of its queries (events or events per second); for a raw SLI Total
 	// is 1. Conditions compare Errors > factor × budget × Total, so that 0/0 and rounding decide nothing.

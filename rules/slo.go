@@ -215,9 +215,9 @@ func (d *draft) slo(n *node) {
 
 // queries is what the SLO measures, in canonical form.
 func (s *sloDraft) queries() []string {
-	out := []string{s.errors.canonical()}
+	out := []string{s.errors.canonical}
 	if s.total != nil {
-		out = append(out, s.total.canonical())
+		out = append(out, s.total.canonical)
 	}
 	return out
 }
@@ -225,6 +225,10 @@ func (s *sloDraft) queries() []string {
 // sli reads how an SLO is measured.
 func (d *draft) sli(n *node, s *sloDraft) {
 	r := d.r
+	names := []string{windowName, instancesName}
+	if r.lenient { // Sloth knows the one only
+		names = names[:1]
+	}
 	var events, raw *node
 	if !r.mapping(n, "sli", may("events", func(n *node) { events = n }), may("raw", func(n *node) { raw = n })) {
 		return
@@ -235,22 +239,48 @@ func (d *draft) sli(n *node, s *sloDraft) {
 	case events != nil:
 		s.Events = true
 		r.mapping(events, "events",
-			need("error_query", func(n *node) { s.errors = r.query(n, "error_query", true) }),
-			need("total_query", func(n *node) { s.total = r.query(n, "total_query", true) }))
-		if s.errors != nil && s.total != nil && s.errors.canonical() == s.total.canonical() {
+			need("error_query", func(n *node) { s.errors = r.query(n, "error_query", names...) }),
+			need("total_query", func(n *node) { s.total = r.query(n, "total_query", names...) }))
+		if s.errors != nil && s.total != nil && s.errors.canonical == s.total.canonical {
 			r.errorf(s.total.node, "error_query counts the bad events, total_query all of them", "total_query is the same as error_query")
 		}
 	case raw != nil:
 		r.mapping(raw, "raw",
-			need("error_ratio_query", func(n *node) { s.errors = r.query(n, "error_ratio_query", true) }))
+			need("error_ratio_query", func(n *node) { s.errors = r.query(n, "error_ratio_query", names...) }))
 	case n.get("plugin") == nil:
 		r.errorf(n, "write `events: {error_query: …, total_query: …}` or `raw: {error_ratio_query: …}`", "an SLI needs `events` or `raw`")
 	}
+	d.narrowing(s)
 	if s.errors != nil {
 		s.SLO.errors = s.errors.template
 	}
 	if s.total != nil {
 		s.SLO.total, s.unit = s.total.template, unitOf(s.total.expr)
+	}
+}
+
+// narrowing refuses an SLO of which a part is measured on some instances and the rest on all: a few errors of many events are a
+// good ratio whatever the few are.
+func (d *draft) narrowing(s *sloDraft) {
+	if s.errors == nil || s.Events && s.total == nil {
+		return
+	}
+	queries := []struct {
+		what string
+		*query
+	}{{"error_query", s.errors}, {"total_query", s.total}}
+	if !s.Events {
+		queries = queries[:1]
+		queries[0].what = "error_ratio_query"
+	}
+	narrows := false
+	for _, q := range queries {
+		narrows = narrows || q.template.narrows()
+	}
+	for _, q := range queries {
+		if narrows && (!q.template.narrows() || q.open) {
+			d.r.errorf(q.node, `add it to each selector of the SLO: {instance=~"{{.instances}}"}`, "a selector of %s lacks {{.instances}}, and another one of this SLO has it", q.what)
+		}
 	}
 }
 

@@ -44,7 +44,7 @@ func (d *draft) targets(n *node) (out engine.Targets) {
 	var at *node                                               // of the query
 	s := Selector{Label: "instance", Source: d.service.Source} // which stands before what mentions it
 	r.mapping(n, "targets",
-		need("query", func(n *node) { at, q = n, r.query(n, "query", false) }),
+		need("query", func(n *node) { at, q = n, r.query(n, "query") }),
 		may("label", func(n *node) {
 			name, ok := r.text(n, "label")
 			if s.Label = name; ok && !isLabel(name) {

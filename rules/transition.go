@@ -19,6 +19,7 @@ type transitionDraft struct {
 	when    *node
 	until   *node
 	verify  *node
+	wave    *node // the verification of each wave
 	actions []actionDraft
 }
 
@@ -63,6 +64,7 @@ func (d *draft) transition(n *node) {
 				r.warnf(n, "remove it, or declare `actions:`", "publish: last puts the actions first, and there are none")
 			}
 		}),
+		may("rollout", func(n *node) { t.rule.Rollout = d.rollout(n, &t.wave) }),
 		may("verify", func(n *node) { t.verify = n }),
 		may("on_failure", func(n *node) {
 			if v, ok := r.oneOf(n, "on_failure", string(engine.OnFailureHold), string(engine.OnFailureUndo)); ok {
@@ -146,6 +148,9 @@ func (d *draft) conditions() {
 		if _, ok := d.named(t.verify, t.rule.Name, "verify"); ok {
 			t.rule.Playbook.Verify = engine.ConditionRef(len(p.Conditions))
 		}
+		if _, ok := d.named(t.wave, t.rule.Name, "rollout"); ok && t.rule.Rollout != nil {
+			t.rule.Rollout.Verify = engine.ConditionRef(len(p.Conditions))
+		}
 		if ok {
 			p.Transitions = append(p.Transitions, t.rule)
 		}
@@ -153,13 +158,17 @@ func (d *draft) conditions() {
 	d.doubts()
 }
 
-// named compiles a transition's condition and adds it to the policy as its last: shed.when. It is false when the key is not
-// there, or the condition or the transition's name is wrong.
+// named compiles a transition's condition and adds it to the policy as its last: shed.when; shed.rollout is the verification of
+// its waves. It is false when the key is not there, or the condition or the transition's name is wrong.
 func (d *draft) named(n *node, transition, key string) (*Condition, bool) {
 	if n == nil {
 		return nil, false
 	}
-	c, ok := d.compile(n, key, transition+"."+key)
+	what, wave := key, key == "rollout"
+	if wave {
+		what = "verify"
+	}
+	c, ok := d.compile(n, what, transition+"."+key, wave)
 	if !ok || transition == "" {
 		return nil, false
 	}

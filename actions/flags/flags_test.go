@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -27,25 +29,49 @@ func shop() engine.View {
 	}
 }
 
-// services is a source whose views may be changed while it serves.
+// services is a source that may be changed while it serves.
 type services struct {
-	mu    sync.Mutex
-	views map[engine.Scope]engine.View
+	mu      sync.Mutex
+	views   map[engine.Scope]engine.View
+	ahead   map[engine.Scope]map[string]engine.Directive // of a wave's instances, by name
+	changed chan struct{}
 }
 
 func newServices(views ...engine.View) *services {
-	s := &services{views: map[engine.Scope]engine.View{}}
+	s := &services{views: map[engine.Scope]engine.View{}, ahead: map[engine.Scope]map[string]engine.Directive{}, changed: make(chan struct{})}
 	for _, v := range views {
 		s.views[v.State.Scope] = v
 	}
 	return s
 }
 
-func (s *services) view(scope engine.Scope) (engine.View, bool) {
+func (s *services) View(scope engine.Scope) (engine.View, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	v, ok := s.views[scope]
 	return v, ok
+}
+
+func (s *services) Told(scope engine.Scope, instance string) engine.Told {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d, there := s.ahead[scope][instance]
+	if !there {
+		d = s.views[scope].State.Directive
+	}
+	return engine.Told{Scope: scope, Directive: d}
+}
+
+func (s *services) Wave(scope engine.Scope) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Keys(s.ahead[scope]))
+}
+
+func (s *services) Changed() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.changed
 }
 
 func (s *services) change(scope engine.Scope, change func(*engine.View)) {
@@ -54,6 +80,20 @@ func (s *services) change(scope engine.Scope, change func(*engine.View)) {
 	v := s.views[scope]
 	change(&v)
 	s.views[scope] = v
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// wave tells some instances a directive of their own; none ends it.
+func (s *services) wave(scope engine.Scope, d engine.Directive, names ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ahead[scope] = map[string]engine.Directive{}
+	for _, name := range names {
+		s.ahead[scope][name] = d
+	}
+	close(s.changed)
+	s.changed = make(chan struct{})
 }
 
 const inCheckout = `{"context":{"targetingKey":"pod-1","service":"checkout"}}`
@@ -82,8 +122,8 @@ func TestASingleFlagIsAnsweredAsTheProtocolHasIt(t *testing.T) {
 	alerts := engine.View{Policy: &engine.Policy{Scope: "alerts"}, State: engine.State{Scope: "alerts", Version: 1}}
 	retired := shop()
 	retired.State.Scope, retired.State.Retired, retired.Policy = "old", true, nil
-	h := Handler(newServices(shop(), alerts, retired).view, Options{})
-	meta := `"metadata":{"scope":"checkout","revision":7,"term":1}`
+	h := Handler(newServices(shop(), alerts, retired), Options{})
+	meta := `"metadata":{"revision":7,"scope":"checkout","term":1}`
 	for name, c := range map[string]struct {
 		key, body string
 		status    int
@@ -104,7 +144,7 @@ func TestASingleFlagIsAnsweredAsTheProtocolHasIt(t *testing.T) {
 		"a service without modes": {"mode", `{"context":{"service":"alerts"}}`, 404,
 			`{"key":"mode","errorCode":"FLAG_NOT_FOUND","errorDetails":"service \"alerts\" has no flag \"mode\""}`},
 		"a retired service keeps its last directive": {"mode", `{"context":{"service":"old"}}`, 200,
-			`{"key":"mode","value":"degraded","reason":"STATIC","variant":"degraded","metadata":{"scope":"old","revision":7,"term":1}}`},
+			`{"key":"mode","value":"degraded","reason":"STATIC","variant":"degraded","metadata":{"revision":7,"scope":"old","term":1}}`},
 		"no service": {"mode", `{"context":{"targetingKey":"pod-1"}}`, 400,
 			`{"key":"mode","errorCode":"INVALID_CONTEXT","errorDetails":"the context has to say which service asks: \"service\": \"NAME\", as its rule file has it"}`},
 		"a service that is no text": {"mode", `{"context":{"service":42}}`, 400,
@@ -127,23 +167,26 @@ func TestASingleFlagIsAnsweredAsTheProtocolHasIt(t *testing.T) {
 }
 
 func TestBulkEvaluationHasEveryFlagOfEveryModeInOneOrder(t *testing.T) {
-	w := request{path: Path, body: inCheckout}.do(t, Handler(newServices(shop()).view, Options{}))
-	const want = `{"flags":[` +
-		`{"key":"mode","value":"degraded","reason":"STATIC","variant":"degraded","metadata":{"scope":"checkout","revision":7,"term":1}},` +
+	w := request{path: Path, body: inCheckout}.do(t, Handler(newServices(shop()), Options{}))
+	want := `{"flags":[` +
+		`{"key":"mode","value":"degraded","reason":"STATIC","variant":"degraded","metadata":{"revision":7,"scope":"checkout","term":1}},` +
 		`{"key":"a/b c","reason":"DISABLED"},` +
 		`{"key":"limits","value":{"cart":10},"reason":"STATIC","variant":"degraded"},` +
 		`{"key":"payment_gateway","value":"backup","reason":"STATIC","variant":"degraded"},` +
 		`{"key":"recommendations","value":false,"reason":"STATIC","variant":"degraded"},` +
 		`{"key":"retries","value":2,"reason":"STATIC","variant":"degraded"},` +
 		`{"key":"writes","reason":"DISABLED"}],` +
-		`"metadata":{"scope":"checkout","revision":7,"term":1}}`
+		`"metadata":{"revision":7,"scope":"checkout","term":1},` +
+		`"eventStreams":[{"type":"sse","endpoint":{"requestUri":"/ofrep/v1/events?instance=pod-1&service=checkout&since=TAG"},"inactivityDelaySec":120}]}`
+	content, _, _ := strings.Cut(strings.Trim(w.Header().Get("ETag"), `"`), ".")
+	want = strings.Replace(want, "TAG", content, 1)
 	if got := strings.TrimSpace(w.Body.String()); w.Code != 200 || got != want {
 		t.Errorf("got %d %s\nwant 200 %s", w.Code, got, want)
 	}
 }
 
 func TestBulkEvaluationKnowsNo404(t *testing.T) {
-	h := Handler(newServices(shop()).view, Options{})
+	h := Handler(newServices(shop()), Options{})
 	for body, want := range map[string]string{
 		`{"context":{"service":"nobody"}}`: `{"errorCode":"INVALID_CONTEXT","errorDetails":"there is no service \"nobody\""}`,
 		`{}`:                               `{"errorCode":"INVALID_CONTEXT","errorDetails":"the context has to say which service asks: \"service\": \"NAME\", as its rule file has it"}`,
@@ -161,15 +204,15 @@ func TestTheTagChangesWithTheAnswerAndWithNothingElse(t *testing.T) {
 	tag := func(h http.Handler) string {
 		return request{path: Path, body: inCheckout}.do(t, h).Header().Get("ETag")
 	}
-	first := tag(Handler(s.view, Options{}))
+	first := tag(Handler(s, Options{}))
 	if !strings.HasPrefix(first, `"`) || !strings.HasSuffix(first, `"`) {
 		t.Fatalf("%s is not a strong tag", first)
 	}
-	if again := tag(Handler(newServices(shop()).view, Options{})); again != first {
+	if again := tag(Handler(newServices(shop()), Options{})); again != first {
 		t.Errorf("another server with the same directive has tag %s, not %s", again, first)
 	}
 	s.change("checkout", func(v *engine.View) { v.State.Version++ })
-	if got := tag(Handler(s.view, Options{})); got != first {
+	if got := tag(Handler(s, Options{})); got != first {
 		t.Errorf("an event that publishes nothing changed the tag")
 	}
 	seen := map[string]string{first: "the beginning"}
@@ -187,7 +230,7 @@ func TestTheTagChangesWithTheAnswerAndWithNothingElse(t *testing.T) {
 		}},
 	} {
 		s.change("checkout", c.change)
-		got := tag(Handler(s.view, Options{}))
+		got := tag(Handler(s, Options{}))
 		if before, twice := seen[got]; twice {
 			t.Errorf("%s has the tag of %s", c.what, before)
 		}
@@ -198,8 +241,8 @@ func TestTheTagChangesWithTheAnswerAndWithNothingElse(t *testing.T) {
 func TestIfNoneMatchIsHonouredInAllItsForms(t *testing.T) {
 	s := newServices(shop())
 	var fetched []string
-	h := Handler(s.view, Options{Fetched: func(scope engine.Scope, revision engine.Version, client string) {
-		fetched = append(fetched, fmt.Sprintf("%s/%d/%s", scope, revision, client))
+	h := Handler(s, Options{Fetched: func(f Fetch) {
+		fetched = append(fetched, fmt.Sprintf("%s/%d/%s/%s", f.Scope, f.Revision, f.Instance, f.Via))
 	}})
 	tag := request{path: Path, body: inCheckout}.do(t, h).Header().Get("ETag")
 	for name, c := range map[string]struct {
@@ -228,13 +271,13 @@ func TestIfNoneMatchIsHonouredInAllItsForms(t *testing.T) {
 			}
 		})
 	}
-	if len(fetched) != 9 || fetched[8] != "checkout/7/" {
+	if len(fetched) != 9 || fetched[8] != "checkout/7/pod-1/ofrep" {
 		t.Errorf("readers heard of: %q", fetched)
 	}
 }
 
 func TestWhatIsNoEvaluationIsRefused(t *testing.T) {
-	h := Handler(newServices(shop()).view, Options{})
+	h := Handler(newServices(shop()), Options{})
 	for name, c := range map[string]struct {
 		q      request
 		status int
@@ -263,39 +306,47 @@ func padded(n int) string {
 	return head + strings.Repeat("x", n-len(head)-len(tail)) + tail
 }
 
+// guard lets readers of some tokens in, each to one scope.
+type guard map[string]engine.Scope
+
+func (g guard) Reader(credential string) (string, int, string) {
+	switch {
+	case credential == "":
+		return "", http.StatusUnauthorized, "a token is needed"
+	case g[credential] == "":
+		return "", http.StatusUnauthorized, "nobody knows this token"
+	}
+	return "reader-" + string(g[credential]), 0, ""
+}
+
+func (g guard) May(reader string, scope engine.Scope) (int, string) {
+	if reader != "reader-"+string(scope) || !slices.Contains(slices.Collect(maps.Values(g)), scope) {
+		return http.StatusForbidden, "not yours"
+	}
+	return 0, ""
+}
+
 func TestAuthorizationComesBeforeTheBodyAndBeforeWhatExists(t *testing.T) {
-	var asked []engine.Scope
-	h := Handler(newServices(shop()).view, Options{Authorize: func(r *http.Request, scope engine.Scope) (int, string) {
-		asked = append(asked, scope)
-		switch {
-		case r.Header.Get("Authorization") == "":
-			return http.StatusUnauthorized, "a token is needed"
-		case scope != "" && scope != "checkout":
-			return http.StatusForbidden, "not yours"
-		}
-		return 0, ""
-	}})
+	h := Handler(newServices(shop()), Options{Guard: guard{"x": "checkout"}})
 	w := request{path: Path, body: "{"}.do(t, h)
 	if w.Code != 401 || w.Header().Get("WWW-Authenticate") == "" || strings.TrimSpace(w.Body.String()) != `{"errorDetails":"a token is needed"}` {
 		t.Errorf("without a token: %d %s", w.Code, w.Body)
 	}
-	if len(asked) != 1 || asked[0] != "" {
-		t.Errorf("asked for %q before the body was read", asked)
-	}
-	token := http.Header{"Authorization": {"Bearer x"}}
-	for _, service := range []string{"payments", "nobody"} { // of which neither exists, and nothing tells so
-		w = request{path: Path + "/mode", body: `{"context":{"service":"` + service + `"}}`, header: token}.do(t, h)
-		if w.Code != 403 || strings.TrimSpace(w.Body.String()) != `{"errorDetails":"not yours"}` {
-			t.Errorf("%s: %d %s", service, w.Code, w.Body)
+	for name, header := range map[string]http.Header{"a bearer's token": {"Authorization": {"Bearer x"}}, "a key": {"X-Api-Key": {"x"}}} {
+		for _, service := range []string{"payments", "nobody"} { // of which neither exists, and nothing tells so
+			w = request{path: Path + "/mode", body: `{"context":{"service":"` + service + `"}}`, header: header}.do(t, h)
+			if w.Code != 403 || strings.TrimSpace(w.Body.String()) != `{"errorDetails":"not yours"}` {
+				t.Errorf("%s: %s: %d %s", name, service, w.Code, w.Body)
+			}
 		}
-	}
-	if w = (request{path: Path + "/mode", body: inCheckout, header: token}).do(t, h); w.Code != 200 {
-		t.Errorf("its own service: %d %s", w.Code, w.Body)
+		if w = (request{path: Path + "/mode", body: inCheckout, header: header}).do(t, h); w.Code != 200 {
+			t.Errorf("%s: its own service: %d %s", name, w.Code, w.Body)
+		}
 	}
 }
 
 func TestOnlyListedOriginsMayRead(t *testing.T) {
-	views := newServices(shop()).view
+	views := newServices(shop())
 	for name, c := range map[string]struct {
 		origins []string
 		origin  string
@@ -333,7 +384,7 @@ func FuzzNoBodyBreaksTheHandler(f *testing.F) {
 	for _, seed := range []string{inCheckout, "", "{", "null", `{"context":null}`, `{"context":{"service":null}}`, "\xff", `{"context":{"service":"\u0000"}}`} {
 		f.Add(seed)
 	}
-	h := Handler(newServices(shop()).view, Options{})
+	h := Handler(newServices(shop()), Options{})
 	f.Fuzz(func(t *testing.T, body string) {
 		for _, path := range []string{Path, Path + "/mode"} {
 			w := request{path: path, body: body}.do(t, h)
@@ -351,7 +402,7 @@ func FuzzNoBodyBreaksTheHandler(f *testing.F) {
 }
 
 func BenchmarkBulk(b *testing.B) {
-	h := Handler(newServices(shop()).view, Options{})
+	h := Handler(newServices(shop()), Options{})
 	tag := request{path: Path, body: inCheckout}.do(b, h).Header().Get("ETag")
 	for name, header := range map[string]http.Header{"whole": {}, "unchanged": {"If-None-Match": {tag}}} {
 		b.Run(name, func(b *testing.B) {

@@ -27,7 +27,7 @@ func goClient(t *testing.T, source Source, service string) *openfeature.Client {
 
 func TestTheGoProviderFollowsTheMode(t *testing.T) {
 	s := newServices(shop())
-	client := goClient(t, s.view, "checkout")
+	client := goClient(t, s, "checkout")
 	ctx := context.Background()
 	mode, err := client.StringValueDetails(ctx, "mode", "unset", openfeature.EvaluationContext{})
 	if err != nil || mode.Value != "degraded" || mode.Variant != "degraded" || mode.Reason != openfeature.StaticReason {
@@ -69,7 +69,7 @@ func TestTheGoProviderTellsWhatIsWrong(t *testing.T) {
 		"no service":         {"", "mode", openfeature.InvalidContextCode},
 	} {
 		t.Run(name, func(t *testing.T) {
-			client := goClient(t, newServices(shop()).view, c.service)
+			client := goClient(t, newServices(shop()), c.service)
 			d, err := client.StringValueDetails(context.Background(), c.flag, "in code", openfeature.EvaluationContext{})
 			if err == nil || d.ErrorCode != c.want || d.Value != "in code" {
 				t.Errorf("got %+v, %v; want %s and the default", d, err, c.want)

@@ -52,6 +52,7 @@ type cli struct {
 	Status    statusCmd    `cmd:"" help:"Show which mode every scope is in, and why."`
 	Evaluate  evaluateCmd  `cmd:"" help:"Ask the sources how the conditions of a scope stand, and show each as a tree."`
 	Budget    budgetCmd    `cmd:"" help:"Show how much of the error budgets is left, and correct them."`
+	Flags     flagsCmd     `cmd:"" help:"List feature flags: what instances are told, whose they are, and which nobody looks after."`
 	Set       setCmd       `cmd:"" help:"Move a scope to a mode by hand, and pin it."`
 	Unpin     unpinCmd     `cmd:"" help:"Give a pinned scope back to automation."`
 	Approvals approvalsCmd `cmd:"" help:"Show what waits for a person's yes."`
@@ -62,8 +63,10 @@ type cli struct {
 	Settle    settleCmd    `cmd:"" help:"Say what has become of a stuck change."`
 	Freeze    freezeCmd    `cmd:"" help:"Stop automation from starting changes."`
 	Unfreeze  unfreezeCmd  `cmd:"" help:"Let automation start changes again."`
+	Recover   recoverCmd   `cmd:"" help:"Give a server that was led past a term of its own."`
 	History   historyCmd   `cmd:"" help:"Show what happened in a scope."`
 	Explain   explainCmd   `cmd:"" help:"Tell why a change came about, and what became of it."`
+	Agent     agentCmd     `cmd:"" help:"Follow the mode of a scope for a program that knows nothing of modeshift."`
 	Audit     auditCmd     `cmd:"" help:"Check the log's hash chains."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`
 }

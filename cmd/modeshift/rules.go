@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 
 	"github.com/modeshift/modeshift/engine"
 	"github.com/modeshift/modeshift/engine/server"
@@ -32,6 +33,9 @@ func (rulesCheckCmd) Help() string {
 
 With --prometheus it says of each selector that never had a series in the last 30 days where it stands and, as far as one
 matcher is to blame, which: what rests on it would be unknown.
+
+Of flags that a file declares it warns when their day is over, when nobody has seen them work for 90 days, and when modes and
+declarations do not name the same ones. Warnings do not change the exit code.
 
 With -v it shows how Prometheus will be asked: queries that differ only in the value of one label go out as one request.
 
@@ -62,7 +66,7 @@ func (v *rulesCheckCmd) Run(s *streams, c *cli) error {
 	if err != nil {
 		return err
 	}
-	set, err := rules.Load(files, rules.Options{Kinds: kinds})
+	set, err := rules.Load(files, rules.Options{Kinds: kinds, Now: time.Now()})
 	var all rules.Diagnostics
 	if err != nil && !errors.As(err, &all) {
 		return err

@@ -12,7 +12,8 @@ import (
 )
 
 type statusCmd struct {
-	Scope engine.Scope `arg:"" optional:"" help:"One scope, with the evidence; all of them when left out."`
+	Scope     engine.Scope `arg:"" optional:"" help:"One scope, with the evidence; all of them when left out."`
+	Instances bool         `help:"Show the scope's instances: what each is told, and what it says that it has."`
 }
 
 // Help shows one real example.
@@ -20,12 +21,25 @@ func (statusCmd) Help() string {
 	return `Example:
   modeshift status
   modeshift status checkout
+  modeshift status checkout --instances
 
 Exits 0 when the server is ready (and the scope known), 1 when it is not ready, 3 when no server answers.`
 }
 
 // Run implements the verb.
 func (v *statusCmd) Run(s *streams, c *cli) error {
+	if v.Instances {
+		if v.Scope == "" {
+			return exit(exitUsage, "--instances shows those of one scope: name it")
+		}
+		return c.call(func(ctx context.Context, client *api.Client) error {
+			list, err := client.Instances(ctx, v.Scope)
+			if err != nil {
+				return err
+			}
+			return c.show(s, list, func() error { return printInstances(s.out, list, time.Now()) })
+		})
+	}
 	if v.Scope != "" {
 		return c.call(func(ctx context.Context, client *api.Client) error {
 			scope, err := client.Scope(ctx, v.Scope)
@@ -69,6 +83,9 @@ func printStatus(w io.Writer, st api.Status, scopes []api.Summary) error {
 		if !check.OK {
 			say("NOT READY  %s: %s", check.Name, check.Detail)
 		}
+	}
+	if st.Deposed != "" {
+		say("LED PAST   %s: nothing is published; look, then modeshift recover --term", st.Deposed)
 	}
 	if st.Freeze != nil {
 		say("FROZEN     all automation, by %s: %s", st.Freeze.By, st.Freeze.Reason)
@@ -152,6 +169,16 @@ func printScope(w io.Writer, sc api.Scope) error {
 			line("frozen", "by %s: %s", f.By, f.Reason)
 		}
 	}
+	if in := sc.Instances; in.Known > 0 {
+		text := fmt.Sprintf("%d, of which %d of %d have revision %d", in.Known, in.Applied, in.Told, in.Revision)
+		if in.Failed > 0 {
+			text += fmt.Sprintf(", %d could not take it", in.Failed)
+		}
+		if in.Behind > 0 {
+			text += fmt.Sprintf(", %d DO NOT FOLLOW since %s", in.Behind, ago(in.Since))
+		}
+		line("instances", "%s", text)
+	}
 	if c := sc.Change; c != nil {
 		line("change", "%s: %s → %s, %s", c.ID, c.From, c.To, stage(c))
 	}
@@ -205,6 +232,12 @@ func stage(c *engine.Change) string {
 		return "takes back " + c.Running.Step.Name
 	case c.Undoing:
 		return "is being undone"
+	case c.Published && !c.Rolled && c.Stopped != nil:
+		return fmt.Sprintf("%s is held: %s", waveOf(c), because(c.Stopped.Reason))
+	case c.Published && !c.Rolled && c.Applied != nil:
+		return fmt.Sprintf("%s is in force at %d of %d instances, and has to prove itself", waveOf(c), c.Applied.Done, c.Applied.Of)
+	case c.Published && !c.Rolled:
+		return waveOf(c) + " is told to the instances"
 	case c.Running != nil:
 		return "at " + c.Running.Step.Name
 	case !c.Held.IsZero():
@@ -213,6 +246,14 @@ func stage(c *engine.Change) string {
 		return "is being verified"
 	}
 	return "under way"
+}
+
+// waveOf says which part of the instances a change is at.
+func waveOf(c *engine.Change) string {
+	if c.Plan.Rollout == nil || c.Wave == 0 {
+		return "the mode"
+	}
+	return fmt.Sprintf("wave %d of %d (%d instances)", c.Wave, len(c.Plan.Rollout.Waves), c.Waved)
 }
 
 // indent puts text under its first line.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -128,7 +129,7 @@ func describe(e engine.Event) string {
 	if text := describeGate(e); text != "" {
 		return text
 	}
-	if text := describeStep(e); text != "" {
+	if text := cmp.Or(describeStep(e), describeRollout(e)); text != "" {
 		return text
 	}
 	switch f := e.Fact.(type) {
@@ -231,6 +232,37 @@ func describeStep(e engine.Event) string {
 		return fmt.Sprintf("%s settled as %s by %s", f.Change, f.As, f.Person)
 	case engine.ChangeOvertaken:
 		return fmt.Sprintf("%s overtaken by %s", f.Change, f.By)
+	}
+	return ""
+}
+
+// describeRollout is describe for how a directive reaches the instances, and for who leads; empty for other events.
+func describeRollout(e engine.Event) string {
+	wave := func(change engine.ChangeID, n int) string {
+		if n == 0 {
+			return string(change)
+		}
+		return fmt.Sprintf("%s: wave %d", change, n)
+	}
+	switch f := e.Fact.(type) {
+	case engine.WavePublished:
+		return fmt.Sprintf("%s: %d %%, %d instances", wave(f.Change, f.Wave), f.Share, f.Instances)
+	case engine.WaveHeld:
+		return wave(f.Change, f.Wave) + " HELD"
+	case engine.WaveResumed:
+		return wave(f.Change, f.Wave) + " goes on"
+	case engine.DirectiveApplied:
+		return fmt.Sprintf("%s: revision %d in force at %d of %d instances", f.Change, f.Revision, f.Acked, f.Instances)
+	case engine.RolloutDone:
+		return fmt.Sprintf("%s: all waves have passed", f.Change)
+	case engine.DivergenceFound:
+		return fmt.Sprintf("DIVERGENCE: %d of %d instances do not follow revision %d since %s", f.Instances, f.Of, f.Revision, f.Since.Local().Format("15:04:05"))
+	case engine.DivergenceEnded:
+		return "enough instances follow again"
+	case engine.TermExceeded:
+		return fmt.Sprintf("LED PAST: term %d was heard of, this server has %d; look, then modeshift recover --term", f.Term, f.Own)
+	case engine.TermRecovered:
+		return fmt.Sprintf("term %d given by %s", f.Term, f.Person)
 	}
 	return ""
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/modeshift/modeshift/engine"
 	"github.com/modeshift/modeshift/engine/approval"
+	"github.com/modeshift/modeshift/engine/roster"
 )
 
 // Prefix is where the API lives.
@@ -37,15 +38,23 @@ type Options struct {
 	RulesProblems func() []RulesProblem // of files that belong to no scope yet
 	Jobs          Jobs
 	Budgets       Budgets // how error budgets stand; nil: nobody knows
+	// Flags says of the flags that a scope's rules declare what they say, and which nobody looks after at an instant; nil: nothing.
+	Flags func(scope engine.Scope, at time.Time) []Flag
 	// Evaluate asks how the conditions of a scope stand at an instant; nil: nobody can be asked.
 	Evaluate func(ctx context.Context, v engine.View, at time.Time) (Evaluation, error)
 	Describe func(engine.StepJob) (string, error) // what a step would do, for dry runs; nil: not said
+	Roster   *roster.Roster                       // the table of instances; nil: none can connect
+	Identity string                               // of the log, as instances are told
+	Term     func() uint64                        // this server leads in; nil: 1
 	Desk     *approval.Desk                       // where proposals are shown and answered; nil: one that knows no kinds of step and no budgets
 	Logger   *slog.Logger                         // nil: slog.Default
 
 	Heartbeat  time.Duration // of idle event streams; 0: 15 s
 	WriteWait  time.Duration // how long a stream's reader may block a write before it is cut off; 0: 10 s
 	MaxStreams int           // open at once; more are answered 503; 0: 10,000
+
+	InstanceBeat time.Duration // between two signs of life of a server and an instance; 0: DefaultInstanceBeat
+	MaxInstances int           // connected at once; more are answered 503; 0: 50,000
 }
 
 // API is the HTTP API of one server.
@@ -57,6 +66,7 @@ type API struct {
 	streams chan struct{} // one element for each open stream
 
 	evaluating chan struct{} // one element for each evaluation under way
+	instances  chan struct{} // one element for each instance that is connected
 
 	closeOnce sync.Once
 	closed    chan struct{}
@@ -68,6 +78,7 @@ func New(opts Options) (*API, error) {
 		return nil, fmt.Errorf("api: Loop, Log and Tokens are needed")
 	}
 	opts.Heartbeat = cmp.Or(opts.Heartbeat, 15*time.Second)
+	opts.instanceDefaults()
 	opts.WriteWait = cmp.Or(opts.WriteWait, 10*time.Second)
 	if opts.Desk == nil {
 		opts.Desk = approval.New(approval.Options{Loop: opts.Loop, Log: opts.Log})
@@ -80,17 +91,21 @@ func New(opts Options) (*API, error) {
 		closed:  make(chan struct{}),
 
 		evaluating: make(chan struct{}, maxEvaluating),
+		instances:  make(chan struct{}, cmp.Or(opts.MaxInstances, 50_000)),
 	}
 	mux := http.NewServeMux()
 	h := humago.New(mux, humaConfig())
 	a.registerScopes(h)
 	a.registerPeople(h)
 	a.registerBudgets(h)
+	a.registerFlags(h)
 	a.registerChanges(h)
 	a.registerApprovals(h)
 	a.registerExplain(h)
 	a.registerEvaluation(h)
 	a.registerStream(h)
+	a.registerInstances(mux, h)
+	a.registerRecover(h)
 	if err := serveDocument(mux, h.OpenAPI()); err != nil {
 		return nil, err
 	}

@@ -19,8 +19,9 @@ func bearer(r *http.Request) string {
 }
 
 // Authenticate finds out whose token a request carries. The error is a *Problem with status 401.
-func (t *Tokens) Authenticate(r *http.Request) (Token, error) {
-	presented := bearer(r)
+func (t *Tokens) Authenticate(r *http.Request) (Token, error) { return t.whose(bearer(r)) }
+
+func (t *Tokens) whose(presented string) (Token, error) {
 	if presented == "" {
 		return Token{}, problem(http.StatusUnauthorized, CodeUnauthenticated,
 			"a token is needed: send it as Authorization: Bearer TOKEN (on the command line: --token-file, or MODESHIFT_TOKEN_FILE)")
@@ -52,7 +53,7 @@ func permit(token Token, role Role, scope engine.Scope) error {
 	return problem(http.StatusForbidden, CodeForbidden, fmt.Sprintf("the token of %s has the role %s, but not in %s", token.Principal, role, scope))
 }
 
-// Instance is the authorization that package flags asks for: status 0 lets the request pass, else status and detail are
+// Instance says whether a request may act as an instance of a scope: status 0 lets it pass, else status and detail are
 // the answer.
 func (t *Tokens) Instance(r *http.Request, scope engine.Scope) (status int, detail string) {
 	_, err := t.Authorize(r, RoleInstance, scope)

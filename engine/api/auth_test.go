@@ -260,3 +260,44 @@ func TestNoTokenComesBackInAnAnswerOrALogLine(t *testing.T) {
 		}
 	}
 }
+
+func TestAReaderOfFlagsIsKnownByANameThatIsNotItsToken(t *testing.T) {
+	tokens := testTokens(t)
+	names := map[string]bool{}
+	for _, c := range []struct {
+		token  string
+		status int
+		reads  []engine.Scope
+	}{
+		{"instance-checkout", 0, []engine.Scope{"checkout"}},
+		{"admin", 0, []engine.Scope{"checkout", "payments"}},
+		{"viewer-all", 403, nil},
+		{"nobody", 401, nil},
+	} {
+		name, status, detail := tokens.Reader(secretOf(c.token))
+		if status != c.status || (status == 0) != (detail == "") || (status == 0) != (name != "") || names[name] || strings.Contains(secretOf(c.token), name) && name != "" {
+			t.Errorf("%s is %q: %d %s", c.token, name, status, detail)
+		}
+		if status != 0 {
+			continue
+		}
+		names[name] = true
+		for _, scope := range []engine.Scope{"checkout", "payments"} {
+			if status, _ := tokens.May(name, scope); (status == 0) != slices.Contains(c.reads, scope) {
+				t.Errorf("%s reads %s: %d", c.token, scope, status)
+			}
+		}
+		if only, one := tokens.Only(name); one != (len(c.reads) == 1) || one && only != c.reads[0] {
+			t.Errorf("%s is for %q alone: %v", c.token, only, one)
+		}
+		if _, status, _ := tokens.Reader(name); status != 401 {
+			t.Errorf("the name of %s is as good as its token", c.token)
+		}
+	}
+	if status, _ := tokens.May("", "checkout"); status != 401 {
+		t.Errorf("somebody without a name: %d", status)
+	}
+	if _, status, _ := tokens.Reader(""); status != 401 {
+		t.Errorf("somebody without a token: %d", status)
+	}
+}

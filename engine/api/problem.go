@@ -62,6 +62,8 @@ func asProblem(err error) *Problem {
 		CodeConflict:     http.StatusConflict,
 		CodeNoRules:      http.StatusConflict,
 		CodeGone:         http.StatusGone,
+		CodeInUse:        http.StatusConflict,
+		CodeInvalid:      http.StatusBadRequest,
 		CodeUnavailable:  http.StatusServiceUnavailable,
 		CodeNoProposal:   http.StatusNotFound,
 		CodeRole:         http.StatusForbidden,

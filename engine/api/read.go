@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -85,7 +86,11 @@ func (a *API) getScope(_ context.Context, in *scopeInput) (*body[Scope], error) 
 	if err != nil {
 		return nil, err
 	}
-	return &body[Scope]{detail(v, a.fleetFreeze())}, nil
+	out := detail(v, a.fleetFreeze())
+	if a.opts.Roster != nil {
+		out.Instances = a.opts.Roster.Summary(v.State, time.Now().UTC())
+	}
+	return &body[Scope]{out}, nil
 }
 
 func (a *API) getHistory(ctx context.Context, in *historyInput) (*body[History], error) {
@@ -119,7 +124,7 @@ func (a *API) getStatus(ctx context.Context, _ *struct{}) (*body[Status], error)
 	}
 	fleet, _ := a.opts.Loop.View(engine.Fleet) // without events: nothing is frozen or blind
 	out := Status{
-		Version: a.opts.Version, Ready: true, Checks: []Check{}, Position: last, Freeze: fleet.State.Freeze,
+		Version: a.opts.Version, Ready: true, Checks: []Check{}, Position: last, Freeze: fleet.State.Freeze, Term: a.opts.Term(), Deposed: fleet.State.Deposed(),
 		Sources: []Source{}, RulesProblems: []RulesProblem{},
 	}
 	if a.opts.Checks != nil {

@@ -28,6 +28,7 @@ const (
 	CodeNoRules      = "no_rules"      // 409: the scope has no rules in force, so nothing can be decided
 	CodeGone         = "gone"          // 410: the log no longer holds that position
 	CodeUnavailable  = "unavailable"   // 503: not stored; trying again later is right
+	CodeInUse        = "in_use"        // 409: another process of that name is connected
 )
 
 // The codes of answers to a proposal that do not count. They are the core's reasons, each as one word.

@@ -41,6 +41,7 @@ type Scope struct {
 	Since        time.Time         `json:"since,omitzero" doc:"when the target was published"`
 	Modes        []Mode            `json:"modes" nullable:"false" doc:"from the least to the most restrictive"`
 	Change       *engine.Change    `json:"change,omitempty" doc:"under way"`
+	Instances    engine.Instances  `json:"instances" doc:"how they follow, in sum"`
 	Directive    *engine.Directive `json:"directive,omitempty" doc:"what instances are told"`
 	Pin          *engine.Pin       `json:"pin,omitempty"`
 	Freeze       *engine.Freeze    `json:"freeze,omitempty" doc:"of this scope"`
@@ -63,6 +64,8 @@ type Mode struct {
 	Flags       engine.Flags `json:"flags,omitempty"`
 	MinDuration Duration     `json:"min_duration,omitzero"`
 	MaxDuration Duration     `json:"max_duration,omitzero"`
+
+	Unavailable *engine.Unavailable `json:"unavailable,omitempty" doc:"the service does not answer in it"`
 }
 
 // Condition is a condition as it was last evaluated, with its evidence.
@@ -77,14 +80,15 @@ type Condition struct {
 
 // Transition is a rule from some modes to another.
 type Transition struct {
-	Name      string          `json:"name"`
-	From      []engine.Mode   `json:"from" nullable:"false"`
-	To        engine.Mode     `json:"to"`
-	Condition string          `json:"condition" doc:"the name of its condition"`
-	For       Duration        `json:"for,omitzero" doc:"how long its condition has to be true"`
-	Held      Duration        `json:"held,omitzero" doc:"how much of that is done"`
-	Severity  engine.Severity `json:"severity,omitempty"`
-	Position  string          `json:"position,omitempty" doc:"file:line:column"`
+	Name      string           `json:"name"`
+	From      []engine.Mode    `json:"from" nullable:"false"`
+	To        engine.Mode      `json:"to"`
+	Condition string           `json:"condition" doc:"the name of its condition"`
+	For       Duration         `json:"for,omitzero" doc:"how long its condition has to be true"`
+	Held      Duration         `json:"held,omitzero" doc:"how much of that is done"`
+	Severity  engine.Severity  `json:"severity,omitempty"`
+	Position  string           `json:"position,omitempty" doc:"file:line:column"`
+	Waves     []engine.Percent `json:"waves,omitempty" doc:"of the instances, told one after the other"`
 }
 
 // Scopes is a list of scopes, sorted by name.
@@ -150,6 +154,8 @@ type Status struct {
 	Scopes        int            `json:"scopes" doc:"that are not retired"`
 	Incidents     int            `json:"incidents" doc:"open ones"`
 	Freeze        *engine.Freeze `json:"freeze,omitempty" doc:"of all automation"`
+	Term          uint64         `json:"term" doc:"this server leads in"`
+	Deposed       string         `json:"deposed,omitempty" doc:"why it publishes nothing: instances are ahead of it"`
 	Position      int64          `json:"position" doc:"of the last event in the log"`
 	Sources       []Source       `json:"sources" nullable:"false" doc:"what the sources showed last"`
 	RulesProblems []RulesProblem `json:"rules_problems" nullable:"false" doc:"why rule files on disk are not the ones in force"`

@@ -46,7 +46,7 @@ func detail(v engine.View, fleet *engine.Freeze) Scope {
 	}
 	out.Owner, out.Runbook = v.Policy.Owner, v.Policy.Runbook
 	for _, m := range v.Policy.Modes {
-		out.Modes = append(out.Modes, Mode{m.Name, m.Beside, m.Flags, Duration(m.MinDuration), Duration(m.MaxDuration)})
+		out.Modes = append(out.Modes, Mode{m.Name, m.Beside, m.Flags, Duration(m.MinDuration), Duration(m.MaxDuration), m.Unavailable})
 	}
 	for i, c := range v.Policy.Conditions {
 		out.Conditions = append(out.Conditions, condition(c, observation(v.Observed, i)))
@@ -73,6 +73,9 @@ func transition(v engine.View, t *engine.Transition, at time.Time) Transition {
 	out := Transition{Name: t.Name, From: list(t.From), To: t.To, For: Duration(t.For), Severity: t.Severity, Position: t.Position}
 	if t.When < len(v.Policy.Conditions) {
 		out.Condition = v.Policy.Conditions[t.When].Name
+	}
+	if t.Rollout != nil {
+		out.Waves = t.Rollout.Waves
 	}
 	for _, c := range v.State.Clocks {
 		if c.Condition == out.Condition && t.For > 0 {

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -29,7 +30,7 @@ const (
 	RoleAdmin    Role = "admin"    // everything, everywhere; but no group of a gate
 	RoleOperator Role = "operator" // set, unpin, freeze, unfreeze, cancel, undo and settle in its scopes
 	RoleViewer   Role = "viewer"   // read its scopes
-	RoleInstance Role = "instance" // flags of its scopes, nothing else
+	RoleInstance Role = "instance" // follow its scopes as an instance, and read their flags; nothing else
 )
 
 var roles = []Role{RoleAdmin, RoleOperator, RoleViewer, RoleInstance}
@@ -44,6 +45,7 @@ type Token struct {
 	Person    string         // the human behind it; empty: the principal stands for itself
 	Roles     []Role         // at least one
 	Scopes    []engine.Scope // names, or AllScopes; an admin needs none
+	Instances []string       // patterns of the names of instances it may speak for, as path.Match has them; none: any
 }
 
 // Actor is how the log knows the bearer.
@@ -88,8 +90,9 @@ type Tokens struct {
 }
 
 type known struct {
-	sum   [sha256.Size]byte
-	token Token
+	sum    [sha256.Size]byte
+	reader string // see readerName
+	token  Token
 }
 
 // NewTokens accepts the given tokens. It returns all faults of all of them.
@@ -214,9 +217,16 @@ func check(token Token) (known, error) {
 		return k, errors.New(`scopes are missing: names of scopes, or "*"`)
 	case slices.Contains(token.Scopes, ""):
 		return k, errors.New("a scope's name is empty")
+	case len(token.Instances) > 0 && !slices.Contains(token.Roles, RoleInstance):
+		return k, errors.New("instances are for a token with the role instance")
+	}
+	for _, pattern := range token.Instances {
+		if _, err := path.Match(pattern, ""); err != nil || pattern == "" {
+			return k, fmt.Errorf("instances: %q is no pattern: * stands for any text, ? for a letter, [a-z] for one of several", pattern)
+		}
 	}
 	copy(k.sum[:], sum)
-	k.token = token
+	k.reader, k.token = readerName(k.sum), token
 	return k, nil
 }
 
@@ -323,12 +333,14 @@ func (p *tokenParser) token(n *yaml.Node) {
 			for _, text := range p.texts(key.Value, value) {
 				token.Roles = append(token.Roles, Role(text))
 			}
+		case "instances":
+			token.Instances = p.texts(key.Value, value)
 		case "scopes":
 			for _, text := range p.texts(key.Value, value) {
 				token.Scopes = append(token.Scopes, engine.Scope(text))
 			}
 		default:
-			p.fault(key, "unknown key %q: there are sha256, principal, person, roles and scopes", key.Value)
+			p.fault(key, "unknown key %q: there are sha256, principal, person, roles, scopes and instances", key.Value)
 		}
 	}
 	if len(p.faults) > before {

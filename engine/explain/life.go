@@ -70,6 +70,18 @@ func (l *life) concerns(before engine.State, decision []engine.Event, e engine.E
 		return change(f.Change)
 	case engine.ChangeSettled:
 		return change(f.Change)
+	case engine.WavePublished:
+		return change(f.Change)
+	case engine.WaveHeld:
+		return change(f.Change)
+	case engine.WaveResumed:
+		return change(f.Change)
+	case engine.DirectiveApplied:
+		return change(f.Change)
+	case engine.RolloutDone:
+		return change(f.Change)
+	case engine.DivergenceFound, engine.DivergenceEnded:
+		return under
 	case engine.ChangeOvertaken:
 		return change(f.Change) || change(f.By)
 	case engine.TransitionWithheld:

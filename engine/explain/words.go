@@ -63,6 +63,26 @@ func what(e engine.Event) string {
 		return fmt.Sprintf("%s failed, attempt %d", step(f.Step, f.Undo), f.Attempt)
 	case engine.StepUnknown:
 		return fmt.Sprintf("nobody knows what came of %s, attempt %d", step(f.Step, f.Undo), f.Attempt)
+	case engine.WavePublished:
+		return fmt.Sprintf("wave %d: %d %% of the instances, which are %d, are told", f.Wave, f.Share, f.Instances)
+	case engine.WaveHeld:
+		if f.Wave == 0 {
+			return "the instances hold it up"
+		}
+		return fmt.Sprintf("wave %d is held", f.Wave)
+	case engine.WaveResumed:
+		if f.Wave == 0 {
+			return "the instances do not hold it up any more"
+		}
+		return fmt.Sprintf("wave %d goes on", f.Wave)
+	case engine.DirectiveApplied:
+		return fmt.Sprintf("directive %d is in force at %d of %d instances", f.Revision, f.Acked, f.Instances)
+	case engine.RolloutDone:
+		return "all waves have passed"
+	case engine.DivergenceFound:
+		return fmt.Sprintf("%d of %d instances do not follow, since %s", f.Instances, f.Of, clock(f.Since))
+	case engine.DivergenceEnded:
+		return "enough instances follow again"
 	case engine.VerificationStarted:
 		return "it is verified from here on"
 	case engine.VerificationHeld:

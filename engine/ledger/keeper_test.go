@@ -398,6 +398,27 @@ func TestSLOsThatWishForTheSameShareAQuestion(t *testing.T) {
 	}
 }
 
+func TestAnHourThatFailedIsReadInBucketsOnceTheClockWasSetBackOverIt(t *testing.T) {
+	b := newBench(start.Add(40 * day))
+	failing := true
+	b.src.why = func(ledger.Ask) engine.Why {
+		if failing {
+			return engine.WhyFailed
+		}
+		return ""
+	}
+	for range 8 { // the buckets of three days, and the hours before them
+		b.Step(context.Background())
+	}
+	failing = false
+	b.now = b.now.Add(-20 * time.Minute) // now one of those hours is of the last three days
+	for range 20 {
+		b.settle()
+		b.now = b.now.Add(30 * time.Second)
+	}
+	b.right(t)
+}
+
 func TestWhateverHappensTheBudgetIsTheTruthOfWhatIsKnown(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		b := newBench(start.Add(40*day + time.Duration(rapid.IntRange(0, 86400).Draw(t, "second"))*time.Second))

@@ -105,8 +105,8 @@ func (l *Ledger) Put(b Bucket) bool {
 	switch f := d.fineOf(h); {
 	case b.Width == Coarse:
 		changed = d.putCoarse(h, b)
-	case f == nil && (d.known[h] > 0 || d.rest[h] != unasked):
-		return false // it is coarse
+	case f == nil && d.coarse(h):
+		return false
 	default:
 		if f == nil {
 			f = d.makeFine(h)
@@ -120,6 +120,10 @@ func (l *Ledger) Put(b Bucket) bool {
 	}
 	return changed
 }
+
+// coarse reports whether an hour that is not in buckets is known, or known to be nothing, as a whole. One that nobody could answer
+// is not: should the clock have been set back over it, it may be read in buckets.
+func (d *day) coarse(h int) bool { return d.known[h] > 0 || !d.rest[h].again() }
 
 func (d *day) fineOf(h int) *fine {
 	if d.fine == nil {

@@ -124,8 +124,8 @@ func (l *Ledger) fineHole(hour int64, due, now time.Time) (a, b, never int) {
 	h := int(hour - floorDiv(hour, 24)*24)
 	f := d.fineOf(h)
 	switch {
-	case f == nil && (d.known[h] > 0 || d.rest[h] != unasked):
-		return 0, 0, 0 // coarse: it came from a clock that was ahead
+	case f == nil && d.coarse(h):
+		return 0, 0, 0 // it came from a clock that was ahead
 	case f == nil:
 		return 0, expected, expected
 	case !d.settled[h] && !now.Before(hourTime(hour+1).Add(Late+Settle)):

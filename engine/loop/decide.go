@@ -46,9 +46,16 @@ func (l *Loop) decideOnce(ctx context.Context, name engine.Scope, by engine.Acto
 	if p == nil {
 		p = &engine.Policy{Digest: sc.state.Rules, Scope: name} // it is being retired
 	}
-	in := engine.Input{At: now, Term: l.opts.Term, By: by, What: what}
-	if f := l.scopes[engine.Fleet].state.Freeze; f != nil {
-		in.Frozen = f.Reason
+	in := engine.Input{At: now, Term: l.Term(), By: by, What: what}
+	fleet := l.scopes[engine.Fleet].state
+	if fleet.Freeze != nil {
+		in.Frozen = fleet.Freeze.Reason
+	}
+	if name != engine.Fleet {
+		in.Deposed, in.Recovered = fleet.Deposed(), fleet.Term
+		if l.opts.Instances != nil {
+			in.Instances = l.opts.Instances(sc.state, now)
+		}
 	}
 	events, err := guarded(*p, sc.state, in)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/modeshift/modeshift/engine"
@@ -76,6 +77,10 @@ type Options struct {
 	Logger     *slog.Logger
 	// Now is the clock on the wall, which may jump and go back; nil: time.Now. Ticks stand at multiples of the interval by it.
 	Now func() time.Time
+	// Instances says how the instances of a scope follow, in the state that is going to be decided in; nil: there are none. Members
+	// names those that are told the newest directive while a change goes by waves.
+	Instances func(s engine.State, at time.Time) engine.Instances
+	Members   func(scope engine.Scope) []string
 	// OnCommit is called after events were stored, from the loop's goroutine; it must not block.
 	OnCommit func([]engine.Event)
 	// OnTick is called after each tick, from the loop's goroutine; it must not block.
@@ -111,6 +116,8 @@ type Loop struct {
 	checked time.Time // the last checkpoint
 	heads   map[engine.Scope]engine.Version
 	fault   *fault
+
+	recovered atomic.Uint64 // the term a person gave this server, as the fleet's state has it
 
 	mu      sync.RWMutex // guards what follows
 	views   map[engine.Scope]engine.View
@@ -227,6 +234,9 @@ func (l *Loop) Run(ctx context.Context) error {
 		}
 	}
 }
+
+// Term is the one this server leads in: that of its start, or a later one that a person gave it since.
+func (l *Loop) Term() uint64 { return max(l.opts.Term, l.recovered.Load()) }
 
 // Done is closed when Run has returned.
 func (l *Loop) Done() <-chan struct{} { return l.done }

@@ -32,9 +32,16 @@ func (l *Loop) ask(ctx context.Context, instant time.Time, missed int, answers c
 			continue
 		}
 		a.entered[name] = sc.state.EnteredBy
-		a.tick.Questions = append(a.tick.Questions, engine.Question{
-			Scope: name, Dwell: sc.state.Dwell(instant), Conditions: due(sc.policy, sc.state, instant, sc.prev),
-		})
+		q := engine.Question{Scope: name, Dwell: sc.state.Dwell(instant), Conditions: due(sc.policy, sc.state, instant, sc.prev)}
+		if l.opts.Instances != nil {
+			if in := l.opts.Instances(sc.state, l.opts.Now().UTC()); in.Known > 0 {
+				q.Known, q.Divergence = in.Known, float64(in.Behind)/float64(in.Known)
+			}
+		}
+		if l.opts.Members != nil && sc.state.Change != nil {
+			q.Instances = l.opts.Members(name)
+		}
+		a.tick.Questions = append(a.tick.Questions, q)
 	}
 	evaluate := l.rules.Evaluate
 	ctx, cancel := context.WithTimeout(ctx, l.opts.Timeout)

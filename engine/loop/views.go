@@ -10,6 +10,9 @@ import (
 // show publishes a scope as it is now, for whoever reads beside the loop.
 func (l *Loop) show(name engine.Scope) {
 	sc := l.scopes[name]
+	if name == engine.Fleet {
+		l.recovered.Store(sc.state.Term)
+	}
 	v := engine.View{Policy: sc.policy, State: sc.state, Observed: sc.seen, RulesProblem: sc.problem}
 	l.mu.Lock()
 	defer l.mu.Unlock()

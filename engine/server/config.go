@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/common/model"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/modeshift/modeshift/actions/flags"
 	"github.com/modeshift/modeshift/engine/secret"
 )
 
@@ -37,10 +38,12 @@ type Config struct {
 	// Origins of web pages that may read flags.
 	Origins []string `yaml:"cors_origins"`
 
-	Evaluation Evaluation `yaml:"evaluation"`
-	Prometheus []Source   `yaml:"prometheus"`
-	Receivers  Receivers  `yaml:"receivers"`
-	Actions    Actions    `yaml:"actions"`
+	Evaluation Evaluation  `yaml:"evaluation"`
+	Prometheus []Source    `yaml:"prometheus"`
+	Receivers  Receivers   `yaml:"receivers"`
+	Actions    Actions     `yaml:"actions"`
+	Instances  Instances   `yaml:"instances"`
+	Flags      FlagServing `yaml:"flags"`
 }
 
 // TLS names the server's certificate and key.
@@ -129,6 +132,7 @@ func DefaultConfig() Config {
 			SLOPeriod:  model.Duration(30 * 24 * time.Hour),
 		},
 		Actions: Actions{Concurrency: defaultSteps, PerKind: defaultPerKind},
+		Flags:   FlagServing{MaxStreams: flags.DefaultMaxStreams},
 	}
 }
 
@@ -200,8 +204,24 @@ func (c *Config) Validate() error {
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		fault("listen: %q is not host:port, for example 127.0.0.1:8470", c.Listen)
 	}
+	if address := c.Flags.SyncListen; address != "" {
+		if host, _, err := net.SplitHostPort(address); err != nil {
+			fault("flags.sync_listen: %q is not host:port, for example 127.0.0.1:8015", address)
+		} else if c.TokensFile == "" && !loopback(host) {
+			fault("flags.sync_listen: %s can be reached from elsewhere: name a tokens_file, or listen on 127.0.0.1", address)
+		}
+	}
+	if c.Flags.RateLimit < 0 {
+		fault("flags.rate_limit: %v requests a second; 0 is no limit", c.Flags.RateLimit)
+	}
+	if c.Flags.MaxStreams < 1 {
+		fault("flags.max_streams: %d streams; for example %d", c.Flags.MaxStreams, flags.DefaultMaxStreams)
+	}
 	if c.ExternalURL != "" {
 		faults = append(faults, webURL("external_url", c.ExternalURL))
+	}
+	if err := c.Instances.validate(); err != nil {
+		faults = append(faults, err)
 	}
 	e := c.Evaluation
 	if interval := time.Duration(e.Interval); interval < 100*time.Millisecond || interval > 5*time.Minute {

@@ -23,6 +23,10 @@ func (s *Server) evaluate(ctx context.Context, v engine.View, at time.Time) (api
 		return api.Evaluation{}, unavailable("nothing has been evaluated yet: try again after the first tick")
 	}
 	question := engine.Question{Scope: v.State.Scope, Dwell: max(0, v.State.Dwell(at))}
+	if in := s.roster.Summary(v.State, time.Now().UTC()); in.Known > 0 {
+		question.Known, question.Divergence = in.Known, float64(in.Behind)/float64(in.Known)
+	}
+	question.Instances = s.roster.Members(v.State.Scope)
 	for i := range v.Policy.Conditions {
 		question.Conditions = append(question.Conditions, i)
 	}

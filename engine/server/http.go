@@ -15,7 +15,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/modeshift/modeshift/actions/flags"
 	"github.com/modeshift/modeshift/engine"
 	"github.com/modeshift/modeshift/engine/api"
 	"github.com/modeshift/modeshift/engine/secret"
@@ -29,7 +28,9 @@ func (s *Server) handler() (http.Handler, error) {
 	a, err := api.New(api.Options{
 		Loop: s.loop, Log: explainable{storeReader{s.store}, s.policies}, Tokens: s.tokens, Version: s.opts.Version, Checks: s.checks,
 		Sources: func() []engine.Sight { return s.loop.Health().Sources }, RulesProblems: s.rulesProblems,
+		Flags:   s.declaredFlags,
 		Budgets: s.ledger, Jobs: storeReader{s.store}, Evaluate: s.evaluate, Describe: s.describe, Desk: desk, Logger: s.log,
+		Roster: s.roster, Identity: s.identity, Term: s.loop.Term, InstanceBeat: s.instanceBeat(), MaxInstances: s.opts.Config.Instances.Max,
 	})
 	if err != nil {
 		return nil, err
@@ -43,7 +44,7 @@ func (s *Server) handler() (http.Handler, error) {
 	mux.Handle(api.Prefix+"/", a.Handler())
 	mux.Handle(web.Path, pages.Handler())
 	mux.Handle(web.Path+"/", pages.Handler())
-	mux.Handle("/ofrep/", s.flags())
+	mux.Handle("/ofrep/", s.ofrep)
 	mux.Handle("/metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{ErrorLog: promLog{s.log}}))
 	mux.Handle("/-/healthy", api.Healthy())
 	mux.Handle("/-/ready", api.Ready(s.checks))
@@ -164,14 +165,4 @@ func loopback(host string) bool {
 	}
 	ip := net.ParseIP(host)
 	return ip != nil && ip.IsLoopback()
-}
-
-// flags serves directives as feature flags. A server that only this machine can reach and that has no tokens of its own lets
-// anybody read them: what they say is no secret there, and an instance needs no set-up. Else an instance's token is needed.
-func (s *Server) flags() http.Handler {
-	opts := flags.Options{Origins: s.opts.Config.Origins, Logger: s.log, Authorize: s.tokens.Instance}
-	if s.opts.Config.TokensFile == "" {
-		opts.Authorize = nil
-	}
-	return flags.Handler(s.loop.View, opts)
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/modeshift/modeshift/engine"
 	"github.com/modeshift/modeshift/engine/loop"
+	"github.com/modeshift/modeshift/engine/roster"
 )
 
 // metrics is what the server measures about itself. What is known of the scopes is read from the loop's views at each
@@ -15,6 +17,10 @@ import (
 type metrics struct {
 	registry *prometheus.Registry
 	views    func() []engine.View
+	roster   *roster.Roster // nil before there is one
+
+	mu      sync.Mutex                    // guards started
+	started map[engine.ChangeID]time.Time // changes under way that wait for instances: when what they were decided on was so
 
 	ticks, missed, dropped prometheus.Counter
 	tickSeconds            prometheus.Histogram
@@ -23,6 +29,8 @@ type metrics struct {
 	reloadTime             prometheus.Gauge
 	logWritable            prometheus.Gauge
 	events                 *prometheus.CounterVec
+	flagsFetched           *prometheus.CounterVec // by scopes that exist: what clients call themselves is no label
+	flagsLimited           prometheus.Counter
 }
 
 var (
@@ -30,22 +38,28 @@ var (
 	descModeSeconds = prometheus.NewDesc("modeshift_mode_seconds", "How long the scope has been in its mode, time in which nobody evaluated not counted.", []string{"scope", "mode"}, nil)
 	descIncidents   = prometheus.NewDesc("modeshift_incidents_open", "Incidents people were told of that are not over.", []string{"scope", "severity"}, nil)
 	descPinned      = prometheus.NewDesc("modeshift_pinned", "1 while a person's choice of mode holds automation off.", []string{"scope"}, nil)
+	descInstances   = prometheus.NewDesc("modeshift_instances", "Instances by how they follow the mode: applied, waiting, failed, stale, missing, gone.", []string{"scope", "standing"}, nil)
+	descDivergent   = prometheus.NewDesc("modeshift_divergent_instances", "Instances that have not had what is meant for them for longer than the grace time.", []string{"scope"}, nil)
+	descApplication = prometheus.NewDesc("modeshift_application_ratio", "Share of the instances that are told the newest directive and have applied it.", []string{"scope"}, nil)
 	descWithheld    = prometheus.NewDesc("modeshift_transitions_withheld", "Transitions that are ready and kept from starting.", []string{"scope"}, nil)
 )
 
 func newMetrics(views func() []engine.View, version string) *metrics {
 	m := &metrics{
-		registry: prometheus.NewRegistry(), views: views,
+		registry: prometheus.NewRegistry(), views: views, started: map[engine.ChangeID]time.Time{},
 		ticks:             prometheus.NewCounter(prometheus.CounterOpts{Name: "modeshift_ticks_total", Help: "Evaluations of all scopes."}),
 		missed:            prometheus.NewCounter(prometheus.CounterOpts{Name: "modeshift_ticks_missed_total", Help: "Ticks that did not happen because the one before took too long."}),
 		dropped:           prometheus.NewCounter(prometheus.CounterOpts{Name: "modeshift_answers_dropped_total", Help: "Answers about a scope that were out of date when they came."}),
 		tickSeconds:       prometheus.NewHistogram(prometheus.HistogramOpts{Name: "modeshift_tick_seconds", Help: "From a tick's instant to its events being stored.", Buckets: prometheus.ExponentialBuckets(0.005, 2, 12)}),
-		transitionSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "modeshift_transition_seconds", Help: "From the instant of the readings a change was decided on, or from a person's request being taken up, to its directive being stored.", Buckets: prometheus.ExponentialBuckets(0.005, 2, 14)}),
+		transitionSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "modeshift_transition_seconds", Help: "From the instant of the readings a change was decided on, or from a person's request being taken up, to enough instances having its mode; where there are none, to its directive being stored.", Buckets: prometheus.ExponentialBuckets(0.005, 2, 14)}),
 		reloadGood:        prometheus.NewGauge(prometheus.GaugeOpts{Name: "modeshift_rules_last_reload_successful", Help: "1 if every rule file on disk is in force."}),
 		reloadTime:        prometheus.NewGauge(prometheus.GaugeOpts{Name: "modeshift_rules_last_reload_success_timestamp_seconds", Help: "When all rule files were last in force."}),
 		logWritable:       prometheus.NewGauge(prometheus.GaugeOpts{Name: "modeshift_log_writable", Help: "1 if the log can be written."}),
 		events:            prometheus.NewCounterVec(prometheus.CounterOpts{Name: "modeshift_events_total", Help: "Events stored by this process, by kind."}, []string{"kind"}),
 	}
+	m.flagsFetched = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "modeshift_flags_fetched_total", Help: "Times a reader of flags got a directive or was told that it has the present one. What it made of it is not known."}, []string{"scope", "via"})
+	m.flagsLimited = prometheus.NewCounter(prometheus.CounterOpts{Name: "modeshift_flags_limited_total", Help: "Requests for flags that were refused because their client asks too often."})
+	m.registry.MustRegister(m.flagsFetched, m.flagsLimited)
 	m.logWritable.Set(1)
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "modeshift_build_info", Help: "1, with the version.", ConstLabels: prometheus.Labels{"version": version}})
 	build.Set(1)
@@ -56,7 +70,7 @@ func newMetrics(views func() []engine.View, version string) *metrics {
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descMode, descModeSeconds, descIncidents, descPinned, descWithheld} {
+	for _, d := range []*prometheus.Desc{descMode, descModeSeconds, descIncidents, descPinned, descWithheld, descInstances, descDivergent, descApplication} {
 		ch <- d
 	}
 }
@@ -92,27 +106,77 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		}
 		ch <- prometheus.MustNewConstMetric(descPinned, prometheus.GaugeValue, pinned, scope)
 		ch <- prometheus.MustNewConstMetric(descWithheld, prometheus.GaugeValue, float64(len(v.State.Withheld)), scope)
+		if m.roster != nil {
+			if in := m.roster.Summary(v.State, now.UTC()); in.Known > 0 {
+				ch <- prometheus.MustNewConstMetric(descDivergent, prometheus.GaugeValue, float64(in.Behind), scope)
+				if in.Told > 0 {
+					ch <- prometheus.MustNewConstMetric(descApplication, prometheus.GaugeValue, float64(in.Applied)/float64(in.Told), scope)
+				}
+			}
+		}
+	}
+	if m.roster == nil {
+		return
+	}
+	for scope, counts := range m.roster.Counts(now.UTC()) {
+		for _, standing := range roster.Standings {
+			ch <- prometheus.MustNewConstMetric(descInstances, prometheus.GaugeValue, float64(counts[standing]), string(scope), string(standing))
+		}
 	}
 }
 
-// committed counts events of one batch, stored by now, and times the changes whose directive is among them.
+// committed counts events of one batch, stored by now, and times the changes: until enough instances have the mode or, where there
+// are none to wait for, until it is published.
 func (m *metrics) committed(events []engine.Event, now time.Time) {
-	var change engine.ChangeID
-	var from time.Time
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	over := func(change engine.ChangeID) {
+		if from, waits := m.started[change]; waits {
+			m.transitionSeconds.Observe(max(0, now.Sub(from)).Seconds()) // a clock may have been set back
+			delete(m.started, change)
+		}
+	}
+	waves := map[engine.ChangeID]bool{} // of this batch: how many wait is the state's to say
 	for _, e := range events {
 		m.events.WithLabelValues(e.Kind()).Inc()
 		switch f := e.Fact.(type) {
 		case engine.ChangeStarted:
-			change, from = f.Change, e.Cause.Instant
+			from := e.Cause.Instant
 			if from.IsZero() {
 				from = e.At
 			}
+			m.started[f.Change] = from
+			waves[f.Change] = f.Instances > 0
 		case engine.DirectivePublished:
-			if f.Change != "" && f.Change == change {
-				m.transitionSeconds.Observe(max(0, now.Sub(from)).Seconds()) // a clock may have been set back
+			if waits, began := waves[f.Change]; began && !waits {
+				over(f.Change)
 			}
+		case engine.ChangeDone: // its last wave has passed, or it never had any to wait for
+			over(f.Change)
+		case engine.DirectiveApplied:
+			if !m.stepped(f.Change) {
+				over(f.Change)
+			}
+		case engine.RolloutDone:
+			over(f.Change)
+		case engine.ChangeFailed:
+			delete(m.started, f.Change)
+		case engine.UndoStarted:
+			delete(m.started, f.Change)
+		case engine.ChangeOvertaken:
+			delete(m.started, f.Change)
 		}
 	}
+}
+
+// stepped reports whether a change goes by waves: then it is in force only after the last.
+func (m *metrics) stepped(change engine.ChangeID) bool {
+	for _, v := range m.views() {
+		if c := v.State.Change; c != nil && c.ID == change {
+			return c.Plan.Rollout != nil
+		}
+	}
+	return false
 }
 
 func (m *metrics) ticked(r loop.TickReport) {

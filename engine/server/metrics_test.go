@@ -94,6 +94,9 @@ transitions: [{name: shed, from: [normal], to: degraded, when: 'sli("errors") > 
 		&engine.SetRequested{Mode: "degraded", Reason: "drill", DirectiveOnly: true}); err != nil {
 		t.Fatal(err)
 	}
+	if got := ask(t, http.DefaultClient, http.MethodPost, s.URL()+"/ofrep/v1/evaluate/flags", "", `{"context":{"service":"shop"}}`); got.status != http.StatusOK {
+		t.Fatalf("the flags: %d %s", got.status, got.text)
+	}
 	text := get(t, http.DefaultClient, s.URL()+"/metrics", "").text
 	if !strings.Contains(text, "modeshift_transition_seconds_count 1\n") || !strings.Contains(text, `modeshift_mode{mode="degraded",scope="shop"} 1`+"\n") {
 		t.Errorf("one change was made, and the metrics say\n%s", text)

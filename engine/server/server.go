@@ -19,10 +19,12 @@ import (
 	"github.com/fsnotify/fsnotify"
 
 	"github.com/modeshift/modeshift/actions"
+	"github.com/modeshift/modeshift/actions/flags"
 	"github.com/modeshift/modeshift/actions/runner"
 	"github.com/modeshift/modeshift/engine"
 	"github.com/modeshift/modeshift/engine/api"
 	"github.com/modeshift/modeshift/engine/loop"
+	"github.com/modeshift/modeshift/engine/roster"
 	"github.com/modeshift/modeshift/engine/store"
 	"github.com/modeshift/modeshift/rules"
 	"github.com/modeshift/modeshift/rules/prom"
@@ -55,26 +57,31 @@ type Options struct {
 
 // Server is the whole program. New makes it, Run runs it, once.
 type Server struct {
-	opts     Options
-	log      *slog.Logger
-	store    *store.SQLite
-	loop     *loop.Loop
-	runner   *runner.Runner
-	kinds    map[string]actions.Kind
-	book     *ruleBook
-	policies *policyBook
-	ledger   *budgetBook                    // knows how error budgets stand
-	present  atomic.Pointer[prom.Evaluator] // of the rules that were evaluated last; nil before the first tick
-	tokens   *api.Tokens
-	sources  []prom.Source
-	metrics  *metrics
-	observed *prom.Metrics
-	listener net.Listener
-	http     *http.Server
-	direct   directs
-	api      *api.API
-	began    time.Time
-	identity string // of the log
+	opts         Options
+	log          *slog.Logger
+	store        *store.SQLite
+	loop         *loop.Loop
+	runner       *runner.Runner
+	kinds        map[string]actions.Kind
+	book         *ruleBook
+	policies     *policyBook
+	roster       *roster.Roster                 // the table of instances
+	followers    followers                      // keep it up with the log
+	ledger       *budgetBook                    // knows how error budgets stand
+	present      atomic.Pointer[prom.Evaluator] // of the rules that were evaluated last; nil before the first tick
+	tokens       *api.Tokens
+	sources      []prom.Source
+	metrics      *metrics
+	observed     *prom.Metrics
+	listener     net.Listener
+	http         *http.Server
+	syncListener net.Listener // nil: flagd's protocol is not served
+	direct       directs
+	api          *api.API
+	ofrep        *flags.OFREP
+	sync         *flags.Sync // nil: flagd's protocol is not served
+	began        time.Time
+	identity     string // of the log
 
 	cancel  context.CancelFunc
 	stopped chan struct{}
@@ -101,12 +108,17 @@ func New(ctx context.Context, opts Options) (_ *Server, err error) {
 			err = errors.Join(err, s.close())
 		}
 	}()
+	if err := s.listenSync(); err != nil {
+		return nil, err
+	}
+	var cert *tls.Certificate
 	if cfg.TLS != nil {
-		cert, err := tls.LoadX509KeyPair(cfg.TLS.CertFile, cfg.TLS.KeyFile)
+		pair, err := tls.LoadX509KeyPair(cfg.TLS.CertFile, cfg.TLS.KeyFile)
 		if err != nil {
 			return nil, fmt.Errorf("tls_server_config: %w", err)
 		}
-		s.listener = tls.NewListener(s.listener, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12})
+		cert = &pair
+		s.listener = tls.NewListener(s.listener, &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12})
 	}
 	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data folder: %w; choose another with --data", err)
@@ -130,6 +142,9 @@ func New(ctx context.Context, opts Options) (_ *Server, err error) {
 		return nil, err
 	}
 	if err := s.startLoop(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.openFlags(cert); err != nil {
 		return nil, err
 	}
 	handler, err := s.handler()
@@ -177,14 +192,19 @@ func (s *Server) dial() error {
 func (s *Server) startLoop(ctx context.Context) error {
 	cfg := &s.opts.Config
 	e := cfg.Evaluation
-	s.loop = loop.New(storeLog{s.store}, loop.Options{
-		Interval: time.Duration(e.Interval), Timeout: time.Duration(e.Timeout), BlindAfter: time.Duration(e.BlindAfter),
-		Logger: s.log, OnCommit: s.committed, OnTick: s.metrics.ticked, OnLogFault: s.logFault, OnBroken: s.broken,
-	})
 	states, err := s.store.LoadAll(ctx)
 	if err != nil {
 		return fmt.Errorf("read the log: %w", err)
 	}
+	term, err := s.openRoster(ctx, states[engine.Fleet])
+	if err != nil {
+		return err
+	}
+	s.loop = loop.New(storeLog{s.store}, loop.Options{
+		Interval: time.Duration(e.Interval), Timeout: time.Duration(e.Timeout), BlindAfter: time.Duration(e.BlindAfter),
+		Term: term, Instances: s.roster.Summary, Members: s.roster.Members,
+		Logger: s.log, OnCommit: s.committed, OnTick: s.metrics.ticked, OnLogFault: s.logFault, OnBroken: s.broken,
+	})
 	if s.policies, err = openPolicies(filepath.Join(cfg.Data, PoliciesFile)); err != nil {
 		return err
 	}
@@ -214,6 +234,7 @@ func (s *Server) startLoop(ctx context.Context) error {
 	if err := s.loop.Start(ctx, s.inForce(set, problem)); err != nil {
 		return err
 	}
+	s.introduce(ctx)
 	s.book.inForce = func() map[engine.Scope]engine.Mode {
 		modes := map[engine.Scope]engine.Mode{}
 		for _, v := range s.loop.Views() {
@@ -273,6 +294,9 @@ func (s *Server) queryOffset() time.Duration {
 // committed is told of every batch of stored events.
 func (s *Server) committed(events []engine.Event) {
 	s.metrics.committed(events, time.Now())
+	for _, e := range events {
+		s.followers.wake(e.Stream)
+	}
 	s.runner.Wake()
 }
 
@@ -314,7 +338,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer close(s.stopped)
 
 	var wg sync.WaitGroup
-	failed := make(chan error, 5)
+	failed := make(chan error, 8)
 	part := func(ctx context.Context, name string, run func(context.Context) error) {
 		wg.Go(func() {
 			if err := run(ctx); err != nil {
@@ -329,6 +353,8 @@ func (s *Server) Run(ctx context.Context) error {
 	defer stopInner()
 	part(notify, "notifications", s.runner.Run)
 	part(inner, "loop", s.loop.Run)
+	part(inner, "instances", s.roster.Run)
+	part(inner, "directives", s.follow)
 	part(inner, "rule files", s.book.watch)
 	part(inner, "ledger", s.ledger.keeper.Run)
 	part(inner, "http", func(context.Context) error {
@@ -337,6 +363,7 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 		return nil
 	})
+	part(inner, "flagd", s.serveSync)
 	for severity, r := range s.opts.Config.Receivers.bySeverity() {
 		if r == nil {
 			s.log.Warn("nobody is told: no receiver is configured", "severity", severity)
@@ -360,11 +387,15 @@ func (s *Server) Run(ctx context.Context) error {
 		defer done()
 		s.runner.StopSteps(patient)
 	}()
+	s.roster.Close()
 	s.api.Close()
+	s.ofrep.Close()
+	syncOver := s.stopSync(bounded)
 	if s.http.Shutdown(bounded) != nil {
 		err = errors.Join(err, s.http.Close())
 	}
 	<-stepsOver
+	<-syncOver
 	stopInner()
 	<-s.loop.Done()
 	s.direct.wait(bounded)
@@ -394,9 +425,12 @@ func (s *Server) Stop() error {
 // close releases what New took.
 func (s *Server) close() error {
 	var err error
-	if s.listener != nil {
-		if closed := s.listener.Close(); !errors.Is(closed, net.ErrClosed) {
-			err = closed
+	for _, l := range []net.Listener{s.listener, s.syncListener} {
+		if l == nil {
+			continue
+		}
+		if closed := l.Close(); !errors.Is(closed, net.ErrClosed) {
+			err = errors.Join(err, closed)
 		}
 	}
 	if s.store != nil {

@@ -13,6 +13,8 @@ import (
 // The ledgers are a cache, outside of the hash chains: an hour, counted from 1970, is a row, and its body is the ledger's own
 // form. Nothing is decided on them that could not be read again from the sources.
 //
+// Instances and their ranks in a roll-out are beside the log too: what they report is told again when they reconnect.
+//
 // A job holds its event's position and not the effect: that follows from the event (engine.Effects), so there is no second
 // copy that could say something else.
 var migrations = []string{`
@@ -74,6 +76,24 @@ CREATE TABLE ledger_pages (
 	body   BLOB    NOT NULL,
 	PRIMARY KEY (ledger, hour)
 ) STRICT, WITHOUT ROWID;
+`, `
+CREATE TABLE instances (
+	scope TEXT NOT NULL,
+	name  TEXT NOT NULL,
+	body  BLOB NOT NULL,
+	PRIMARY KEY (scope, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE ranks (
+	scope  TEXT PRIMARY KEY,
+	change TEXT NOT NULL,
+	names  BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE terms (
+	one  INTEGER PRIMARY KEY CHECK (one = 1),
+	term INTEGER NOT NULL
+) STRICT;
 `}
 
 // querier is what a read needs; *sql.Tx and *sql.Conn have it.

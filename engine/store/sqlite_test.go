@@ -137,7 +137,7 @@ func TestAFileThatIsNoLogOfOursIsLeftAloneAndSaysWhy(t *testing.T) {
 	must(t, os.WriteFile(text, []byte(strings.Repeat("to do: nothing\n", 100)), 0o600))
 
 	for path, want := range map[string]string{
-		newer:                       "written by a newer modeshift: its schema is version 99 and this program knows 3",
+		newer:                       "written by a newer modeshift: its schema is version 99 and this program knows 4",
 		foreign:                     "it is the database of another program",
 		text:                        "it is not a modeshift log",
 		file("no/such/dir/log.db"):  "no such file or directory",
@@ -174,6 +174,9 @@ func TestALogOfTheFirstSchemaIsBroughtToTheNewestWithItsJobs(t *testing.T) {
 	must(t, s.Append(ctx, store.Append{Stream: "a", Events: []engine.Event{storetest.Opened("a", 1, "i")}}))
 	must(t, s.Close())
 	tamper(t, path, func(exec func(string, ...any), _ *sql.DB) {
+		exec(`DROP TABLE instances`)
+		exec(`DROP TABLE ranks`)
+		exec(`DROP TABLE terms`)
 		exec(`DROP TABLE ledger_pages`)
 		exec(`DROP TABLE ledgers`)
 		exec(`ALTER TABLE jobs DROP COLUMN begun`)

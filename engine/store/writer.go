@@ -215,6 +215,8 @@ type writer struct {
 	snap, marked               *sql.Stmt
 	ledgerSaved, ledgerPage    *sql.Stmt
 	ledgerCut, ledgerDrop      *sql.Stmt
+	instance, instanceGone     *sql.Stmt
+	ranked, term               *sql.Stmt
 
 	all []*sql.Stmt
 
@@ -248,6 +250,10 @@ func (w *writer) prepare(ctx context.Context, conn *sql.Conn) error {
 		{&w.ledgerPage, `INSERT INTO ledger_pages (ledger, hour, body) VALUES (?, ?, ?) ON CONFLICT (ledger, hour) DO UPDATE SET body = excluded.body`},
 		{&w.ledgerCut, `DELETE FROM ledger_pages WHERE ledger = ? AND hour < ?`},
 		{&w.ledgerDrop, `DELETE FROM ledgers WHERE id = ?`},
+		{&w.instance, `INSERT INTO instances (scope, name, body) VALUES (?, ?, ?) ON CONFLICT (scope, name) DO UPDATE SET body = excluded.body`},
+		{&w.instanceGone, `DELETE FROM instances WHERE scope = ? AND name = ?`},
+		{&w.ranked, `INSERT INTO ranks (scope, change, names) VALUES (?, ?, ?) ON CONFLICT (scope) DO UPDATE SET change = excluded.change, names = excluded.names`},
+		{&w.term, `INSERT INTO terms (one, term) VALUES (1, ?) ON CONFLICT (one) DO UPDATE SET term = max(term + 1, excluded.term) RETURNING term`},
 		{&w.marked, `INSERT INTO marks (name, instant) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET instant = excluded.instant`},
 	} {
 		var err error

@@ -53,6 +53,13 @@
 // next asks for half as many at once, and more again after five minutes. All this decides how a query is asked and when it
 // is unknown, never what it answers. A reading bears the query of its own service, to be pasted into Prometheus.
 //
+// # Waves
+//
+// What verifies the waves of a roll-out is measured on the instances they have reached, where its queries have a place for them
+// (rules.Signal.Narrowed). Which they are comes with the question, so that these queries are made at each tick, asked each by
+// itself, and nothing about them is remembered. Without instances, or with more than a query may name, they are unknown
+// (narrow.go).
+//
 // # What is unknown
 //
 // A number is believed only if the source gave one, without a warning, for one series, from a sample that is young enough.

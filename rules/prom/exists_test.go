@@ -42,6 +42,7 @@ slos:
     alerting: {page_alert: {disable: true}, ticket_alert: {disable: true}}
 slis:
   - {name: p99, query: 'max(latency{pod="b"})'}
+  - {name: wave, query: 'max(latency{pod=~"{{.instances}}"}) + max(latency{node=~"{{.instances}}"})'}
 `
 	set := load(t, "shop.yaml", file)
 	got, err := Missing(t.Context(), dial(t, prometheus.URL)[0], set, noon.Add(time.Hour))
@@ -58,6 +59,7 @@ slis:
 		`shop.yaml:22:43: no such series: long_gone_total{code="1"} selects nothing in the last 30d; what needs it would be unknown = without code="1" there are some`,
 		`shop.yaml:22:109: no such series: good_total{job="x"} selects nothing in the last 30d; what needs it would be unknown = without job="x" there are some`,
 		`shop.yaml:30:29: no such series: latency{pod="b"} selects nothing in the last 30d; what needs it would be unknown = without pod="b" there are some`,
+		`shop.yaml:31:68: no such series: latency{node=~".+"} selects nothing in the last 30d; what needs it would be unknown = without node=~".+" there are some`,
 	}
 	if strings.Join(text, "\n") != strings.Join(want, "\n") {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(text, "\n"), strings.Join(want, "\n"))

@@ -88,7 +88,7 @@ func (t *tick) measured(a *ask, s rules.Signal, v rules.Value) Measured {
 			m.Reading = disagreeing(v)
 		}
 	}
-	p := t.probes[key{a.service, s}]
+	p := t.probeOf(key{a.service, s})
 	if p == nil {
 		return m
 	}
@@ -109,6 +109,9 @@ func (t *tick) measured(a *ask, s rules.Signal, v rules.Value) Measured {
 				continue
 			}
 			sent := Sent{Query: cmp.Or(got.sent, q.text), Own: q.text, Source: t.sources[q.source].Name, At: at, Samples: got.samples, Took: got.took, Why: got.why, Detail: got.detail}
+			if s.Narrowed {
+				sent.Query, sent.Own = shortened(sent.Query), shortened(sent.Own)
+			}
 			if len(p.parts) > 1 {
 				sent.Replica = i + 1
 			}

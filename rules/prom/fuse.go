@@ -173,7 +173,7 @@ func (u *fusion) group(ws []wanted, alone func(query) bool) []*group {
 		return b
 	}
 	for i, w := range ws {
-		if alone(w.query) {
+		if w.passing || alone(w.query) {
 			continue
 		}
 		each[i] = u.candidates(w.text)

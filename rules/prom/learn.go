@@ -6,6 +6,9 @@ import (
 
 // learn takes note of how a request went. If it is to be sent again in parts it returns them.
 func (u *fusion) learn(f *fetcher, sent *fetch, a answer) []fetch {
+	if sent.passing {
+		return nil
+	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	now := f.now

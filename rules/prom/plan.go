@@ -19,6 +19,9 @@ type query struct {
 	replica int // index into its Replicas
 	text    string
 	at      int64 // unix milliseconds, which is as exactly as Prometheus knows them
+	// passing: it is for a signal measured on the instances of this tick alone. It is asked alone, and how that went is not
+	// remembered: its text will hardly come again.
+	passing bool
 }
 
 // lane is where a query goes: what one replica is slow at does not hold up another.

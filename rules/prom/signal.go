@@ -84,8 +84,16 @@ func fresher(a, b engine.Reading) bool {
 	return a.Sample.After(b.Sample)
 }
 
-// compile returns how k is measured; nil if that takes no source or if k is not declared.
+// compile returns how k is measured; nil if that takes no source, if k is not declared, or if it is narrowed: see compileOn.
 func (e *Evaluator) compile(k key) *probe {
+	if k.signal.Narrowed {
+		return nil
+	}
+	return e.compileOn(k, nil)
+}
+
+// compileOn is compile, of a narrowed signal for some instances, of which there is at least one.
+func (e *Evaluator) compileOn(k key, instances []string) *probe {
 	name, agree := k.service.Source, 0
 	var one func(replica query, alone bool) part
 	switch k.signal.Kind {
@@ -96,19 +104,30 @@ func (e *Evaluator) compile(k key) *probe {
 		}
 		name, agree = cmp.Or(slo.Source, name), slo.Agree
 		one = func(q query, alone bool) part { return sloPart(k.service, slo, k.signal.Window, q, alone) }
+		if k.signal.Narrowed {
+			ask := func(w time.Duration) (errors, total string) { return slo.QueriesOn(w, instances) }
+			one = func(q query, alone bool) part { return rawPart(slo, k.signal.Window, ask, q, alone) }
+		}
 	case rules.SignalSLI:
 		sli := k.service.SLI(k.signal.Name)
 		if sli == nil {
 			return nil
 		}
 		name, agree = cmp.Or(sli.Source, name), sli.Agree
-		one = func(q query, alone bool) part { return sliPart(sli, q, alone) }
+		text := sli.Query
+		if k.signal.Narrowed {
+			text = sli.QueryOn(instances)
+		}
+		one = func(q query, alone bool) part { return sliPart(sli, text, q, alone) }
 	case rules.SignalAlert:
 		one = func(q query, _ bool) part { return alertPart(k.signal.Name, q) }
 	default:
 		return nil
 	}
-	return e.probe(name, agree, one)
+	return e.probe(name, agree, func(q query, alone bool) part {
+		q.passing = k.signal.Narrowed
+		return one(q, alone)
+	})
 }
 
 // probe makes a probe for the source of that name; the empty name is the first one. one makes the part of a replica, told
@@ -139,8 +158,8 @@ func text(s rules.Signal) string {
 		return fmt.Sprintf("error_ratio(%s, %q)", strconv.Quote(s.Name), model.Duration(s.Window))
 	case rules.SignalBudget:
 		return "budget_remaining(" + strconv.Quote(s.Name) + ")"
-	case rules.SignalDwell:
-		return "dwell()"
+	case rules.SignalDwell, rules.SignalDivergence:
+		return string(s.Kind) + "()"
 	default:
 		return string(s.Kind) + "(" + strconv.Quote(s.Name) + ")"
 	}
@@ -163,22 +182,27 @@ func (q query) ask(text string) query {
 }
 
 func sloPart(service *rules.Service, slo *rules.SLO, window time.Duration, to query, alone bool) part {
-	errorText, totalText := slo.Queries(window)
-	name := text(rules.Signal{Kind: rules.SignalSLO, Name: slo.Name, Window: window})
 	if recorded, ok := service.RecordedQuery(slo, window); ok {
 		return recordedPart(service, slo, window, recorded, to, alone)
 	}
+	return rawPart(slo, window, slo.Queries, to, alone)
+}
+
+// rawPart asks for what no rule has recorded. queries gives those of a window.
+func rawPart(slo *rules.SLO, window time.Duration, queries func(time.Duration) (errors, total string), to query, alone bool) part {
+	errorText, totalText := queries(window)
+	name := text(rules.Signal{Kind: rules.SignalSLO, Name: slo.Name, Window: window})
 	if !slo.Events {
 		g := &gauge{name: name, query: to.ask(errorText), maxAge: slo.MaxAge, reach: window}
 		if w := quickest(slo, window); alone && w > 0 {
-			ratio, _ := slo.Queries(w)
+			ratio, _ := queries(w)
 			g.lately, g.latelyReach = to.ask(ratio), w
 		}
 		return g.part(alone, func(x float64) rules.Value { return ratioValue(slo, window, x) })
 	}
 	total := &gauge{name: name, query: to.ask(totalText), maxAge: slo.MaxAge, reach: window}
 	if w := quickest(slo, window); alone && w > 0 {
-		_, text := slo.Queries(w)
+		_, text := queries(w)
 		total.lately, total.latelyReach = to.ask(text), w
 	}
 	errors := to.ask(errorText)
@@ -319,8 +343,8 @@ func ratioValue(slo *rules.SLO, window time.Duration, ratio float64) rules.Value
 	return rules.Value{Reading: engine.Reading{Value: ratio}, Errors: ratio, Total: 1}
 }
 
-func sliPart(sli *rules.SLI, to query, alone bool) part {
-	g := &gauge{name: text(rules.Signal{Kind: rules.SignalSLI, Name: sli.Name}), query: to.ask(sli.Query),
+func sliPart(sli *rules.SLI, queryText string, to query, alone bool) part {
+	g := &gauge{name: text(rules.Signal{Kind: rules.SignalSLI, Name: sli.Name}), query: to.ask(queryText),
 		maxAge: sli.MaxAge, reach: lookback}
 	return g.part(alone, func(x float64) rules.Value {
 		if math.IsNaN(x) || math.IsInf(x, 0) {
@@ -469,9 +493,19 @@ func (t *tick) local(a *ask, s rules.Signal) (rules.Value, bool) {
 		}
 	case rules.SignalDwell:
 		r.Value = a.question.Dwell.Seconds()
+	case rules.SignalDivergence:
+		if r.Value = a.question.Divergence; a.question.Known <= 0 {
+			// To call that 0 would be to say that every instance follows, where nobody has heard of one.
+			r.Value, r.Why, r.Detail = 0, engine.WhyNoInstances, "the scope has no instances"
+		}
 	case rules.SignalBudget:
 		return t.remaining(a.service, s), true
 	default:
+		if s.Narrowed {
+			n := t.narrow(key{a.service, s}, a.question.Instances)
+			r.Why, r.Detail = n.why, n.detail
+			return rules.Value{Reading: r}, n.probe == nil
+		}
 		if t.probes[key{a.service, s}] != nil {
 			return rules.Value{}, false
 		}

@@ -26,6 +26,8 @@ type tick struct {
 	// recalled are the values that were read at an earlier tick, for an instant that still counts for them. They say nothing
 	// about what the sources show now.
 	recalled map[key]bool
+	// narrowed are the signals that are measured on some instances alone, which are others at each tick.
+	narrowed map[key]narrowing
 }
 
 // ask is one condition to be decided.
@@ -42,7 +44,7 @@ type ask struct {
 
 // tick is an empty tick, whose queries may take so long each.
 func (e *Evaluator) tick(in Tick, timeout time.Duration) *tick {
-	return &tick{Evaluator: e, Tick: in, values: map[key]rules.Value{}, answers: map[query]answer{}, recalled: map[key]bool{},
+	return &tick{Evaluator: e, Tick: in, values: map[key]rules.Value{}, answers: map[query]answer{}, recalled: map[key]bool{}, narrowed: map[key]narrowing{},
 		fetcher: newFetcher(e.sources, timeout, e.opts.Parallel, in.Instant, e.opts.Metrics)}
 }
 
@@ -160,7 +162,7 @@ func deferred(service *rules.Service, s rules.Signal, missing []rules.Signal) bo
 		return false
 	}
 	isMissing := func(short time.Duration) bool {
-		return slices.Contains(missing, rules.Signal{Kind: rules.SignalSLO, Name: s.Name, Window: short, Every: s.Every})
+		return slices.Contains(missing, rules.Signal{Kind: rules.SignalSLO, Name: s.Name, Window: short, Every: s.Every, Narrowed: s.Narrowed})
 	}
 	isShort := false
 	if slo := service.SLO(s.Name); slo != nil {
@@ -174,7 +176,7 @@ func deferred(service *rules.Service, s rules.Signal, missing []rules.Signal) bo
 		}
 	}
 	return !isShort && slices.ContainsFunc(missing, func(m rules.Signal) bool {
-		return m.Kind == rules.SignalSLO && m.Name == s.Name && m.Window < s.Window
+		return m.Kind == rules.SignalSLO && m.Name == s.Name && m.Narrowed == s.Narrowed && m.Window < s.Window
 	})
 }
 
@@ -190,7 +192,7 @@ func (t *tick) ask(ctx context.Context, signals []key) {
 			t.values[k], t.recalled[k] = v, true
 			continue
 		}
-		wants = append(wants, want{k, t.probes[k], at.Add(-t.opts.QueryOffset)})
+		wants = append(wants, want{k, t.probeOf(k), at.Add(-t.opts.QueryOffset)})
 	}
 	if len(wants) == 0 {
 		return
@@ -206,6 +208,9 @@ func (t *tick) ask(ctx context.Context, signals []key) {
 		v := w.probe.read(view{t, w.at})
 		if at := w.at.Add(t.opts.QueryOffset); !at.Equal(t.Instant) {
 			v.Reading.At = at
+		}
+		if w.signal.Narrowed {
+			v.Reading.Query = shortened(v.Reading.Query)
 		}
 		t.values[w.key] = v
 		t.costs.note(w.key, t.cost(w))
@@ -366,7 +371,7 @@ func (t *tick) sights() []engine.Sight {
 		reasons[i] = map[string]int{}
 	}
 	for k, v := range t.values {
-		p := t.probes[k]
+		p := t.probeOf(k)
 		if p == nil || t.recalled[k] {
 			continue
 		}

@@ -1,14 +1,16 @@
-// An OpenFeature client as a web page has it: the web SDK with its OFREP provider, polling. It prints what it sees, one
+// An OpenFeature client as a web page has it: the web SDK with its OFREP provider. It prints what it sees, one
 // JSON object a line, and answers each line it reads:
 //
 //   read   {"event":"read","flags":{…}}       what the code would get now
 //
-// URL, SERVICE and TOKEN say where the flags come from. It ends when its input does.
+// URL, SERVICE and TOKEN say where the flags come from. With FOLLOW it follows the event stream, as providers do where
+// there is an EventSource, and node has none of its own; without, it polls. It ends when its input does.
 import { createInterface } from 'node:readline';
 import { OpenFeature, ProviderEvents } from '@openfeature/web-sdk';
 import { OFREPWebProvider } from '@openfeature/ofrep-web-provider';
 
-const { URL: baseUrl, SERVICE: service, TOKEN: token } = process.env;
+const { URL: baseUrl, SERVICE: service, TOKEN: token, FOLLOW: follow } = process.env;
+if (follow) globalThis.EventSource = (await import('eventsource')).EventSource;
 const say = (event, more = {}) => console.log(JSON.stringify({ event, ...more }));
 
 await OpenFeature.setContext({ targetingKey: 'page-1', service });
@@ -30,7 +32,7 @@ client.addHandler(ProviderEvents.Stale, () => say('stale', { flags: flags() }));
 try {
   await OpenFeature.setProviderAndWait(new OFREPWebProvider({
     baseUrl,
-    pollInterval: 50,
+    pollInterval: follow ? 0 : 50,
     cacheMode: 'disabled',
     headers: [['Authorization', `Bearer ${token}`]],
   }));

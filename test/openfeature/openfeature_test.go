@@ -1,4 +1,5 @@
-// Package openfeature runs npm's OpenFeature client for web pages against package flags: a client nobody here wrote.
+// Package openfeature runs OpenFeature's own clients against package flags and against a whole server: clients nobody here
+// wrote.
 package openfeature
 
 import (
@@ -7,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -21,6 +23,7 @@ import (
 
 	"github.com/modeshift/modeshift/actions/flags"
 	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/engine/secret"
 )
 
 const token = "a token of this test"
@@ -28,16 +31,39 @@ const token = "a token of this test"
 // patience is how long the client may take for anything; it polls twenty times a second.
 const patience = 30 * time.Second
 
-// install copies the client out of the repository and installs what it needs beside it. It returns the folder.
+// clients is the folder of the clients and of what they need, which is installed once.
+var clients struct {
+	sync.Mutex
+	dir       string
+	installed bool
+}
+
+func TestMain(m *testing.M) {
+	var err error
+	if clients.dir, err = os.MkdirTemp("", "modeshift-openfeature-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	_ = os.RemoveAll(clients.dir) // the system's own cleaning gets what is left
+	os.Exit(code)
+}
+
+// install copies the clients out of the repository and installs what they need beside them. It returns the folder.
 func install(t *testing.T) string {
 	t.Helper()
+	clients.Lock()
+	defer clients.Unlock()
+	dir := clients.dir
+	if clients.installed {
+		return dir
+	}
 	for _, program := range []string{"node", "npm"} {
 		if _, err := exec.LookPath(program); err != nil {
 			missing(t, program+" is not installed: "+err.Error())
 		}
 	}
-	dir := t.TempDir()
-	for _, name := range []string{"package.json", "package-lock.json", ".npmrc", "client.mjs"} {
+	for _, name := range []string{"package.json", "package-lock.json", ".npmrc", "client.mjs", "flagd.mjs", "valid.mjs"} {
 		text, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
@@ -58,6 +84,7 @@ func install(t *testing.T) string {
 		}
 		t.Fatalf("npm ci: %v\n%s", err, out)
 	}
+	clients.installed = true
 	return dir
 }
 
@@ -72,33 +99,24 @@ func missing(t *testing.T, what string) {
 
 // service is what the server tells, and what it counts.
 type service struct {
-	mu        sync.Mutex
-	view      engine.View
+	*flags.Latest
+	revision  engine.Version
 	unchanged atomic.Int64 // answers 304
 	whole     atomic.Int64 // answers 200
 }
 
-func (s *service) source(scope engine.Scope) (engine.View, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.view, scope == s.view.State.Scope
-}
+var degraded = engine.Flags{"recommendations": false, "payment_gateway": "backup", "retries": 2.0}
 
 func (s *service) publish(mode engine.Mode, set engine.Flags) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	d := &s.view.State.Directive
-	*d = engine.Directive{Term: 1, Revision: d.Revision + 1, Mode: mode, Flags: set}
+	s.revision++
+	s.Tell(engine.Told{Scope: "checkout", Directive: engine.Directive{Term: 1, Revision: s.revision, Mode: mode, Flags: set}})
 }
 
+// newService is a service in normal that was in other modes before: their flags are known.
 func newService() *service {
-	degraded := engine.Flags{"recommendations": false, "payment_gateway": "backup", "retries": 2.0}
-	s := &service{view: engine.View{
-		Policy: &engine.Policy{Scope: "checkout", Modes: []engine.ModeRule{
-			{Name: "normal"}, {Name: "degraded", Flags: degraded}, {Name: "read-only", Flags: engine.Flags{"writes": false}},
-		}},
-		State: engine.State{Scope: "checkout"},
-	}}
+	s := &service{Latest: &flags.Latest{}}
+	s.publish("read-only", engine.Flags{"writes": false})
+	s.publish("degraded", degraded)
 	s.publish("normal", nil)
 	return s
 }
@@ -110,14 +128,7 @@ func (s *service) serve(t *testing.T, address string) (url string, stop func()) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := flags.Handler(s.source, flags.Options{
-		Authorize: func(r *http.Request, _ engine.Scope) (int, string) {
-			if r.Header.Get("Authorization") != "Bearer "+token {
-				return http.StatusUnauthorized, "a token is needed"
-			}
-			return 0, ""
-		},
-	})
+	h := flags.Handler(s, flags.Options{Guard: guard{}, TicketKey: secret.New("a key that outlives restarts")})
 	server := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		counted := &status{w, http.StatusOK}
 		h.ServeHTTP(counted, r)
@@ -131,6 +142,7 @@ func (s *service) serve(t *testing.T, address string) (url string, stop func()) 
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(listener) }()
 	stop = sync.OnceFunc(func() {
+		h.Close()
 		if err := server.Close(); err != nil {
 			t.Errorf("close the server: %v", err)
 		}
@@ -142,10 +154,25 @@ func (s *service) serve(t *testing.T, address string) (url string, stop func()) 
 	return "http://" + listener.Addr().String(), stop
 }
 
+// guard knows one token.
+type guard struct{}
+
+func (guard) Reader(credential string) (string, int, string) {
+	if credential != token {
+		return "", http.StatusUnauthorized, "a token is needed"
+	}
+	return "page", 0, ""
+}
+
+func (guard) May(string, engine.Scope) (int, string) { return 0, "" }
+
 type status struct {
 	http.ResponseWriter
 	code int
 }
+
+// Unwrap lets the handler reach the connection.
+func (s *status) Unwrap() http.ResponseWriter { return s.ResponseWriter }
 
 func (s *status) WriteHeader(code int) {
 	s.code = code
@@ -166,6 +193,7 @@ type said struct {
 	Message string            `json:"message"`
 	Changed []string          `json:"changed"`
 	Flags   map[string]detail `json:"flags"`
+	Context map[string]any    `json:"context"`
 }
 
 // client is the running node process.
@@ -175,12 +203,13 @@ type client struct {
 	lines chan said
 }
 
-func start(t *testing.T, dir, url, scope, token string) *client {
+// start runs a script in the folder with further variables of the environment.
+func start(t *testing.T, dir, script string, env ...string) *client {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 4*patience)
-	node := exec.CommandContext(ctx, "node", "client.mjs")
+	node := exec.CommandContext(ctx, "node", script)
 	node.Dir = dir
-	node.Env = append(os.Environ(), "URL="+url, "SERVICE="+scope, "TOKEN="+token)
+	node.Env = append(os.Environ(), env...)
 	var complaints bytes.Buffer
 	node.Stderr = &complaints
 	in, err := node.StdinPipe()
@@ -283,7 +312,7 @@ func TestAWebPageFollowsTheModeAndOutlivesARestart(t *testing.T) {
 	dir := install(t)
 	s := newService()
 	url, stop := s.serve(t, "127.0.0.1:0")
-	c := start(t, dir, url, "checkout", token)
+	c := start(t, dir, "client.mjs", "URL="+url, "SERVICE=checkout", "TOKEN="+token)
 
 	first := c.until("ready", func(s said) bool { return s.Event == "ready" || s.Event == "failed" })
 	if first.Event != "ready" {
@@ -296,7 +325,7 @@ func TestAWebPageFollowsTheModeAndOutlivesARestart(t *testing.T) {
 		t.Errorf("%d whole answers before anything changed, want 1", n)
 	}
 
-	s.publish("degraded", s.view.Policy.Modes[1].Flags)
+	s.publish("degraded", degraded)
 	changed := c.until("the change", func(s said) bool { return s.Event == "changed" })
 	c.want("after the change", changed.Flags, inDegraded)
 	slices.Sort(changed.Changed)
@@ -332,7 +361,7 @@ func TestAWebPageIsToldWhatIsWrongAndRunsOnItsDefaults(t *testing.T) {
 		"a wrong token":      {"checkout", "guessed"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			page := start(t, dir, url, c.service, c.token)
+			page := start(t, dir, "client.mjs", "URL="+url, "SERVICE="+c.service, "TOKEN="+c.token)
 			failed := page.until("failed", func(s said) bool { return s.Event == "failed" || s.Event == "ready" })
 			if failed.Event != "failed" || failed.Message == "" {
 				t.Errorf("the provider says %+v", failed)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/modeshift/modeshift/engine"
 	"github.com/modeshift/modeshift/engine/ledger"
+	"github.com/modeshift/modeshift/engine/roster"
 	"github.com/modeshift/modeshift/engine/store"
 )
 
@@ -43,6 +44,13 @@ type Store interface {
 	SaveLedgers(ctx context.Context, saves ...ledger.Save) error
 	LoadLedger(ctx context.Context, key ledger.Key) ([]ledger.Page, error)
 	DropLedgers(ctx context.Context, unsavedSince time.Time, keep ...ledger.Key) error
+
+	Instances(ctx context.Context) ([]roster.Instance, error)
+	SaveInstances(ctx context.Context, list []roster.Instance) error
+	ForgetInstances(ctx context.Context, list []roster.Instance) error
+	SaveRanks(ctx context.Context, scope engine.Scope, change engine.ChangeID, names []string) error
+	Ranks(ctx context.Context, scope engine.Scope, change engine.ChangeID) ([]string, error)
+	NextTerm(ctx context.Context, least uint64) (uint64, error)
 
 	Verify(ctx context.Context) (store.Report, error)
 	Close() error
@@ -91,6 +99,11 @@ func Run(t *testing.T, fresh func(t testing.TB) Open, traits ...Trait) {
 		{"ledgers nobody saves are dropped unless they are kept", false, ledgersDropped},
 		{"ledgers are no part of what is verified", false, ledgersUnverified},
 		{"ledgers survive closing", true, ledgersSurvive},
+
+		{"instances are kept by scope and name until they are forgotten", false, instancesKept},
+		{"the order of a roll-out is that of the scope's last change", false, ranksKept},
+		{"instances, orders and terms survive closing", true, instancesSurvive},
+		{"each term is higher than all before it", false, terms},
 
 		{"an event's effects are jobs at once and a conflict owes none", false, jobsOwed},
 		{"jobs of one key run in order and those of others beside them", false, order},

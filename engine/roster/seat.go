@@ -1,0 +1,204 @@
+package roster
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/modeshift/modeshift/engine"
+)
+
+// Limits of what an instance may say of itself, in bytes.
+const (
+	maxName    = 253
+	maxError   = 500
+	maxVersion = 200
+)
+
+// Error says why an instance is not let in. Code is one of unknown_scope, in_use, invalid, unavailable.
+type Error struct {
+	code string
+	text string
+}
+
+func (e *Error) Error() string { return e.text }
+
+// Code says what kind of error it is, for programs.
+func (e *Error) Code() string { return e.code }
+
+// Seat is the place of a connected instance. One goroutine reads what it is told, another one hands in what it says.
+type Seat struct {
+	roster *Roster
+	crew   *crew
+	member *member
+	woken  chan struct{}
+	taken  chan struct{} // closed when the same process has taken the seat over
+	sent   *message      // last
+}
+
+// Connect gives an instance its seat. from is where it connects from.
+func (r *Roster) Connect(scope engine.Scope, hello engine.Hello, from string) (*Seat, error) {
+	m, c, err := r.enter(scope, hello, from)
+	if err != nil {
+		return nil, err
+	}
+	defer r.mu.Unlock()
+	if m.seat != nil {
+		close(m.seat.taken)
+	}
+	m.due = time.Time{}
+	m.seat = &Seat{roster: r, crew: c, member: m, woken: make(chan struct{}, 1), taken: make(chan struct{})}
+	m.seat.wake()
+	return m.seat, nil
+}
+
+// Exchange is a connection of one moment, for an instance that has no stream: it says what it has, and is told what is meant for
+// it. It counts as connected until it should have come back.
+func (r *Roster) Exchange(scope engine.Scope, hello engine.Hello, report *engine.Report, from string, back time.Duration) (engine.Told, bool, error) {
+	m, c, err := r.enter(scope, hello, from)
+	if err != nil {
+		return engine.Told{}, false, err
+	}
+	defer r.mu.Unlock()
+	if m.seat != nil { // it has given up its stream
+		close(m.seat.taken)
+		m.seat = nil
+	}
+	m.due = r.opts.Now().UTC().Add(back)
+	if report != nil {
+		r.report(c, m, *report)
+	}
+	t := c.meant(m.Name)
+	if t == nil {
+		return engine.Told{}, false, nil
+	}
+	return t.told, true, nil
+}
+
+// enter finds or makes the member for an instance. Without an error the roster is locked, and the caller unlocks it.
+func (r *Roster) enter(scope engine.Scope, hello engine.Hello, from string) (*member, *crew, error) {
+	switch plain := func(s string) bool {
+		return utf8.ValidString(s) && !strings.ContainsFunc(s, func(c rune) bool { return c < ' ' || c == 0x7f })
+	}; {
+	case hello.Instance == "" || len(hello.Instance) > maxName || !plain(hello.Instance):
+		return nil, nil, &Error{"invalid", fmt.Sprintf("an instance has a name of 1 to %d bytes, without control characters", maxName)}
+	case hello.Session == "" || len(hello.Session) > maxName || !plain(hello.Session):
+		return nil, nil, &Error{"invalid", "an instance draws a session when it starts, and sends it each time it connects"}
+	case len(hello.Version) > maxVersion || !plain(hello.Version):
+		return nil, nil, &Error{"invalid", fmt.Sprintf("a version has at most %d bytes, without control characters", maxVersion)}
+	}
+	r.mu.Lock()
+	c := r.scopes[scope]
+	if c == nil || c.state.Version == 0 || scope == engine.Fleet {
+		r.mu.Unlock()
+		return nil, nil, &Error{"unknown_scope", fmt.Sprintf("no scope %q", scope)}
+	}
+	if r.closed {
+		r.mu.Unlock()
+		return nil, nil, &Error{"unavailable", "the server is stopping"}
+	}
+	now := r.opts.Now().UTC()
+	m := c.members[hello.Instance]
+	switch {
+	case m == nil:
+		m = &member{Instance: Instance{Scope: scope, Name: hello.Instance, Seen: now}}
+		c.members[hello.Instance] = m
+	case m.Session != hello.Session && m.Connected():
+		text := fmt.Sprintf("an instance %q of %s is connected already, from %s: give each its own name", hello.Instance, scope, m.From)
+		r.mu.Unlock()
+		return nil, nil, &Error{"in_use", text}
+	case m.Session != hello.Session:
+		m.Report, m.Reported = engine.Report{}, time.Time{} // what the process before it had says nothing of this one
+	}
+	m.Session, m.Version, m.From, m.Left, m.Silent = hello.Session, hello.Version, from, time.Time{}, false
+	r.judge(c, m, now)
+	r.dirty[m], r.news[scope] = true, true
+	r.compare(c, hello)
+	return m, c, nil
+}
+
+// compare notices that an instance knows of a leader, or of a directive, that this log does not.
+func (r *Roster) compare(c *crew, hello engine.Hello) {
+	if r.opts.OnAhead == nil || r.opts.Term == nil {
+		return
+	}
+	heard, own, leads := max(hello.Term, hello.Has.Term), c.state.Directive.Position(), r.opts.Term()
+	switch {
+	case heard > leads:
+		r.opts.OnAhead(c.state.Scope, heard, fmt.Sprintf("%s has heard of term %d", hello.Instance, heard))
+	case hello.Has.Compare(own) > 0 && hello.Has.Term == leads:
+		r.opts.OnAhead(c.state.Scope, leads, fmt.Sprintf("%s has revision %d of %s in term %d, and this log ends at revision %d",
+			hello.Instance, hello.Has.Revision, c.state.Scope, leads, own.Revision))
+	}
+}
+
+// Woken receives when there may be something to tell.
+func (s *Seat) Woken() <-chan struct{} { return s.woken }
+
+// Taken is closed when the same process has come in by another connection: this one is of no use any more.
+func (s *Seat) Taken() <-chan struct{} { return s.taken }
+
+func (s *Seat) wake() {
+	select {
+	case s.woken <- struct{}{}:
+	default: // it has not looked since: it will see the latest
+	}
+}
+
+// Frame is what the instance has to be told next, as a server-sent event; nil when it was told all. A reader that was slow is told
+// the latest only.
+func (s *Seat) Frame() []byte {
+	s.roster.mu.Lock()
+	defer s.roster.mu.Unlock()
+	t := s.crew.meant(s.member.Name)
+	if t == nil || t == s.sent || s.sent != nil && bytesEqual(t.frame, s.sent.frame) {
+		s.sent = t
+		return nil
+	}
+	s.sent = t
+	return t.frame
+}
+
+func bytesEqual(a, b []byte) bool { return string(a) == string(b) }
+
+// Report takes over what the instance says of itself.
+func (s *Seat) Report(rep engine.Report) {
+	s.roster.mu.Lock()
+	defer s.roster.mu.Unlock()
+	if s.member.seat == s {
+		s.roster.report(s.crew, s.member, rep)
+	}
+}
+
+func (r *Roster) report(c *crew, m *member, rep engine.Report) {
+	rep.Error = strings.ToValidUTF8(rep.Error[:min(len(rep.Error), maxError)], "")
+	now := r.opts.Now().UTC()
+	m.Report, m.Reported = rep, now
+	r.judge(c, m, now)
+	r.dirty[m], r.news[m.Scope] = true, true
+}
+
+// Leave gives the seat up. silent says that the connection was not closed: nothing was heard any more.
+func (s *Seat) Leave(silent bool) {
+	r := s.roster
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s.member.seat != s {
+		return
+	}
+	r.left(s.crew, s.member, silent, r.opts.Now().UTC())
+}
+
+func (r *Roster) left(c *crew, m *member, silent bool, now time.Time) {
+	m.seat, m.Left, m.Silent, m.due = nil, now, silent, time.Time{}
+	r.judge(c, m, now)
+	r.dirty[m], r.news[m.Scope] = true, true
+}
+
+// Close lets nobody in any more.
+func (r *Roster) Close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = true
+}
