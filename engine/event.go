@@ -206,6 +206,7 @@ type (
 		Incident IncidentID `json:"incident"`
 		Severity Severity   `json:"severity"`
 		Note     string     `json:"note"`
+		Proposal ChangeID   `json:"proposal,omitempty"` // the note says that it waits for people
 	}
 	// IncidentResolved ends an incident.
 	IncidentResolved struct {
@@ -253,6 +254,7 @@ type Details struct {
 	Owner      string            `json:"owner,omitempty"`
 	Runbook    string            `json:"runbook,omitempty"`
 	Transition string            `json:"transition,omitempty"` // what automation does about it
+	Proposal   ChangeID          `json:"proposal,omitempty"`   // of it, which waits for people
 	Labels     map[string]string `json:"labels,omitempty"`
 	Notes      map[string]string `json:"annotations,omitempty"`
 }

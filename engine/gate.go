@@ -60,7 +60,7 @@ func (d *decision) propose(t *Transition, r *SetRequested, why Reason, evidence 
 	d.emit(proposed, why.Code, why.Text, evidence)
 	if told {
 		waits := "waits for " + list(p.Gate.Groups)
-		d.emit(IncidentUpdated{Incident: inc.ID, Severity: inc.Severity, Note: d.summary(&p) + " " + waits}, CodeGate, waits, nil)
+		d.emit(IncidentUpdated{Incident: inc.ID, Severity: inc.Severity, Note: d.summary(&p) + " " + waits, Proposal: p.ID}, CodeGate, waits, nil)
 	}
 }
 

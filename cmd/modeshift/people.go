@@ -150,6 +150,9 @@ func printOutcome(w io.Writer, done api.Outcome) error {
 	}
 	for _, step := range done.Would {
 		text := "\nstep " + oneLine(step.Step) + "\n"
+		if step.Undoes != "" {
+			text = "\nundo of step " + oneLine(step.Step) + " of " + oneLine(string(step.Undoes)) + "\n"
+		}
 		if step.Targets != nil {
 			text += "targets\n"
 			for _, line := range targetLines(step.Targets) { // a name may hold anything: each stays on its line

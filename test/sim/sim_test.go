@@ -72,8 +72,12 @@ func TestSeedsKeepEveryPromise(t *testing.T) {
 
 // The simulation needs a testing.T, so its speed is measured by the test itself, in a process of its own.
 func BenchmarkSimulation(b *testing.B) {
+	seeds := "60"
+	if testing.Short() {
+		seeds = "20" // that it runs, not how fast
+	}
 	for b.Loop() {
-		out, err := exec.Command(os.Args[0], "-test.run=Seeds", "-test.v", "-sim.seeds=60").CombinedOutput()
+		out, err := exec.Command(os.Args[0], "-test.run=Seeds", "-test.v", "-sim.seeds="+seeds).CombinedOutput()
 		if err != nil {
 			b.Fatalf("%v\n%s", err, out)
 		}
