@@ -292,6 +292,7 @@ func (c *check) starts(s *stream, before engine.State, e engine.Event, f engine.
 		return
 	}
 	ch.gated = ch.transition != nil && ch.transition.Gate != nil
+	c.directiveOnly(before, e, f, p, where, together)
 	frozen := s.frozen || c.streams[engine.Fleet].frozen
 	switch {
 	case e.Reason.Code == engine.CodeCondition:
@@ -318,8 +319,11 @@ func (c *check) starts(s *stream, before engine.State, e engine.Event, f engine.
 	case f.Forced:
 		ch.allowed = slices.ContainsFunc(together, func(o engine.Event) bool {
 			g, ok := o.Fact.(engine.GlassBroken)
-			return ok && g.Transition == f.Transition
+			return ok && (f.Transition == "" || g.Transition == f.Transition)
 		})
+		if !ch.allowed {
+			c.breaks("%s: nothing marks that a gate was gone around", where)
+		}
 		if who := e.Cause.Principal; who != "root" {
 			c.breaks("%s: %s may not break the glass", where, who)
 		}
@@ -327,6 +331,25 @@ func (c *check) starts(s *stream, before engine.State, e engine.Event, f engine.
 		c.breaks("%s: nobody asked for it", where)
 	case ch.gated:
 		c.breaks("%s: the gate was not asked", where)
+	}
+}
+
+// directiveOnly demands that a change without a transition goes around none that is declared, but by the hand of somebody who may,
+// and with a mark for every gate.
+func (c *check) directiveOnly(before engine.State, e engine.Event, f engine.ChangeStarted, p *engine.Policy, where string, together []engine.Event) {
+	for _, t := range p.Transitions {
+		if f.Transition != "" || t.To != f.To || !slices.Contains(t.From, before.Target) {
+			continue
+		}
+		if e.Cause.Principal != "root" {
+			c.breaks("%s: %s went around %s with a directive only", where, e.Cause.Principal, t.Name)
+		}
+		if t.Gate != nil && !slices.ContainsFunc(together, func(o engine.Event) bool {
+			g, ok := o.Fact.(engine.GlassBroken)
+			return ok && g.Transition == t.Name
+		}) {
+			c.breaks("%s: the gate of %s was gone around and nothing marks it", where, t.Name)
+		}
 	}
 }
 

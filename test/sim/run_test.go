@@ -362,8 +362,11 @@ func (r *run) ask(th thing) {
 		current = v.State.Change.ID
 	}
 	switch th.kind {
-	case "set", "directive", "force":
-		what = &engine.SetRequested{Mode: engine.Mode(th.what), Reason: "drill", For: th.span, DirectiveOnly: th.kind == "directive", Force: th.kind == "force", Roles: who.roles}
+	case "set", "directive", "force", "bypass":
+		what = &engine.SetRequested{
+			Mode: engine.Mode(th.what), Reason: "drill", For: th.span, Roles: who.roles,
+			DirectiveOnly: th.kind == "directive" || th.kind == "bypass", Force: th.kind == "force" || th.kind == "bypass",
+		}
 	case "unpin":
 		what = &engine.UnpinRequested{Reason: "over"}
 	case "freeze":

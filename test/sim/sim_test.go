@@ -137,7 +137,7 @@ func (k *kinds) judge(t *testing.T, seeds int) {
 		"ChangeProposed condition", "ChangeProposed request", "ProposalRenewed", "ApprovalGranted", "ApprovalRefused digest", "ApprovalRefused role",
 		"ApprovalRefused own request", "ApprovalRefused same person", "ApprovalRefused over", "GateEscalated", "DeadlineMoved", "ProposalDenied",
 		"ProposalExpired", "ProposalWithdrawn not ready", "ProposalWithdrawn left", "ChangeStarted approved", "ChangeStarted condition", "ChangeStarted request",
-		"GlassBroken", "StepFailed", "StepUnknown", "ChangeHeld", "ChangeFailed", "ChangeStuck", "ChangeSettled", "ChangeOvertaken", "UndoStarted until",
+		"GlassBroken", "RequestRefused declared", "StepFailed", "StepUnknown", "ChangeHeld", "ChangeFailed", "ChangeStuck", "ChangeSettled", "ChangeOvertaken", "UndoStarted until",
 		"UndoStarted request", "ChangeUndone", "VerificationHeld", "ChangeDone verify", "TimeLost", "RulesChanged", "TransitionWithheld frozen",
 		"TransitionWithheld pinned", "TransitionWithheld unknown", "SightLost", "LogRecovered",
 		"TargetsFound", "StepHeld", "StepStarted approved", "UndoStarted rejected",

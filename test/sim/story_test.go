@@ -93,8 +93,8 @@ func drawStory(seed uint64, policies [scopes][variants]engine.Policy, length tim
 		for range 8 {
 			mode := pick(r, "normal", "degraded", "read-only", "failover")
 			t := thing{at: at(), scope: scopeName(s), who: 1 + r.IntN(len(people)-1), what: mode}
-			switch t.kind = pick(r, "set", "set", "directive", "force", "unpin", "freeze", "unfreeze", "cancel", "cancel", "undo", "undo", "settle", "settle"); t.kind {
-			case "set", "directive", "force", "freeze":
+			switch t.kind = pick(r, "set", "set", "directive", "directive", "force", "bypass", "unpin", "freeze", "unfreeze", "cancel", "cancel", "undo", "undo", "settle", "settle"); t.kind {
+			case "set", "directive", "force", "bypass", "freeze":
 				t.span = pick(r, time.Minute, 5*time.Minute, 20*time.Minute)
 			case "settle":
 				t.what = pick(r, "done", "undone")
