@@ -23,6 +23,7 @@ type check struct {
 	tries    map[string]int          // arrivals of each job
 	effects  map[string]int          // by key
 	vouched  map[engine.ChangeID]bool
+	marked   time.Time // the last instant of which all is stored
 }
 
 // stream is the account of one scope.
@@ -39,6 +40,7 @@ type stream struct {
 	said      []said
 	found     [][]string     // what selectors found, whenever
 	falses    map[string]int // how much had been shown when a condition was last stored to be false
+	doubt     int            // how much had been shown when what was known was last given up: time was lost, or the rules changed
 }
 
 // change is what must be known of a change to judge its steps.
@@ -60,6 +62,7 @@ type shown struct {
 	instant time.Time
 	truths  map[string]engine.Truth
 	lost    bool // nobody judged it, or what followed from it was not stored
+	judged  bool // somebody has, and what follows from it is stored
 }
 
 func newCheck() *check {
@@ -89,13 +92,20 @@ func (c *check) showed(scope engine.Scope, instant time.Time, truths map[string]
 	s.shown = append(s.shown, shown{instant: instant, truths: truths})
 }
 
-// unjudged is told that nothing follows from what was shown last.
-func (c *check) unjudged(scope engine.Scope, instant time.Time) {
+// judged is told whether anything follows from what was shown last.
+func (c *check) judged(scope engine.Scope, instant time.Time, judged bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if s := c.streams[scope]; len(s.shown) > 0 && s.shown[len(s.shown)-1].instant.Equal(instant) {
-		s.shown[len(s.shown)-1].lost = true
+		s.shown[len(s.shown)-1].lost, s.shown[len(s.shown)-1].judged = !judged, judged && c.marked.Equal(instant)
 	}
+}
+
+// marks is told that all that follows from what was shown at an instant is stored.
+func (c *check) marks(instant time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.marked = instant
 }
 
 // died is told that the process died: what was shown last and not followed by an event may be forgotten.
@@ -163,6 +173,8 @@ func (c *check) judge(s *stream, before engine.State, e engine.Event, where stri
 		if d := before.Directive; f.Directive.Revision != d.Revision+1 || f.Directive.Term < d.Term {
 			c.breaks("%s: revision %d of term %d follows %d of %d", where, f.Directive.Revision, f.Directive.Term, d.Revision, d.Term)
 		}
+	case engine.TimeLost, engine.RulesChanged:
+		s.doubt = len(s.shown)
 	case engine.ConditionTurned:
 		if f.Clock.Truth != engine.Unknown {
 			c.needs(s, e, f.Clock.Condition, f.Clock.Truth, where)

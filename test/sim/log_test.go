@@ -143,7 +143,10 @@ func (u *unlucky) LoadAll(ctx context.Context) (all map[engine.Scope]engine.Stat
 }
 
 func (u *unlucky) Mark(ctx context.Context, instant time.Time) error {
-	return u.edge("mark", instant.String(), func() error { return u.SQLite.Mark(ctx, instant) })
+	return u.edge("mark", instant.String(), func() error {
+		u.w.check.marks(instant)
+		return u.SQLite.Mark(ctx, instant)
+	})
 }
 
 func (u *unlucky) Marked(ctx context.Context) (instant time.Time, err error) {

@@ -178,13 +178,11 @@ func (r *run) start() {
 	}
 }
 
-// judged tells the checks what nobody judged of a tick.
+// judged tells the checks what was judged of a tick, and what nobody did.
 func (r *run) judged(l *loop.Loop, t loop.TickReport) {
 	for s := range scopes {
 		v, ok := l.View(scopeName(s))
-		if !ok || v.Observed == nil || !v.Observed.Instant.Equal(t.Instant) {
-			r.check.unjudged(scopeName(s), t.Instant)
-		}
+		r.check.judged(scopeName(s), t.Instant, ok && v.Observed != nil && v.Observed.Instant.Equal(t.Instant))
 	}
 }
 
