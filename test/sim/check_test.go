@@ -240,6 +240,7 @@ func (c *check) judge(s *stream, before engine.State, e engine.Event, where stri
 			c.breaks("%s: %s is said not to have happened, and it has", where, f.Step)
 		}
 	case engine.StepDone:
+		c.happened(before, f, where)
 		c.stepDone(s, f, where)
 	case engine.ChangeSettled:
 		s.changes[f.Change].settled = true
@@ -466,6 +467,18 @@ func (c *check) step(s *stream, e engine.Event, f engine.StepStarted, where stri
 	}
 }
 
+// happened demands of a step that is said to be done that its target has done it: once, where twice would be worse.
+func (c *check) happened(before engine.State, f engine.StepDone, where string) {
+	r := before.Change.Running
+	if r == nil || r.Finding || c.vouched[f.Change] { // there was nothing to do, or a person has said what stands
+		return
+	}
+	n := c.effects[stepKey(f.Change, f.Step, f.Undo)]
+	if n == 0 || n > 1 && (r.Step.Keyed || r.Step.Destructive) {
+		c.breaks("%s: %s is said to have happened once, and it has %d times", where, f.Step, n)
+	}
+}
+
 func (c *check) stepDone(s *stream, f engine.StepDone, where string) {
 	ch := s.changes[f.Change]
 	if f.Undo {
@@ -545,9 +558,12 @@ func (c *check) arrives(id string, job engine.StepJob) {
 	if other := c.busy[job.Scope]; other != "" {
 		c.breaks("%s arrives while %s is under way", id, other)
 	}
+	if own := stepKey(job.Change, job.Step.Name, job.Undo); job.Key != own {
+		c.breaks("%s arrives under the key %s", own, job.Key)
+	}
 	c.busy[job.Scope] = id
 	c.tries[id]++
-	if job.Step.Destructive && !job.Step.Keyed && c.tries[id] > 1 {
+	if job.Step.Destructive && !job.Step.Keyed && job.Step.Kind != askable && c.tries[id] > 1 {
 		c.breaks("%s destroys, its target knows no key, and it is attempted %d times", id, c.tries[id])
 	}
 	ch := s.changes[job.Change]
@@ -567,13 +583,14 @@ func (c *check) leaves(id string, job engine.StepJob) {
 	}
 }
 
-// acted is told of an effect, with how many there are under its key.
-func (c *check) acted(job engine.StepJob, times int) {
+// acted is told of an effect. It is counted for the step, whatever key it went out under: under a second key a target that knows
+// keys does it again.
+func (c *check) acted(job engine.StepJob) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.effects[job.Key] = times
-	if times > 1 && (job.Step.Keyed || job.Step.Destructive) && !c.vouched[job.Change] {
-		c.breaks("%s has happened %d times", job.Key, times)
+	own := stepKey(job.Change, job.Step.Name, job.Undo)
+	if c.effects[own]++; c.effects[own] > 1 && (job.Step.Keyed || job.Step.Destructive) && !c.vouched[job.Change] {
+		c.breaks("%s has happened %d times", own, c.effects[own])
 	}
 }
 

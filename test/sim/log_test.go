@@ -162,13 +162,10 @@ func (u *unlucky) Snapshot(ctx context.Context, states ...engine.State) error {
 }
 
 func (u *unlucky) Lease(ctx context.Context, limit int) (jobs []engine.Job, err error) {
-	u.mu.Lock()
-	dead := u.dead
-	u.mu.Unlock()
-	if dead {
-		return nil, errDied
+	err = u.edge("lease", "", func() error { jobs, err = u.SQLite.Lease(ctx, limit); return err })
+	if err != nil {
+		return nil, err // what was leased comes again when the lease is over
 	}
-	jobs, err = u.SQLite.Lease(ctx, limit)
 	if u.mutation == "lease taken early" {
 		for i := range jobs {
 			jobs[i].Begun = false

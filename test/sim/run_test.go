@@ -318,9 +318,6 @@ func (r *run) review(th thing) {
 		} else {
 			given.Digest = r.seen[th.scope]
 		}
-		if r.mutation == "a forgotten digest" {
-			defer func(d engine.Digest) { given.Digest = d }(p.Digest)
-		}
 	} else if n := len(v.State.Resting); n > 0 { // late
 		given.Proposal, given.Digest = v.State.Resting[th.n%n].ID, v.State.Resting[th.n%n].Digest
 	}
@@ -335,6 +332,9 @@ func (r *run) review(th thing) {
 		given.Reason = " "
 	}
 	r.check.says(th.scope, said{who: who, proposal: given.Proposal, digest: given.Digest, yes: given.Yes, blind: given.Blind})
+	if n := len(v.State.Proposals); n > 0 && r.mutation == "a forgotten digest" {
+		given.Digest = v.State.Proposals[th.n%n].Digest
+	}
 	p := r.proc
 	r.people.Go(func() {
 		sent := *given

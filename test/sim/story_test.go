@@ -120,7 +120,7 @@ func drawStory(seed uint64, policies [scopes][variants]engine.Policy, length tim
 		add(thing{at: at(), kind: "crash", span: pick(r, 100*time.Millisecond, 5*time.Second, 40*time.Second, 6*time.Minute)})
 	}
 	for range r.IntN(6) {
-		add(thing{at: at(), kind: "die", what: pick(r, "act", "act", "act", "append", "append", "mark", "done", "begin", "begin", "snapshot", "load") + pick(r, " before", " after"),
+		add(thing{at: at(), kind: "die", what: pick(r, "act", "act", "act", "append", "append", "mark", "done", "begin", "begin", "lease", "snapshot", "load") + pick(r, " before", " after"),
 			n: 1 + r.IntN(4), span: pick(r, 100*time.Millisecond, 5*time.Second, time.Minute)})
 	}
 	if r.IntN(2) == 0 {
