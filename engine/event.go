@@ -57,6 +57,7 @@ const (
 	CodeNoReason     Code = "no reason given"  // a request without a reason
 	CodeNoMode       Code = "no such mode"     // a request for a mode that is not declared
 	CodeNoTransition Code = "no transition"    // none is declared from here to there
+	CodeDeclared     Code = "declared"         // a directive only, where a transition is declared
 	CodeManyRoutes   Code = "several ways"     // several transitions lead there
 	CodeTooLongPin   Code = "pin too long"     // a pin may last at most MaxPin
 	CodeNothingToDo  Code = "nothing to do"    // no pin to end, no freeze to release

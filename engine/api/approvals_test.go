@@ -111,6 +111,40 @@ func TestAProposalIsApprovedByEveryGroupAndStarts(t *testing.T) {
 	}
 }
 
+func TestABlindYesStartsWhatCannotBeSeenAndIsNoStoreForLater(t *testing.T) {
+	w := approvaltest.New(t)
+	s := gateServer(t, w)
+	p := w.Propose(t)
+	blind := yesTo(p)
+	blind.Blind = true
+	bob, carol := gateClient(t, s, "bob"), gateClient(t, s, "carol")
+	granted := func(c *api.Client, r api.ReviewRequest) (engine.ApprovalGranted, []string) {
+		t.Helper()
+		out, err := c.Review(t.Context(), p.ID, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, ok := out.Events[0].Fact.(engine.ApprovalGranted)
+		if !ok {
+			t.Fatalf("%v", kinds(out.Events))
+		}
+		return f, kinds(out.Events)
+	}
+	if f, _ := granted(bob, blind); f.Blind || !f.Plain {
+		t.Errorf("a blind yes while all can be seen: %+v", f)
+	}
+	w.Observe(t, engine.Unknown)
+	if _, events := granted(carol, yesTo(p)); slices.Contains(events, "ChangeStarted") {
+		t.Errorf("it starts unseen, by a blind yes of before: %v", events)
+	}
+	if a, err := bob.Approval(t.Context(), p.ID); err != nil || !a.Blind || a.BlindBy != "" {
+		t.Errorf("%+v, %v", a, err)
+	}
+	if f, events := granted(bob, blind); !f.Blind || f.Plain || !slices.Contains(events, "ChangeStarted") {
+		t.Errorf("a blind yes while it cannot be seen: %+v, %v", f, events)
+	}
+}
+
 func TestANoEndsAProposal(t *testing.T) {
 	w := approvaltest.New(t)
 	s := gateServer(t, w)

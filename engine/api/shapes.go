@@ -124,7 +124,7 @@ type SetRequest struct {
 	Reason        string      `json:"reason" minLength:"1" maxLength:"2000" doc:"why; it is kept in the log"`
 	For           Duration    `json:"for,omitzero" doc:"how long automation keeps off; 1h if not said, at most 24h (1d)"`
 	Via           string      `json:"via,omitempty" maxLength:"200" doc:"the transition to go by, where several lead there"`
-	DirectiveOnly bool        `json:"directive_only,omitempty" doc:"publish the mode without a declared transition"`
+	DirectiveOnly bool        `json:"directive_only,omitempty" doc:"publish the mode although no transition leads there; where one does it is refused, or with force marked as going around its gate"`
 	Force         bool        `json:"force,omitempty" doc:"break-glass: go around the transition's gate; its owner is paged"`
 	DryRun        bool        `json:"dry_run,omitempty" doc:"say what would happen, and do nothing"`
 }
