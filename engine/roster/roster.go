@@ -83,12 +83,14 @@ type Roster struct {
 	news    map[engine.Scope]bool // reports came since the core heard of them
 	dirty   map[*member]bool      // to be saved
 	gone    []Instance            // to be forgotten in the store
+	come    chan struct{} // there is news
 	closed  bool
 	changed chan struct{} // closed and replaced when a scope's instances are told something else
 }
 
 // crew is the instances of a scope.
 type crew struct {
+	view    engine.View // as it was last followed
 	state   engine.State
 	rules   engine.InstanceRules
 	retired bool
@@ -121,7 +123,7 @@ func New(ctx context.Context, store Store, opts Options) (*Roster, error) {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	r := &Roster{opts: opts, store: store, log: opts.Logger, scopes: map[engine.Scope]*crew{}, news: map[engine.Scope]bool{}, dirty: map[*member]bool{}, changed: make(chan struct{})}
+	r := &Roster{opts: opts, store: store, log: opts.Logger, scopes: map[engine.Scope]*crew{}, news: map[engine.Scope]bool{}, dirty: map[*member]bool{}, changed: make(chan struct{}), come: make(chan struct{}, 1)}
 	list, err := store.Instances(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read the instances: %w", err)
@@ -148,8 +150,8 @@ func (r *Roster) crew(scope engine.Scope) *crew {
 // anybody is told.
 func (r *Roster) Follow(ctx context.Context, v engine.View) {
 	ranks, err := r.ranks(ctx, v)
-	if err != nil { // told by the same hash, only a restart in the middle may draw them up among others
-		r.log.Error("the order of a roll-out could not be kept", "scope", v.State.Scope, "change", v.State.Change.ID, "error", err)
+	if err != nil {
+		r.log.Warn("a wave waits: the order of its roll-out cannot be kept, and after a restart it would be another one", "scope", v.State.Scope, "change", v.State.Change.ID, "error", err)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -161,6 +163,7 @@ func (r *Roster) Follow(ctx context.Context, v engine.View) {
 		c.change, c.ranks = ch.ID, ranks
 	}
 	before := c.state
+	c.view = v
 	c.state, c.retired = v.State, v.State.Retired
 	if v.Policy != nil {
 		c.rules = v.Policy.Instances
@@ -169,8 +172,8 @@ func (r *Roster) Follow(ctx context.Context, v engine.View) {
 	if ch := v.State.Change; ch != nil && ch.Before != nil {
 		c.before = r.encode(v, *ch.Before)
 	}
-	c.sortWave(waveOf(before) != waveOf(v.State) || before.Directive.Revision != v.State.Directive.Revision)
-	moved := before.Directive.Position() != v.State.Directive.Position() || waveOf(before) != waveOf(v.State)
+	c.sortWave(ranks != nil || waveOf(before) != waveOf(v.State) || before.Directive.Revision != v.State.Directive.Revision)
+	moved := ranks != nil || before.Directive.Position() != v.State.Directive.Position() || waveOf(before) != waveOf(v.State)
 	if !moved && before.Version > 0 && before.Rules == v.State.Rules {
 		return
 	}
@@ -183,7 +186,7 @@ func (r *Roster) Follow(ctx context.Context, v engine.View) {
 			m.seat.wake()
 		}
 	}
-	r.news[v.State.Scope] = true
+	r.changedIn(v.State.Scope)
 }
 
 // sortWave names those that are told something else than the rest.
@@ -194,7 +197,7 @@ func (c *crew) sortWave(moved bool) {
 	case moved || c.wave == nil:
 		c.wave = []string{}
 		for name, rank := range c.ranks {
-			if rank < c.state.Change.Waved {
+			if c.ranked() && rank < c.state.Change.Waved {
 				c.wave = append(c.wave, name)
 			}
 		}
@@ -231,7 +234,10 @@ func (r *Roster) ranks(ctx context.Context, v engine.View) (map[string]int, erro
 	scope := v.State.Scope
 	r.mu.Lock()
 	c := r.crew(scope)
-	known := c.change == ch.ID && c.ranks != nil
+	known := c.ranked()
+	if c.change == ch.ID && c.state.Change == nil { // not followed yet
+		known = c.ranks != nil
+	}
 	var names []string
 	for name, m := range c.members {
 		if m.counts(c.rules, r.opts.Now().UTC()) {
@@ -249,11 +255,19 @@ func (r *Roster) ranks(ctx context.Context, v engine.View) (map[string]int, erro
 		})
 		kept, err = names, r.store.SaveRanks(ctx, scope, ch.ID, names)
 	}
+	if err != nil {
+		return nil, err
+	}
 	ranks := make(map[string]int, len(kept))
 	for i, name := range kept {
 		ranks[name] = i
 	}
-	return ranks, err
+	return ranks, nil
+}
+
+// ranked reports whether the order of the change under way is kept.
+func (c *crew) ranked() bool {
+	return c.state.Change != nil && c.change == c.state.Change.ID && c.ranks != nil
 }
 
 // hash places an instance among the others of its scope, each time the same.
@@ -298,7 +312,7 @@ func (c *crew) meant(name string) *message {
 	if c.before == nil || c.state.Change == nil {
 		return c.now
 	}
-	if rank, known := c.ranks[name]; known && rank < c.state.Change.Waved {
+	if rank, known := c.ranks[name]; known && c.ranked() && rank < c.state.Change.Waved {
 		return c.now
 	}
 	return c.before
@@ -425,20 +439,53 @@ func (r *Roster) Instances(scope engine.Scope) []Instance {
 
 // Run gathers what instances report, keeps the table, and forgets who is gone, until ctx ends.
 func (r *Roster) Run(ctx context.Context) error {
-	news, save := time.NewTicker(Coalesce), time.NewTicker(Save)
-	defer news.Stop()
+	gather, save := time.NewTimer(Coalesce), time.NewTicker(Save)
+	gathering := true // the beginning may be news too
+	defer gather.Stop()
 	defer save.Stop()
 	for {
 		select {
-		case <-news.C:
+		case <-r.come:
+			if !gathering {
+				gather.Reset(Coalesce)
+				gathering = true
+			}
+		case <-gather.C:
+			gathering = false
 			r.tell()
 		case <-save.C:
 			r.expire()
+			r.again(ctx)
 			r.save(ctx)
 		case <-ctx.Done():
 			r.save(context.WithoutCancel(ctx))
 			return nil
 		}
+	}
+}
+
+// changedIn notes that the instances of a scope have come to something. The caller holds the lock.
+func (r *Roster) changedIn(scope engine.Scope) {
+	r.news[scope] = true
+	select {
+	case r.come <- struct{}{}:
+	default: // it is known that there is something
+	}
+}
+
+// again follows scopes once more whose waves wait for their order to be kept.
+func (r *Roster) again(ctx context.Context) {
+	r.mu.Lock()
+	var views []engine.View
+	for _, c := range r.scopes {
+		if c.before != nil && !c.ranked() {
+			views = append(views, c.view)
+		}
+	}
+	r.mu.Unlock()
+	slices.SortFunc(views, func(a, b engine.View) int { return strings.Compare(string(a.State.Scope), string(b.State.Scope)) })
+	for _, v := range views {
+		r.Follow(ctx, v)
 	}
 }
 
@@ -498,7 +545,9 @@ func (r *Roster) expire() {
 			delete(r.dirty, m)
 			r.gone = append(r.gone, m.Instance)
 		}
-		r.news[scope] = true // nobody waits any more for those who have been gone for the grace time
+		if ch := c.state.Change; ch != nil && !ch.Rolled || len(r.gone) > 0 {
+			r.changedIn(scope) // nobody waits any more for those who have been gone for the grace time
+		}
 	}
 }
 

@@ -113,7 +113,8 @@ func (r *Roster) enter(scope engine.Scope, hello engine.Hello, from string) (*me
 	}
 	m.Session, m.Version, m.From, m.Left, m.Silent = hello.Session, hello.Version, from, time.Time{}, false
 	r.judge(c, m, now)
-	r.dirty[m], r.news[scope] = true, true
+	r.dirty[m] = true
+	r.changedIn(scope)
 	r.compare(c, hello)
 	return m, c, nil
 }
@@ -176,7 +177,8 @@ func (r *Roster) report(c *crew, m *member, rep engine.Report) {
 	now := r.opts.Now().UTC()
 	m.Report, m.Reported = rep, now
 	r.judge(c, m, now)
-	r.dirty[m], r.news[m.Scope] = true, true
+	r.dirty[m] = true
+	r.changedIn(m.Scope)
 }
 
 // Leave gives the seat up. silent says that the connection was not closed: nothing was heard any more.
@@ -193,7 +195,8 @@ func (s *Seat) Leave(silent bool) {
 func (r *Roster) left(c *crew, m *member, silent bool, now time.Time) {
 	m.seat, m.Left, m.Silent, m.due = nil, now, silent, time.Time{}
 	r.judge(c, m, now)
-	r.dirty[m], r.news[m.Scope] = true, true
+	r.dirty[m] = true
+	r.changedIn(m.Scope)
 }
 
 // Close lets nobody in any more.
