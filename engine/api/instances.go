@@ -108,9 +108,14 @@ type ExchangeAnswer struct {
 // instance lets only those pass whose token speaks for an instance of the scope.
 func (a *API) instance(next func(w http.ResponseWriter, r *http.Request, scope engine.Scope, token Token)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
+		// Before any answer, also a refusal: without it net/http reads a request to its end first, and a stream has none.
+		duplex := http.NewResponseController(w).EnableFullDuplex()
 		scope := engine.Scope(r.URL.Query().Get("scope"))
 		token, err := a.opts.Tokens.Authorize(r, RoleInstance, scope)
 		switch {
+		case duplex != nil && r.ProtoMajor < 2:
+			writeProblem(w, problem(http.StatusInternalServerError, CodeInternal, "this connection does not go both ways: "+duplex.Error()))
+			return
 		case err != nil:
 			writeProblem(w, asProblem(err))
 			return
@@ -207,10 +212,6 @@ func (a *API) streamInstance(w http.ResponseWriter, r *http.Request, scope engin
 		return
 	}
 	conn := http.NewResponseController(w)
-	if err := conn.EnableFullDuplex(); err != nil && r.ProtoMajor < 2 {
-		writeProblem(w, problem(http.StatusInternalServerError, CodeInternal, "this connection does not go both ways: "+err.Error()))
-		return
-	}
 	up := &uplink{conn: conn, lines: bufio.NewReaderSize(r.Body, 512), wait: helloTime}
 	first, err := up.next()
 	switch {
