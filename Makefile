@@ -52,7 +52,7 @@ sim: ## simulate SEEDS=10000 worlds
 	$(GO) test ./test/sim -count=1 -timeout 0 -v -run Seeds -sim.seeds=$(SEEDS)
 
 .PHONY: check
-check: vet fmt-check lint tidy-check core-check generated-check race ## everything else CI wants to know
+check: vet fmt-check lint tidy-check core-check generated-check bench-check race ## everything else CI wants to know
 	@echo "all checks passed"
 
 .PHONY: vet
@@ -103,6 +103,17 @@ generated-check:
 	@echo "generated files are current"
 	@before=$$($(STATE)); $(MAKE) --no-print-directory generate; \
 	[[ $$before == $$($(STATE)) ]] || { git --no-pager diff --stat; echo "make generate changed files: look at them and commit them"; exit 1; }
+
+# The benchmarks of changes, each once: a benchmark that broke, or a line that nobody prints any more, is noticed before the
+# day on which somebody wants to compare.
+.PHONY: bench-check
+bench-check:
+	@echo "the benchmarks of changes print their results"
+	@out=$$($(GO) test -short -run '^$$' -bench 'DecisionToFirstStep|ApproveToStep|Changes|Simulation' -benchtime 1x ./engine/server ./test/sim) || \
+		{ echo "$$out"; exit 1; }; \
+	for name in decision_to_first_step_ms approve_to_step_ms changes_per_s sim_hours_per_s; do \
+		grep -qE "BENCH $$name [0-9.e+-]+ [A-Za-z]+" <<<"$$out" || { echo "$$out"; echo "nothing says BENCH $$name"; exit 1; }; \
+	done
 
 .PHONY: race
 race:

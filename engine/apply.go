@@ -30,6 +30,7 @@ func Apply(s State, e Event) State {
 		s = s.lose(f.From, f.To)
 	case ConditionTurned:
 		s.Clocks = turn(s.Clocks, f.Clock)
+		s.Proposals = sighted(s.Proposals, f.Clock)
 		if f.Clock.Truth == False {
 			s.Resting = wake(s.Resting, f.Clock.Condition)
 		}
@@ -120,6 +121,17 @@ func turn(clocks []Clock, c Clock) []Clock {
 		return clocks
 	}
 	return slices.Insert(slices.Clip(clocks), i, c)
+}
+
+// sighted ends what people said to starting blind once the condition can be seen: when sight is lost again, it is another matter.
+func sighted(proposals []Proposal, c Clock) []Proposal {
+	for i, p := range proposals {
+		if c.Truth != Unknown && p.Retry.Condition == c.Condition && p.BlindBy != "" {
+			proposals = slices.Clone(proposals)
+			proposals[i].BlindBy = ""
+		}
+	}
+	return proposals
 }
 
 // wake ends the rest of the transitions whose condition was false.

@@ -13,6 +13,7 @@ func applyProposal(s State, e Event) State {
 		s.Proposals = with(s.Proposals, f.Proposal)
 		if f.Clock != nil {
 			s.Clocks = turn(s.Clocks, *f.Clock)
+			s.Proposals = sighted(s.Proposals, *f.Clock)
 		}
 		s.Resting = without(s.Resting, func(r Rest) bool { return r.Transition == f.Proposal.Transition })
 	case ProposalRenewed:
@@ -21,6 +22,9 @@ func applyProposal(s State, e Event) State {
 		}
 		return s.onProposal(f.Proposal, func(p *Proposal) {
 			p.Digest, p.Gate, p.From, p.To, p.Votes, p.BlindBy = f.Digest, f.Gate, f.From, f.To, nil, ""
+			if f.Retry != (RetryRules{}) {
+				p.Retry = f.Retry
+			}
 		})
 	case ApprovalGranted:
 		return s.onProposal(f.Proposal, func(p *Proposal) {

@@ -46,9 +46,9 @@ func TestBoundary(t *testing.T) {
 		{"a freeze is over at its last instant and holds one nanosecond before", pair + "freeze 0s reason=why for=3m by=alice\nevery 15s from 15s to 2m45s cool=true",
 			"observe %v cool=true", "ChangeStarted", 3 * time.Minute, 3*time.Minute - 1},
 		{"a pin may last 24h and not one nanosecond more", pair,
-			"set 0s normal reason=why directive-only by=alice for=%v", "ModePinned", engine.MaxPin, engine.MaxPin + 1},
+			"set 0s normal reason=why by=alice for=%v", "ModePinned", engine.MaxPin, engine.MaxPin + 1},
 		{"a pin lasts some time", pair,
-			"set 0s normal reason=why directive-only by=alice for=%v", "until=+1ns", 1, 0},
+			"set 0s normal reason=why by=alice for=%v", "until=+1ns", 1, 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if out := runScript(t, tc.script, fmt.Sprintf(tc.last, tc.yes)); !strings.Contains(out, tc.want) {

@@ -44,14 +44,18 @@ func (d *decision) retry(t *Transition) RetryRules {
 
 // start moves the scope to a mode, by a transition or (t is nil) by a directive only; p is the proposal people approved.
 func (d *decision) start(to Mode, t *Transition, why Reason, evidence []Reading, p *Proposal) {
+	d.begin(to, t, why, evidence, p, false)
+}
+
+// begin is start; forced says that a person went around a gate.
+func (d *decision) begin(to Mode, t *Transition, why Reason, evidence []Reading, p *Proposal, forced bool) {
 	if asked, held := d.asks(); held {
 		d.withdraw(asked, CodeOvertaken, fmt.Sprintf("%s is overtaken", asked.Change))
 	}
 	from := d.s.Target
-	c := ChangeStarted{Change: ChangeID(d.next()), From: from, To: to, Plan: d.plan(t, to), Retry: d.retry(t), Instances: d.in.Instances.Known}
+	c := ChangeStarted{Change: ChangeID(d.next()), From: from, To: to, Plan: d.plan(t, to), Retry: d.retry(t), Forced: forced, Instances: d.in.Instances.Known}
 	if t != nil {
 		c.Transition, c.Position, c.Severity = t.Name, t.Position, t.Severity
-		c.Forced = t.Gate != nil && p == nil
 		if t.UndoEntry && len(d.s.Past) > 0 && len(d.s.Past[len(d.s.Past)-1].Did) > 0 {
 			c.Undo = d.s.Past[len(d.s.Past)-1].ID
 		}

@@ -60,7 +60,8 @@ func Effects(e Event) []Effect {
 	var n Notice
 	id := fmt.Sprintf("%s/%d", e.Stream, e.Version)
 	ask := func(action NoticeAction, proposal ChangeID, groups []Group, summary string) {
-		n = Notice{Action: action, Incident: IncidentID(proposal), Severity: SeverityAsk, Groups: groups, Summary: summary, Details: Details{Scope: e.Stream}}
+		n = Notice{Action: action, Incident: IncidentID(proposal), Severity: SeverityAsk, Groups: groups, Summary: summary,
+			Details: Details{Scope: e.Stream, Proposal: proposal}}
 	}
 	switch f := e.Fact.(type) {
 	case StepStarted:
@@ -98,7 +99,8 @@ func Effects(e Event) []Effect {
 	case IncidentOpened:
 		n = Notice{Action: NoticeTrigger, Incident: f.Incident.ID, Severity: f.Incident.Severity, Summary: f.Summary, Details: f.Details}
 	case IncidentUpdated:
-		n = Notice{Action: NoticeUpdate, Incident: f.Incident, Severity: f.Severity, Summary: f.Note, Details: Details{Scope: e.Stream}}
+		n = Notice{Action: NoticeUpdate, Incident: f.Incident, Severity: f.Severity, Summary: f.Note,
+			Details: Details{Scope: e.Stream, Proposal: f.Proposal}}
 	case IncidentResolved:
 		n = Notice{Action: NoticeResolve, Incident: f.Incident, Severity: f.Severity,
 			Summary: fmt.Sprintf("%s: %s: %s", e.Stream, f.Subject, e.Reason.Text), Details: Details{Scope: e.Stream}}

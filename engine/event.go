@@ -57,6 +57,7 @@ const (
 	CodeNoReason     Code = "no reason given"  // a request without a reason
 	CodeNoMode       Code = "no such mode"     // a request for a mode that is not declared
 	CodeNoTransition Code = "no transition"    // none is declared from here to there
+	CodeDeclared     Code = "declared"         // a directive only, where a transition is declared
 	CodeManyRoutes   Code = "several ways"     // several transitions lead there
 	CodeTooLongPin   Code = "pin too long"     // a pin may last at most MaxPin
 	CodeNothingToDo  Code = "nothing to do"    // no pin to end, no freeze to release
@@ -206,6 +207,7 @@ type (
 		Incident IncidentID `json:"incident"`
 		Severity Severity   `json:"severity"`
 		Note     string     `json:"note"`
+		Proposal ChangeID   `json:"proposal,omitempty"` // the note says that it waits for people
 	}
 	// IncidentResolved ends an incident.
 	IncidentResolved struct {
@@ -253,6 +255,7 @@ type Details struct {
 	Owner      string            `json:"owner,omitempty"`
 	Runbook    string            `json:"runbook,omitempty"`
 	Transition string            `json:"transition,omitempty"` // what automation does about it
+	Proposal   ChangeID          `json:"proposal,omitempty"`   // of it, which waits for people
 	Labels     map[string]string `json:"labels,omitempty"`
 	Notes      map[string]string `json:"annotations,omitempty"`
 }

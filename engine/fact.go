@@ -23,6 +23,9 @@ type (
 		Voided     int      `json:"voided,omitempty"` // votes
 		Plan       Plan     `json:"plan,omitzero"`
 
+		// By which it rests from here on; zero in what was stored before renewals said so, and of a held step.
+		Retry RetryRules `json:"retry,omitzero"`
+
 		// Of a proposal whose change is under way, and one of whose steps is held:
 		Change  ChangeID  `json:"change,omitempty"`
 		Step    string    `json:"step,omitempty"`
@@ -36,8 +39,9 @@ type (
 		Role     string   `json:"role"` // the group it counts for
 		Digest   Digest   `json:"digest"`
 		Missing  []Group  `json:"missing,omitempty"` // that still have to say yes
-		Blind    bool     `json:"blind,omitempty"`
-		Asked    []Group  `json:"asked,omitempty"` // when nothing is missing: those who need not answer any more
+		Blind    bool     `json:"blind,omitempty"`   // also to starting while the condition cannot be seen, as it could not then
+		Plain    bool     `json:"plain,omitempty"`   // it was given blind, where nothing was out of sight: it counts as any other
+		Asked    []Group  `json:"asked,omitempty"`   // when nothing is missing: those who need not answer any more
 	}
 	// ApprovalRefused is a review that does not count; the reason says why.
 	ApprovalRefused struct {

@@ -60,7 +60,7 @@ func (d *decision) propose(t *Transition, r *SetRequested, why Reason, evidence 
 	d.emit(proposed, why.Code, why.Text, evidence)
 	if told {
 		waits := "waits for " + list(p.Gate.Groups)
-		d.emit(IncidentUpdated{Incident: inc.ID, Severity: inc.Severity, Note: d.summary(&p) + " " + waits}, CodeGate, waits, nil)
+		d.emit(IncidentUpdated{Incident: inc.ID, Severity: inc.Severity, Note: d.summary(&p) + " " + waits, Proposal: p.ID}, CodeGate, waits, nil)
 	}
 }
 
@@ -158,7 +158,10 @@ func (d *decision) renew(code Code) {
 		if digest == p.Digest {
 			continue
 		}
-		r := ProposalRenewed{Proposal: p.ID, Transition: t.Name, Digest: digest, Gate: *t.Gate, Voided: len(p.Votes), Plan: plan, From: d.s.Target, To: t.To}
+		r := ProposalRenewed{
+			Proposal: p.ID, Transition: t.Name, Digest: digest, Gate: *t.Gate, Voided: len(p.Votes), Plan: plan, From: d.s.Target, To: t.To,
+			Retry: d.retry(t),
+		}
 		text := "the transition's text and the plan changed"
 		if p.From != d.s.Target {
 			text = fmt.Sprintf("the mode it leaves is %s now", d.s.Target)
@@ -203,7 +206,7 @@ func (d *decision) review(r *ReviewGiven) {
 		}
 		return
 	}
-	granted := ApprovalGranted{Proposal: p.ID, Person: person, Role: role, Digest: p.Digest, Blind: r.Blind}
+	granted := ApprovalGranted{Proposal: p.ID, Person: person, Role: role, Digest: p.Digest, Blind: r.Blind && d.unseen(p), Plain: r.Blind && !d.unseen(p)}
 	after := *p
 	if !p.voted(person) {
 		after.Votes = with(p.Votes, Vote{person, role})
@@ -296,8 +299,8 @@ func (p *Proposal) voted(person string) bool {
 	return slices.ContainsFunc(p.Votes, func(v Vote) bool { return v.Person == person })
 }
 
-// unseen reports whether the condition of p cannot be seen now.
-func (d *decision) unseen(p *Proposal) bool { return d.truth(p) == Unknown }
+// unseen reports whether p needs sight that is not there now. What a person asked for by hand needs none.
+func (d *decision) unseen(p *Proposal) bool { return p.Requester == nil && d.truth(p) == Unknown }
 
 // unseenReason is why an approved proposal does not start while that is so.
 func (d *decision) unseenReason(p *Proposal) Reason {

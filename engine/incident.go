@@ -9,6 +9,9 @@ import (
 func (d *decision) open(i Incident, summary, transition string, why Reason, evidence []Reading) IncidentID {
 	i.ID, i.Opened = IncidentID(d.next()), d.in.At
 	details := Details{Scope: d.p.Scope, Mode: d.s.Target, Owner: d.p.Owner, Runbook: d.p.Runbook, Transition: transition}
+	if p, waits := d.s.proposal(transition); waits {
+		details.Proposal = p.ID
+	}
 	if i.Kind == IncidentSLO {
 		for k := range d.p.Alerts {
 			if a := &d.p.Alerts[k]; a.subject() == i.Subject {

@@ -57,7 +57,7 @@ type SetRequested struct {
 	Reason        string        `json:"reason,omitempty"`
 	For           time.Duration `json:"for,omitempty"`            // of the pin; 0: DefaultPin
 	Via           string        `json:"via,omitempty"`            // the transition to go by, where several lead there
-	DirectiveOnly bool          `json:"directive_only,omitempty"` // move without a declared transition
+	DirectiveOnly bool          `json:"directive_only,omitempty"` // where no transition is declared from here to there; with Force also where one is
 	Force         bool          `json:"force,omitempty"`          // around the gate: break-glass
 	Roles         []string      `json:"roles,omitempty"`          // of whoever asks
 }

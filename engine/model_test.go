@@ -151,6 +151,8 @@ type model struct {
 	yes   map[string]string // to the proposal that waits as it is now: role by person
 	asked string            // who asked for it by hand
 	most  int               // targets they were asked about
+	sight engine.Truth      // what was seen of the condition last
+	blind bool              // somebody said yes to that it cannot be seen, and it could not be seen since
 	dead  bool              // the last proposal was denied, expired or withdrawn, and none was made since
 	path  []string
 }
@@ -167,7 +169,7 @@ func (m model) key() string {
 		return min(max(t.Sub(at), -1), time.Hour).Truncate(15 * time.Second)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s %v %s dead=%v", s.Mode, s.Target, m.yes, m.asked, m.dead)
+	fmt.Fprintf(&b, "%s %s %v %s dead=%v %v %v", s.Mode, s.Target, m.yes, m.asked, m.dead, m.sight, m.blind)
 	for _, p := range s.Proposals {
 		fmt.Fprintf(&b, " P(%v %s blind=%s requested=%v held=%d)", p.Votes, class(p.Until), p.BlindBy, p.Requester != nil, p.Targets)
 	}
@@ -206,21 +208,30 @@ func (m model) next(t *testing.T, p engine.Policy, in modelInput) model {
 		who = name
 	}
 	events := engine.Decide(p, m.state, engine.Input{At: at, By: engine.Actor{Principal: who, Person: who}, What: what})
-	n := model{state: m.state, yes: m.yes, asked: m.asked, most: m.most, dead: m.dead, path: append(slices.Clip(m.path), in.name)}
+	n := m
+	n.path = append(slices.Clip(m.path), in.name)
+	if o, ok := what.(*engine.Observed); ok {
+		n.sight = o.Conditions[0].Truth
+		n.blind = n.blind && n.sight == engine.Unknown
+	}
 	for _, e := range events {
 		n.state = engine.Apply(n.state, e)
 		switch f := e.Fact.(type) {
 		case engine.ChangeProposed:
-			n.yes, n.dead, n.asked, n.most = nil, false, "", f.Plan.Steps[0].Targets.Max
+			n.yes, n.dead, n.blind, n.asked, n.most = nil, false, false, "", f.Plan.Steps[0].Targets.Max
 			if f.Proposal.Requester != nil {
 				n.asked = f.Proposal.Requester.Person
 			}
 		case engine.ProposalRenewed:
-			n.yes = nil
+			n.yes, n.blind = nil, false
 			n.most = max(n.most, f.Targets)
 		case engine.ApprovalGranted:
 			if r, ok := what.(*engine.ReviewGiven); !ok || !r.Yes || r.Digest == "0123456789" || n.dead {
 				t.Fatalf("a yes is recorded that nobody gave: %v", n.path)
+			}
+			n.blind = n.blind || f.Blind
+			if f.Blind && (m.sight != engine.Unknown || m.asked != "") {
+				t.Fatalf("a yes counts as blind, and the condition is %v: %v", m.sight, n.path)
 			}
 			yes := map[string]string{f.Person: f.Role}
 			for person, role := range n.yes {
@@ -228,7 +239,7 @@ func (m model) next(t *testing.T, p engine.Policy, in modelInput) model {
 			}
 			n.yes = yes
 		case engine.ProposalDenied, engine.ProposalExpired, engine.ProposalWithdrawn:
-			n.yes, n.dead = nil, true
+			n.yes, n.dead, n.blind = nil, true, false
 		case engine.TargetsFound:
 			if len(f.Targets) > n.most || n.dead {
 				t.Fatalf("a destructive step acts on %d, and people said yes to %d: %v", len(f.Targets), n.most, n.path)
@@ -239,6 +250,9 @@ func (m model) next(t *testing.T, p engine.Policy, in modelInput) model {
 			}
 			if n.dead {
 				t.Fatalf("a destructive step starts from what was denied, expired or withdrawn: %v", n.path)
+			}
+			if n.sight == engine.Unknown && !n.blind && n.asked == "" {
+				t.Fatalf("a destructive step starts unseen, and nobody said yes to that: %v", n.path)
 			}
 			roles := map[string]bool{}
 			for person, role := range n.yes {

@@ -48,8 +48,15 @@ func (d *decision) time(o *Observed) {
 		c := d.s.clock(cond.Name)
 		seen := &o.Conditions[t.When]
 		next, news := c.tick(seen.Truth, o.Instant, o.Prev, &d.p)
-		first := p.Change != "" && c.Since.IsZero() // other rules dropped its clock: what people see has to be in the log
-		if news || (rests || first) && seen.Truth == False {
+		first := p.Change != "" && c.Since.IsZero()                                                      // other rules dropped its clock: what people see has to be in the log
+		lost := (waits || d.s.mayAsk(t.Name)) && seen.Asked && seen.Truth == Unknown && c.Truth == False // people may say yes to that too, from here on
+		switch {
+		case lost:
+			next.LastFalse = c.Since
+		case c.Truth == Unknown && seen.Truth == False && !c.LastFalse.IsZero():
+			next.Since = c.LastFalse // an unknown in between proves nothing, and does not help
+		}
+		if news || lost || (rests || first) && seen.Truth == False {
 			next.Digest = cond.Digest
 			d.emit(ConditionTurned{Clock: next}, CodeTruth, fmt.Sprintf("%s is %s", cond.Text, seen.Truth), seen.Readings)
 		}

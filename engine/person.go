@@ -36,13 +36,35 @@ func (d *decision) set(r *SetRequested) {
 		d.propose(t, r, Reason{CodeRequest, r.Reason}, nil)
 		return
 	}
-	if t != nil && t.Gate != nil {
-		d.breakGlass(t, r)
+	around := d.gatesAround(r, t)
+	for _, g := range around {
+		d.breakGlass(g, r)
 	}
 	d.emit(ModePinned{Mode: r.Mode, Until: d.in.At.Add(pinFor(r))}, CodeRequest, r.Reason, nil)
 	if r.Mode != d.s.Target {
-		d.start(r.Mode, t, Reason{CodeRequest, r.Reason}, nil, nil)
+		d.begin(r.Mode, t, Reason{CodeRequest, r.Reason}, nil, nil, len(around) > 0)
 	}
+}
+
+// gatesAround are the gated transitions a request goes around: the one it takes without asking, or, with a directive only,
+// all that are declared from here to there. route and mayStart let through only what may do that.
+func (d *decision) gatesAround(r *SetRequested, t *Transition) []*Transition {
+	ways := []*Transition{t}
+	if t == nil {
+		ways = d.ways(r.Mode)
+	}
+	return slices.DeleteFunc(ways, func(t *Transition) bool { return t == nil || t.Gate == nil })
+}
+
+// ways are the transitions declared from here to m; none when this is m.
+func (d *decision) ways(m Mode) []*Transition {
+	var ways []*Transition
+	for i := range d.p.Transitions {
+		if t := &d.p.Transitions[i]; m != d.s.Target && t.To == m && t.leaves(d.s.Target) {
+			ways = append(ways, t)
+		}
+	}
+	return ways
 }
 
 // mayStart says why a person's request cannot be begun now.
@@ -100,15 +122,18 @@ func (d *decision) route(r *SetRequested) (*Transition, Reason) {
 	}
 	var names []string
 	var found *Transition
-	for i := range d.p.Transitions {
-		if t := &d.p.Transitions[i]; t.To == r.Mode && t.leaves(d.s.Target) && (r.Via == "" || r.Via == t.Name) {
+	for _, t := range d.ways(r.Mode) {
+		if r.Via == "" || r.Via == t.Name {
 			found, names = t, append(names, t.Name)
 		}
 	}
 	move := fmt.Sprintf("%s → %s", d.s.Target, r.Mode)
 	switch {
-	case r.DirectiveOnly && r.Via == "":
+	case r.DirectiveOnly && r.Via == "" && (found == nil || r.Force):
 		return nil, Reason{}
+	case r.DirectiveOnly && r.Via == "": // what is declared has a gate, actions and an undo for a reason
+		return nil, Reason{CodeDeclared, fmt.Sprintf("%s declares %s for %s: leave --directive-only out, or go around it with --force",
+			d.p.Scope, strings.Join(names, " and "), move)}
 	case found == nil && r.Via != "":
 		return nil, Reason{CodeNoTransition, fmt.Sprintf("%s has no transition %q that goes %s", d.p.Scope, r.Via, move)}
 	case found == nil:

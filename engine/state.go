@@ -57,6 +57,8 @@ type Clock struct {
 	Since     time.Time     `json:"since"`              // the first instant of the present truth
 	Sum       time.Duration `json:"sum"`                // before Since
 	LastTrue  time.Time     `json:"last_true,omitzero"` // while Truth is Unknown: the last true evaluation
+
+	LastFalse time.Time `json:"last_false,omitzero"` // while Truth is Unknown: since when it was false before
 }
 
 // Held is how long the condition has been true by an instant at which it is still true.

@@ -83,8 +83,18 @@ func (s *session) doGiven(c command) (string, error) {
 	c.keys = map[string]string{"by": "given"}
 	s.decide(st, c, at, &engine.TimePassed{})
 	if st.state.Target != mode {
-		s.decide(st, c, at, &engine.SetRequested{Mode: mode, Reason: "given", DirectiveOnly: true})
+		// By the first transition that is declared, or else by a directive only.
+		by := &engine.SetRequested{Mode: mode, Reason: "given", DirectiveOnly: true}
+		for _, t := range slices.Backward(st.policy.Transitions) {
+			if t.To == mode && slices.Contains(t.From, st.state.Target) {
+				by.Via = t.Name
+			}
+		}
+		s.decide(st, c, at, by)
 		s.decide(st, c, at, &engine.UnpinRequested{Reason: "given"})
+	}
+	if st.state.Mode != mode {
+		return "", fmt.Errorf("%s is not in %s: its gate or its steps are in the way", st.state.Scope, mode)
 	}
 	st.prev = at
 	return fmt.Sprintf("%s/%d %s\n", st.state.Scope, st.state.Version, st.state.Mode), nil

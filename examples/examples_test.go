@@ -260,6 +260,8 @@ func TestCheckoutFailsOverWhenTwoPeopleSayYesAndGoesBackWhenAsked(t *testing.T) 
 	now := time.Now()
 	from := now.Add(-2 * time.Hour)
 	p := promtest.Start(t, promtest.Options{})
+	// A month in which nothing failed, by instances that are gone: of its budget something is left.
+	p.Push(promtest.Counter(`http_requests_total{job="checkout",code="200",instance="of last month"}`, now.Add(-30*24*time.Hour), from, 10*time.Minute, 0, 40_000))
 	p.Push(
 		promtest.Counter(`http_requests_total{job="checkout",code="200"}`, from, now, 15*time.Second, 0, 960),
 		promtest.Counter(`http_requests_total{job="checkout",code="503"}`, from, now, 15*time.Second, 0, 40),
@@ -297,6 +299,23 @@ func TestCheckoutFailsOverWhenTwoPeopleSayYesAndGoesBackWhenAsked(t *testing.T) 
 		t.Fatalf("want one proposal, got %+v", list)
 	}
 	id, digest := list.Approvals[0].ID, list.Approvals[0].Digest
+	// Two hours at 4 % of errors have spent a ninth of the month's budget; at forty times the pace the rest lasts 16 hours.
+	var shown struct {
+		Budgets []struct {
+			SLO, Lasts, Unknown string
+			Remaining, Burn     float64
+		}
+	}
+	eventually(t, "the budget is known", func() bool {
+		checkout.get("/api/v1/approvals/"+id, &shown)
+		return len(shown.Budgets) == 1 && shown.Budgets[0].Unknown == ""
+	})
+	b := shown.Budgets[0]
+	lasts, err := model.ParseDuration(b.Lasts)
+	if err != nil || b.SLO != "availability" || b.Remaining < 0.85 || b.Remaining > 0.92 || b.Burn < 38 || b.Burn > 42 ||
+		time.Duration(lasts) < 15*time.Hour || time.Duration(lasts) > 17*time.Hour {
+		t.Errorf("the approver is shown %+v, %v", b, err)
+	}
 	say := func(who, verdict, digest string) int {
 		t.Helper()
 		code, text := checkout.call(http.MethodPost, tokenOf(who), "/api/v1/approvals/"+id+"/review",

@@ -110,12 +110,12 @@ func inURL(u *url.URL) (out []secret.Secret) {
 	return out
 }
 
-// Unreachable is the error of a request that got no answer, without the URL that net/http puts into it. The cause can
-// still be found with errors.Is and errors.As.
-func Unreachable(host string, err error) error {
+// Unreachable is the error of a request that got no answer, without the URL that net/http puts into it and without the secrets.
+// The cause can still be found with errors.Is and errors.As.
+func Unreachable(host string, err error, secrets ...secret.Secret) error {
 	var u *url.Error
 	for errors.As(err, &u) {
 		err = u.Err
 	}
-	return fmt.Errorf("reach %s: %w", host, err)
+	return fmt.Errorf("reach %s: %w", host, secret.Clean(err, secrets...))
 }

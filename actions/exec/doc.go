@@ -7,10 +7,14 @@
 // # A program's life
 //
 // Each program is the leader of a session and process group of its own. It ends by itself, at its timeout or with the
-// server; then whatever it started and left behind in its group is killed too: a step that is over has nothing running.
-// When the server is killed, the kernel kills the program (PR_SET_PDEATHSIG), so that no second attempt meets the first. The
-// kernel does not do so for what the program has started itself: a program that starts others has to end them, or is run by
-// a service manager that does. What a program moves into yet another session is out of reach in every case.
+// server, also when that is killed; then whatever it started and left behind is killed too, in its group or elsewhere: a step
+// that is over has nothing running, and no second attempt meets the first. Package reaper says how. Out of reach is only what a
+// program asks others to start, such as a service manager.
+//
+// # What it is taken for
+//
+// Nobody can tell from here what a program does. A step that runs one is destructive, with all that follows (a gate, an undo or
+// `irreversible: true`), unless its rule file says `destructive: false` and, in `why`, why not.
 //
 // # What an end means
 //

@@ -77,14 +77,14 @@ func New(opts Options) (*Kind, error) {
 	return &Kind{opts}, nil
 }
 
-// Check reads a specification. A program does no harm by itself: what it sets off is for the file to say. It is keyed only
-// when the file says so, or says how to find out.
+// Check reads a specification. A program may do anything, so each is taken to destroy unless its file says why not. It is keyed
+// only when the file says so, or says how to find out.
 func (k *Kind) Check(data []byte) ([]byte, engine.Traits, []engine.SpecProblem) {
 	s, f := k.read(data)
 	if len(f.Problems) > 0 {
 		return nil, engine.Traits{}, f.Problems
 	}
-	return f.Canonical(), engine.Traits{Keyed: s.keyed || s.done != nil, Targets: f.Targets}, nil
+	return f.Canonical(), engine.Traits{Destructive: true, Keyed: s.keyed || s.done != nil, Targets: f.Targets}, nil
 }
 
 // of understands a stored step. Its faults are old ones: the file was checked when it was loaded.

@@ -79,19 +79,25 @@ func behave(what string, args []string) int {
 			}
 		}
 		hang()
+	case "do-away": // a child that has left the group, and what it has started
+		note(args[0])
+		if cmd := again("do-family", args[1:]...); !away(cmd) {
+			return 9
+		}
+		hang()
 	case "do-leave": // a child that hangs is left behind
-		if !child("do-hang", args[0]) || !exists(args[0]) {
+		if !child("do-hang", args[0]) || !away(again("do-hang", args[1])) || !exists(args[0]) || !exists(args[1]) {
 			return 9
 		}
 	case "do-signal":
 		_ = syscall.Kill(os.Getpid(), syscall.SIGTERM)
 		hang()
-	case "do-serve": // a server that runs one step that hangs, until somebody kills it
+	case "do-serve": // a server that runs one step, which hangs, until somebody kills it
 		k, err := exec.New(exec.Options{Programs: map[string]string{"self": os.Args[0]}})
 		if err != nil {
 			return 9
 		}
-		spec, err := json.Marshal(map[string]any{"program": "self", "args": []string{"do-hang", args[0]}})
+		spec, err := json.Marshal(map[string]any{"program": "self", "args": args})
 		if err != nil {
 			return 9
 		}
@@ -122,9 +128,17 @@ func note(path string) {
 	}
 }
 
-func child(what string, args ...string) bool {
+func child(what string, args ...string) bool { return again(what, args...).Start() == nil }
+
+func again(what string, args ...string) *osexec.Cmd {
 	cmd := osexec.Command(os.Args[0], append([]string{what}, args...)...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	return cmd
+}
+
+// away starts a command in a session of its own.
+func away(cmd *osexec.Cmd) bool {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	return cmd.Start() == nil
 }
 
@@ -173,6 +187,21 @@ func dead(pid int) bool {
 	}
 	_, rest, _ := strings.Cut(line, ") ")
 	return strings.HasPrefix(rest, "Z") || strings.HasPrefix(rest, "X")
+}
+
+// parent is the number of a process's parent.
+func parent(t *testing.T, pid int) int {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(b), ") ")
+	n, err := strconv.Atoi(strings.Fields(rest)[1])
+	if err != nil || n == os.Getpid() {
+		t.Fatalf("the parent of %d is %d, %v", pid, n, err)
+	}
+	return n
 }
 
 func self(t *testing.T) string {
@@ -394,32 +423,74 @@ func TestATimeoutEndsAProgramAndAllThatItStarted(t *testing.T) {
 
 func TestNothingIsLeftBehindByAProgramThatEnds(t *testing.T) {
 	k := kind(t, nil)
-	file := filepath.Join(t.TempDir(), "left")
-	if _, err := k.Do(t.Context(), step(t, k, run("do-leave", file))); err != nil {
+	dir := t.TempDir()
+	files := []string{filepath.Join(dir, "left"), filepath.Join(dir, "away")}
+	if _, err := k.Do(t.Context(), step(t, k, run("do-leave", files[0], files[1]))); err != nil {
 		t.Fatal(err)
 	}
-	if pid := process(t, file); !until(func() bool { return dead(pid) }) {
-		t.Errorf("process %d lives on", pid)
+	for _, f := range files {
+		if pid := process(t, f); !dead(pid) {
+			t.Errorf("process %d (%s) lives on", pid, filepath.Base(f))
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
 	}
 }
 
-func TestAProgramDiesWithTheServer(t *testing.T) {
-	for range 5 {
-		file := filepath.Join(t.TempDir(), "child")
-		server := osexec.Command(self(t), "do-serve", file)
-		if err := server.Start(); err != nil {
-			t.Fatal(err)
+func TestAProgramAndAllThatItStartedDieWithTheServer(t *testing.T) {
+	for _, what := range []string{"do-hang", "do-family", "do-away"} {
+		for range 5 {
+			dir := t.TempDir()
+			files := []string{filepath.Join(dir, "a"), filepath.Join(dir, "b"), filepath.Join(dir, "c")}
+			if what == "do-hang" {
+				files = files[:1]
+			}
+			server := osexec.Command(self(t), append([]string{"do-serve", what}, files...)...)
+			if err := server.Start(); err != nil {
+				t.Fatal(err)
+			}
+			var pids []int
+			for _, f := range files {
+				pids = append(pids, process(t, f))
+			}
+			for i, pid := range pids {
+				if dead(pid) {
+					t.Fatalf("%s: process %d is dead before the server is", what, i)
+				}
+			}
+			if err := server.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			_ = server.Wait() // it was killed: that is no news
+			for i, pid := range pids {
+				if !until(func() bool { return dead(pid) }) {
+					t.Errorf("%s: process %d lives on", what, i)
+					_ = syscall.Kill(pid, syscall.SIGKILL)
+				}
+			}
 		}
-		pid := process(t, file)
-		if dead(pid) {
-			t.Fatal("the program is dead before the server is")
-		}
-		if err := server.Process.Kill(); err != nil {
-			t.Fatal(err)
-		}
-		_ = server.Wait() // it was killed: that is no news
+	}
+}
+
+// Who kills the reaper, by mistake, leaves no program that nobody watches, and no step of which anybody thinks that it is over.
+func TestAProgramWhoseReaperIsKilledMayHaveDoneItsWork(t *testing.T) {
+	k := kind(t, nil)
+	dir := t.TempDir()
+	files := []string{filepath.Join(dir, "a"), filepath.Join(dir, "b")}
+	result := make(chan error, 1)
+	go func() {
+		_, err := k.Do(t.Context(), step(t, k, run(append([]string{"do-family"}, files...)...)))
+		result <- err
+	}()
+	pids := []int{process(t, files[0]), process(t, files[1])}
+	if err := syscall.Kill(parent(t, pids[0]), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-result; outcome(err) != engine.OutcomeUnknown || !strings.Contains(err.Error(), "whoever ran it is gone") {
+		t.Errorf("it gives %v", err)
+	}
+	for i, pid := range pids {
 		if !until(func() bool { return dead(pid) }) {
-			t.Errorf("process %d lives on", pid)
+			t.Errorf("process %d lives on", i)
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
 	}
@@ -481,11 +552,11 @@ func TestTheCheckSaysWhetherAStepHasHappened(t *testing.T) {
 	}
 }
 
-func TestTraitsSayWhetherAStepMayBeRunAgain(t *testing.T) {
+func TestTraitsSayThatAProgramDestroysAndWhetherItMayBeRunAgain(t *testing.T) {
 	for spec, want := range map[string]engine.Traits{
-		`{"program": "self"}`:                              {},
-		`{"program": "self", "keyed": true}`:               {Keyed: true},
-		`{"program": "self", "done": {"args": ["check"]}}`: {Keyed: true},
+		`{"program": "self"}`:                              {Destructive: true},
+		`{"program": "self", "keyed": true}`:               {Destructive: true, Keyed: true},
+		`{"program": "self", "done": {"args": ["check"]}}`: {Destructive: true, Keyed: true},
 	} {
 		if _, got, problems := kind(t, nil).Check([]byte(spec)); got != want || len(problems) > 0 {
 			t.Errorf("%s: %+v, %q", spec, got, problems)

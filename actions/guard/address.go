@@ -16,8 +16,8 @@ type Allow struct {
 // ParseAllow reads an allow-list: addresses (10.1.2.3), blocks (10.0.0.0/8, fd00::/8) and names of hosts (dns.internal).
 //
 // A name allows the private addresses, the unique local ones, the shared ones and loopback for calls to that very name; but
-// never link-local ones, multicast and the like: a name that was allowed because it is at home must not become the way to
-// the metadata service. Those need their address or block.
+// never link-local ones, multicast and the like: those need their address or block. A cloud's metadata service, which gives
+// away the machine's own keys, needs its very address: neither a name that is at home nor a block around it leads there.
 func ParseAllow(entries []string) (Allow, error) {
 	var a Allow
 	for _, entry := range entries {
@@ -65,6 +65,27 @@ func (a Allow) address(ip netip.Addr) bool {
 	return slices.ContainsFunc(a.prefixes, func(p netip.Prefix) bool { return p.Contains(ip) })
 }
 
+// named reports whether an address itself is on the list, and not only a block around it.
+func (a Allow) named(ip netip.Addr) bool {
+	return slices.Contains(a.prefixes, netip.PrefixFrom(ip, ip.BitLen()))
+}
+
+// metadata are the addresses of clouds' metadata services, and of what stands in for them. Some are in blocks where hosts on the
+// allow-list may be, some among public addresses. Source: the clouds' documentation of their instances' metadata.
+var metadata = map[netip.Addr]bool{
+	netip.MustParseAddr("169.254.169.254"): true, // most of them
+	netip.MustParseAddr("169.254.169.253"): true, // Amazon, names
+	netip.MustParseAddr("169.254.170.2"):   true, // Amazon, of containers
+	netip.MustParseAddr("169.254.170.23"):  true,
+	netip.MustParseAddr("100.100.100.200"): true, // Alibaba
+	netip.MustParseAddr("168.63.129.16"):   true, // Azure
+	netip.MustParseAddr("192.0.0.192"):     true, // Oracle
+	netip.MustParseAddr("fd00:ec2::254"):   true, // Amazon
+	netip.MustParseAddr("fd00:ec2::23"):    true,
+	netip.MustParseAddr("fd20:ce::254"):    true, // Google
+	netip.MustParseAddr("fe80::a9fe:a9fe"): true, // OpenStack
+}
+
 // block is a range of addresses that is not public.
 type block struct {
 	prefix netip.Prefix
@@ -73,13 +94,12 @@ type block struct {
 }
 
 // blocks are what is not public. Source: IANA, IPv4 and IPv6 Special-Purpose Address Registries, without what is only
-// meant for documentation and leads nowhere. Two clouds' services stand among public addresses and are named one by one.
+// meant for documentation and leads nowhere.
 var blocks = []block{
 	{netip.MustParsePrefix("0.0.0.0/8"), "unspecified", false},
 	{netip.MustParsePrefix("10.0.0.0/8"), "private", true},
 	{netip.MustParsePrefix("100.64.0.0/10"), "shared (carrier-grade NAT)", true},
 	{netip.MustParsePrefix("127.0.0.0/8"), "loopback", true},
-	{netip.MustParsePrefix("168.63.129.16/32"), "a cloud's metadata service", false},
 	{netip.MustParsePrefix("169.254.0.0/16"), "link-local", false},
 	{netip.MustParsePrefix("172.16.0.0/12"), "private", true},
 	{netip.MustParsePrefix("192.0.0.0/24"), "reserved", false},
@@ -130,7 +150,13 @@ func carried(ip netip.Addr) (netip.Addr, bool) {
 // judge returns why an address may not be called under a name, or nothing when it may.
 func (a Allow) judge(name string, ip netip.Addr) string {
 	ip = ip.Unmap().WithZone("")
-	if inner, ok := carried(ip); ok && !a.address(ip) {
+	if a.named(ip) {
+		return ""
+	}
+	if metadata[ip] {
+		return "a cloud's metadata service"
+	}
+	if inner, ok := carried(ip); ok && (!a.address(ip) || metadata[inner]) {
 		if why := a.judge(name, inner); why != "" {
 			return why + " (" + inner.String() + ")"
 		}

@@ -2,6 +2,7 @@ package guard
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 )
 
@@ -54,9 +55,37 @@ func TestTheAllowListAdmitsWhatItNamesAndNothingElse(t *testing.T) {
 		{"dns.internal", "169.254.169.254", false}, {"dns.internal", "fe80::1", false}, {"dns.internal", "0.0.0.0", false}, {"dns.internal", "224.0.0.1", false},
 		{"dns.internal", "::ffff:169.254.169.254", false}, {"dns.internal", "64:ff9b::a9fe:a9fe", false}, {"dns.internal", "168.63.129.16", false},
 		{"evil.dns.internal", "10.9.9.9", false}, {"dns.internal.evil", "10.9.9.9", false},
+		{"dns.internal", "100.100.100.200", false}, {"dns.internal", "fd00:ec2::254", false}, {"dns.internal", "fd20:ce::254", false},
+		{"dns.internal", "64:ff9b::100.100.100.200", false}, {"dns.internal", "::ffff:100.100.100.200", false},
 	} {
 		if why := allow.judge(c.name, netip.MustParseAddr(c.addr)); (why == "") != c.may {
 			t.Errorf("%s at %s: %q, want may = %v", c.name, c.addr, why, c.may)
+		}
+	}
+}
+
+func TestAMetadataServiceIsReachedOnlyByItsVeryAddress(t *testing.T) {
+	around, err := ParseAllow([]string{"100.64.0.0/10", "169.254.0.0/16", "168.63.0.0/16", "fc00::/7", "fe80::/10", "64:ff9b::/96", "metadata.internal"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{"169.254.169.254", "169.254.170.2", "100.100.100.200", "168.63.129.16", "fd00:ec2::254", "fd20:ce::254", "fe80::a9fe:a9fe",
+		"64:ff9b::a9fe:a9fe", "64:ff9b::100.100.100.200", "::ffff:169.254.169.254"} {
+		ip := netip.MustParseAddr(text)
+		if why := around.judge("metadata.internal", ip); !strings.HasPrefix(why, "a cloud's metadata service") {
+			t.Errorf("a name and the blocks around it lead to %s: %q", text, why)
+		}
+		very, err := ParseAllow([]string{text})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if why := very.judge("x.example", ip); why != "" {
+			t.Errorf("its very address does not lead to %s: %s", text, why)
+		}
+	}
+	for _, text := range []string{"100.100.100.201", "169.254.169.252", "fd00:ec2::255", "fd20:ce::253", "fe80::1"} {
+		if why := around.judge("metadata.internal", netip.MustParseAddr(text)); why != "" {
+			t.Errorf("a block does not lead to %s: %s", text, why)
 		}
 	}
 }

@@ -57,12 +57,24 @@ func counted(t *testing.T, h http.HandlerFunc) (*httptest.Server, *atomic.Int64)
 
 func ok(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") }
 
-// names is a DNS server on UDP. Each name answers with its addresses in turn, the last one for ever.
+// names is a DNS server on UDP. Each name has answers, which come in turn, the last one for ever; an answer is addresses of
+// either kind between spaces.
 type names struct {
 	mu      sync.Mutex
 	answers map[string][]string // guarded by mu
-	asked   map[string]int      // guarded by mu; queries for addresses of IPv4
+	asked   map[asked]int       // guarded by mu; queries
 }
+
+type asked struct {
+	name string
+	kind uint16
+}
+
+// The types of questions. Source: RFC 1035, section 3.2.2; RFC 3596, section 2.1.
+const (
+	typeA    = 1
+	typeAAAA = 28
+)
 
 // resolver starts the server and returns a resolver that asks it.
 func resolver(t *testing.T, answers map[string][]string) (*net.Resolver, *names) {
@@ -71,7 +83,7 @@ func resolver(t *testing.T, answers map[string][]string) (*net.Resolver, *names)
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &names{answers: answers, asked: map[string]int{}}
+	n := &names{answers: answers, asked: map[asked]int{}}
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		buf := make([]byte, 512)
@@ -110,27 +122,90 @@ func (n *names) reply(query []byte) []byte {
 	name := strings.ToLower(strings.Join(labels, "."))
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	list := n.answers[name]
-	var ip netip.Addr
-	if kind == 1 && len(list) > 0 {
-		ip = netip.MustParseAddr(list[min(n.asked[name], len(list)-1)])
-		n.asked[name]++
-	}
 	out := append([]byte{}, query[:2]...)
 	out = append(out, 0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 0)
 	out = append(out, query[12:end]...)
-	if ip.Is4() {
-		out[7] = 1
-		out = append(out, 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4)
-		out = append(out, ip.AsSlice()...)
+	list := n.answers[name]
+	if len(list) == 0 || kind != typeA && kind != typeAAAA {
+		return out
 	}
+	turn := asked{name, kind}
+	for text := range strings.FieldsSeq(list[min(n.asked[turn], len(list)-1)]) {
+		if ip := netip.MustParseAddr(text); ip.Is4() == (kind == typeA) {
+			out[7]++
+			out = append(out, 0xc0, 12, 0, byte(kind), 0, 1, 0, 0, 0, 0, 0, byte(ip.BitLen()/8))
+			out = append(out, ip.AsSlice()...)
+		}
+	}
+	n.asked[turn]++
 	return out
 }
 
 func (n *names) count(name string) int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.asked[name]
+	return n.asked[asked{name, typeA}]
+}
+
+// both is a server on loopback of either kind, at one port, that counts who reaches it. Where there is no IPv6 it is of the one.
+func both(t *testing.T) (port string, reached *atomic.Int64) {
+	t.Helper()
+	server, reached := counted(t, ok)
+	port = server.URL[strings.LastIndex(server.URL, ":")+1:]
+	six, err := net.Listen("tcp", "[::1]:"+port)
+	if err != nil {
+		t.Logf("without IPv6: %v", err)
+		return port, reached
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			c, err := six.Accept()
+			if err != nil {
+				return // closed
+			}
+			reached.Add(1)
+			_ = c.Close() // there is nothing to say
+		}
+	})
+	t.Cleanup(func() { _ = six.Close(); wg.Wait() })
+	return port, reached
+}
+
+// Whichever kind of address a name turns to, and whatever public ones are beside it.
+func TestANameThatMeansAnotherAddressOfEitherKindIsRefused(t *testing.T) {
+	port, reached := both(t)
+	for name, answers := range map[string][]string{
+		"six.example":     {"2606:4700:4700::1111", "::1"},
+		"turns.example":   {"93.184.216.34", "::1"},
+		"back.example":    {"2606:4700:4700::1111", "127.0.0.1"},
+		"two.example":     {"93.184.216.34 2606:4700:4700::1111", "127.0.0.1 ::1"},
+		"mapped.example":  {"2606:4700:4700::1111", "::ffff:127.0.0.1"},
+		"nat64.example":   {"2606:4700:4700::1111", "64:ff9b::7f00:1"},
+		"compat.example":  {"2606:4700:4700::1111", "::7f00:1"},
+		"unique.example":  {"2606:4700:4700::1111", "fd00:ec2::254"},
+		"private.example": {"93.184.216.34 2606:4700:4700::1111", "10.0.0.1 fd00::1"},
+	} {
+		res, _ := resolver(t, map[string][]string{name: answers})
+		if ips, err := res.LookupHost(t.Context(), name); err != nil || !strings.Contains(answers[0], ips[0]) {
+			t.Fatalf("%s: the first look finds %v, %v", name, ips, err)
+		}
+		_, _, err := get(guard.Client(guard.Options{Resolver: res}), "http://"+name+":"+port+"/")
+		var refused *guard.Refused
+		if !errors.As(err, &refused) || refused.Host != name || !strings.Contains(answers[1], refused.Addr.String()) && name != "mapped.example" {
+			t.Errorf("%s: the call ends in %v", name, err)
+		}
+	}
+	// One address may be called and the other may not: the other is not called, whatever becomes of the first.
+	for name, answer := range map[string]string{"mixed.example": "93.184.216.34 ::1", "xedmi.example": "2606:4700:4700::1111 127.0.0.1"} {
+		res, _ := resolver(t, map[string][]string{name: {answer}})
+		if _, _, err := get(guard.Client(guard.Options{Resolver: res, Timeout: time.Second}), "http://"+name+":"+port+"/"); err == nil {
+			t.Errorf("%s: the call went through", name)
+		}
+	}
+	if reached.Load() != 0 {
+		t.Errorf("%d connections were made", reached.Load())
+	}
 }
 
 func TestANameThatMeansAnotherAddressTheSecondTimeIsRefused(t *testing.T) {
@@ -169,7 +244,7 @@ func TestANameOnTheAllowListMayBeAtHomeButNotAtTheMetadataService(t *testing.T) 
 		t.Errorf("the allowed name gives %q, %v", body, err)
 	}
 	var refused *guard.Refused
-	if _, _, err := get(c, "http://dns.internal:"+u.Port()); !errors.As(err, &refused) || refused.Why != "link-local" {
+	if _, _, err := get(c, "http://dns.internal:"+u.Port()); !errors.As(err, &refused) || refused.Why != "a cloud's metadata service" {
 		t.Errorf("at the metadata service it gives %v", err)
 	}
 	if _, _, err := get(c, "http://other.internal:"+u.Port()); !errors.As(err, &refused) || refused.Host != "other.internal" {

@@ -1,11 +1,12 @@
 // Package notice renders what a notice says, in the terms that the targets share: a key, a line of text that fits, readings
-// that a person can follow. Each kind of target puts these into a document of its own.
+// that a person can follow, where to answer. Each kind of target puts these into a document of its own.
 package notice
 
 import (
 	"crypto/sha256"
 	"encoding/hex"
 	"math"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -43,6 +44,21 @@ func Key(log string, id engine.IncidentID) string {
 	sum := sha256.Sum256([]byte(key))
 	tail := "~" + hex.EncodeToString(sum[:])
 	return key[:boundary(key, maxKey-len(tail))] + tail
+}
+
+// AnswerAt is where whoever gets a notice can say yes or no: the page of the proposal it tells of. Every page leads to the
+// list of those that wait at least: one that is opened and the proposal that follows from the same trouble are two notices, and
+// people look at the first. Empty where there is nothing to answer, or approvals, the address of that list, is not known.
+func AnswerAt(approvals string, n *engine.Notice) string {
+	switch {
+	case approvals == "" || n.Action == engine.NoticeResolve:
+		return ""
+	case n.Details.Proposal != "":
+		return strings.TrimRight(approvals, "/") + "/" + url.PathEscape(string(n.Details.Proposal))
+	case n.Severity == engine.SeverityPage:
+		return approvals
+	}
+	return ""
 }
 
 // Line is text as one line of at most max bytes: control characters become spaces, what is too long is cut at a rune's

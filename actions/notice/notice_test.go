@@ -113,3 +113,24 @@ func TestEvidenceSaysTheValueOrWhyThereIsNone(t *testing.T) {
 		t.Errorf("evidence is\n%s\nwant\n%s", got, want)
 	}
 }
+
+func TestANoticeLeadsToWhereItIsAnswered(t *testing.T) {
+	const list = "https://modeshift.example/approvals"
+	for _, c := range []struct {
+		n    engine.Notice
+		want string
+	}{
+		{engine.Notice{Action: engine.NoticeUpdate, Severity: engine.SeverityPage, Details: engine.Details{Proposal: "checkout-18"}}, list + "/checkout-18"},
+		{engine.Notice{Action: engine.NoticeTrigger, Severity: engine.SeverityTicket, Details: engine.Details{Proposal: "a/b?c-1"}}, list + "/a%2Fb%3Fc-1"},
+		{engine.Notice{Action: engine.NoticeTrigger, Severity: engine.SeverityPage}, list},
+		{engine.Notice{Action: engine.NoticeTrigger, Severity: engine.SeverityTicket}, ""},
+		{engine.Notice{Action: engine.NoticeResolve, Severity: engine.SeverityPage, Details: engine.Details{Proposal: "checkout-18"}}, ""},
+	} {
+		if got := notice.AnswerAt(list, &c.n); got != c.want {
+			t.Errorf("%+v leads to %q, want %q", c.n, got, c.want)
+		}
+		if got := notice.AnswerAt("", &c.n); got != "" {
+			t.Errorf("to where nobody knows leads %q", got)
+		}
+	}
+}

@@ -29,6 +29,7 @@ type details struct {
 	Transition string            `json:"transition,omitempty"`
 	Owner      string            `json:"owner,omitempty"`
 	Runbook    string            `json:"runbook,omitempty"`
+	AnswerAt   string            `json:"answer_at,omitempty"` // in the log of an alert, PagerDuty shows these and no links
 	Reason     string            `json:"reason,omitempty"`
 	Code       engine.Code       `json:"reason_code,omitempty"`
 	Person     string            `json:"person,omitempty"` // who asked for it, when somebody did
@@ -78,7 +79,15 @@ func (n *Notifier) event(job engine.Job) (*api.V2Event, error) {
 	if web(it.Details.Runbook) {
 		e.Links = append(e.Links, link{it.Details.Runbook, "Runbook"})
 	}
-	if web(status) {
+	answerAt := notice.AnswerAt(n.opts.ApprovalsURL, it)
+	if web(answerAt) {
+		words := "What waits for a yes"
+		if p := it.Details.Proposal; p != "" {
+			words = "Approve or refuse " + text(string(p))
+		}
+		e.Links = append(e.Links, link{answerAt, words})
+	}
+	if web(status) && status != answerAt {
 		e.Links = append(e.Links, link{status, "Status of " + text(string(scope))})
 	}
 	d := &details{
@@ -86,6 +95,7 @@ func (n *Notifier) event(job engine.Job) (*api.V2Event, error) {
 		Transition: it.Details.Transition,
 		Owner:      it.Details.Owner,
 		Runbook:    it.Details.Runbook,
+		AnswerAt:   answerAt,
 		Reason:     notice.Cut(it.Event.Reason.Text, 16<<10),
 		Code:       it.Event.Reason.Code,
 		Person:     cmp.Or(it.Event.Cause.Person, it.Event.Cause.Principal),

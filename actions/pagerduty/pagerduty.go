@@ -71,6 +71,8 @@ type Options struct {
 	// ExternalURL for all.
 	ExternalURL string
 	StatusURL   func(engine.Scope) string
+	// ApprovalsURL is where people say yes or no to what waits for them; empty: no link to it. The proposal's name follows it.
+	ApprovalsURL string
 	// Checkpoint gives the latest checkpoint of the log as of an event, so that a witness stands outside; nil: none. It
 	// has to give the same answer for the same event, so that a retry repeats the request byte for byte.
 	Checkpoint func(engine.Event) string

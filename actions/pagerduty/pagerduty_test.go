@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -71,8 +72,9 @@ func job(action engine.NoticeAction) engine.Job {
 func TestAPageCarriesWhatAPersonAsksFirst(t *testing.T) {
 	r := start(t, receiver.Options{RoutingKeys: []secret.Secret{secret.New(routingKey)}})
 	n := notifier(t, pagerduty.Options{Endpoint: r.URL() + "/", ExternalURL: "https://modeshift.example", Log: "1f00",
-		StatusURL:  func(s engine.Scope) string { return "https://modeshift.example/scopes/" + string(s) },
-		Checkpoint: func(engine.Event) string { return "fleet/9 feed" }})
+		ApprovalsURL: "https://modeshift.example/approvals",
+		StatusURL:    func(s engine.Scope) string { return "https://modeshift.example/scopes/" + string(s) },
+		Checkpoint:   func(engine.Event) string { return "fleet/9 feed" }})
 	if err := n.Notify(t.Context(), job(engine.NoticeTrigger)); err != nil {
 		t.Fatal(err)
 	}
@@ -88,10 +90,11 @@ func TestAPageCarriesWhatAPersonAsksFirst(t *testing.T) {
 		"routing_key": "`+routingKey+`", "event_action": "trigger", "dedup_key": "modeshift/1f00/checkout-17",
 		"client": "modeshift", "client_url": "https://modeshift.example",
 		"links": [{"href": "https://runbooks.example/checkout", "text": "Runbook"},
+		          {"href": "https://modeshift.example/approvals", "text": "What waits for a yes"},
 		          {"href": "https://modeshift.example/scopes/checkout", "text": "Status of checkout"}],
 		"payload": {"summary": "checkout: availability burns", "source": "checkout", "severity": "critical",
 			"timestamp": "2026-03-01T12:00:00.123456789Z", "component": "slo/availability/page", "group": "team-payments", "class": "slo",
-			"custom_details": {"mode": "normal", "transition": "shed", "owner": "team-payments", "runbook": "https://runbooks.example/checkout",
+			"custom_details": {"mode": "normal", "transition": "shed", "owner": "team-payments", "runbook": "https://runbooks.example/checkout", "answer_at": "https://modeshift.example/approvals",
 				"reason": "14.4 < burn rate", "reason_code": "burning", "labels": {"tier": "1"}, "annotations": {"title": "High error rate"},
 				"evidence": [{"signal": "burn_rate(\"availability\", \"5m\")", "value": 20.5, "sample": "2026-03-01T12:00:00.123456789Z", "query": "sum(rate(x[5m]))", "source": "main"},
 				             {"signal": "sli(\"p99\")", "unknown": "stale"}],
@@ -102,6 +105,27 @@ func TestAPageCarriesWhatAPersonAsksFirst(t *testing.T) {
 	w, _ := json.MarshalIndent(want, "", " ") // both can be written again
 	if !bytes.Equal(g, w) {
 		t.Errorf("the event is\n%s\nwant\n%s", g, w)
+	}
+}
+
+func TestAPageLeadsToTheProposalThatItTellsOf(t *testing.T) {
+	r := start(t, receiver.Options{})
+	n := notifier(t, pagerduty.Options{Endpoint: r.URL(), ExternalURL: "https://modeshift.example", ApprovalsURL: "https://modeshift.example/approvals"})
+	note, ticket := job(engine.NoticeUpdate), job(engine.NoticeTrigger)
+	note.Notice.Details = engine.Details{Scope: "checkout", Proposal: "checkout-18"}
+	ticket.Notice.Severity, ticket.Notice.Incident = engine.SeverityTicket, "checkout-19"
+	for _, j := range []engine.Job{job(engine.NoticeTrigger), note, ticket} {
+		if err := n.Notify(t.Context(), j); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const list = "https://modeshift.example/approvals"
+	alerts := r.Alerts()
+	if len(alerts) != 2 || !slices.Contains(alerts[0].Links, list) || !slices.Contains(alerts[0].Links, list+"/checkout-18") {
+		t.Errorf("the page has the links %q", alerts[0].Links)
+	}
+	if slices.Contains(alerts[1].Links, list) {
+		t.Errorf("a ticket that nothing waits behind has the links %q", alerts[1].Links)
 	}
 }
 

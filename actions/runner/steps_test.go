@@ -348,6 +348,24 @@ func TestALaterAttemptWaitsByItsNumberAndByWhatTheTargetAsked(t *testing.T) {
 	})
 }
 
+// The jitter is over the whole of the wait: at its lower end there is none, so that steps that failed together do not come
+// together again, by half a wait later each.
+func TestALaterAttemptMayBeMadeAtOnceByTheJitter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		jobs, w := newJobs(), new(site)
+		opts := w.steps(w)
+		opts.Rand, opts.Poll = func() float64 { return 0 }, time.Millisecond
+		running(t, runner.New(jobs, nil, quiet(opts)))
+		for n := 2; n <= 6; n++ {
+			jobs.add(stepJob("a", n, func(s *engine.StepJob) { s.Attempt = n }))
+			after(10 * time.Millisecond)
+		}
+		if got := len(w.told()); got != 10 { // each done and reported
+			t.Errorf("in 50 ms there was only %q", w.told())
+		}
+	})
+}
+
 func TestNothingIsDoneThatCannotBeMarked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		jobs, w := newJobs(), new(site)

@@ -43,6 +43,7 @@ type Document struct {
 	Evidence []notice.Reading `json:"evidence,omitempty"`
 	At       time.Time        `json:"at"` // of the event behind it, UTC
 	URL      string           `json:"url,omitempty"`
+	AnswerAt string           `json:"answer_at,omitempty"` // where to say yes or no, to the proposal that this tells of
 }
 
 // Details are the facts for the person who gets the notice.
@@ -104,6 +105,7 @@ func (n *Notifier) document(job engine.Job) ([]byte, error) {
 		Evidence: notice.Evidence(it.Event.Evidence),
 		At:       it.Event.At.UTC(),
 		URL:      status,
+		AnswerAt: notice.AnswerAt(n.opts.ApprovalsURL, it),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("webhook: write document: %w", err)

@@ -73,14 +73,14 @@ var (
 // ErrNoCheck says that a step has no way to find out whether it happened.
 var ErrNoCheck = errors.New("the step has no done check")
 
-// Check reads a specification. A webhook does no harm by itself: what the call sets off is for the file to say. It is keyed
+// Check reads a specification. A DELETE destroys; what another call sets off is for the file to say. It is keyed
 // unless the file says that the target does not know the key and there is no other way to ask.
 func (k *Kind) Check(data []byte) ([]byte, engine.Traits, []engine.SpecProblem) {
 	s, f := k.read(data)
 	if len(f.Problems) > 0 {
 		return nil, engine.Traits{}, f.Problems
 	}
-	return f.Canonical(), engine.Traits{Keyed: s.keyed || s.done != nil, Targets: f.Targets}, nil
+	return f.Canonical(), engine.Traits{Destructive: s.method == http.MethodDelete, Keyed: s.keyed || s.done != nil, Targets: f.Targets}, nil
 }
 
 // of understands a stored step. Its faults are old ones: the file was checked when it was loaded.

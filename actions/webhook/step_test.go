@@ -131,6 +131,33 @@ func TestAStepIsOneRequestWithItsKeyAndItsFacts(t *testing.T) {
 	}
 }
 
+func TestTheKeyGoesIntoTheHeaderThatTheTargetKnows(t *testing.T) {
+	s := newTarget(t, nil)
+	k := kind(t)
+	job := step(t, k, `{"url": "`+s.URL+`", "idempotency_header": "x-request-id", "done": {"url": "`+s.URL+`/done"}}`)
+	for _, attempt := range []int{1, 2} {
+		job.Attempt = attempt
+		if _, err := k.Do(t.Context(), job); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := k.Done(t.Context(), job); err != nil {
+		t.Fatal(err)
+	}
+	r := s.requests()
+	for _, sent := range r[:2] {
+		if sent.header.Get("X-Request-Id") != "checkout-17/repoint" || len(sent.header["X-Request-Id"]) != 1 || sent.header["Idempotency-Key"] != nil {
+			t.Errorf("the headers are %v", sent.header)
+		}
+	}
+	if r[2].header["X-Request-Id"] != nil {
+		t.Errorf("who only asks brings a key: %v", r[2].header)
+	}
+	if said, err := k.Describe(job); err != nil || !strings.Contains(said, "X-Request-Id: checkout-17/repoint\n") || strings.Contains(said, "Idempotency-Key") {
+		t.Errorf("described as %s, %v", said, err)
+	}
+}
+
 func TestAnUndoSendsTheUndo(t *testing.T) {
 	s := newTarget(t, nil)
 	k := kind(t)
@@ -418,6 +445,7 @@ func TestTraitsSayWhetherAStepMayBeSentAgain(t *testing.T) {
 	for spec, want := range map[string]engine.Traits{
 		`{"url": "http://x.example"}`:                                                           {Keyed: true},
 		`{"url": "http://x.example", "keyed": false}`:                                           {},
+		`{"url": "http://x.example", "method": "delete"}`:                                       {Destructive: true, Keyed: true},
 		`{"url": "http://x.example", "keyed": false, "done": {"url": "http://x.example/done"}}`: {Keyed: true},
 	} {
 		if _, got, problems := kind(t).Check([]byte(spec)); got != want || len(problems) > 0 {

@@ -25,7 +25,7 @@
 //
 //	webhook:
 //	  url: https://dns.internal/repoint/{{.scope}}   # facts: see package spec
-//	  method: POST                                   # the default; PUT, PATCH, DELETE, GET
+//	  method: POST                                   # the default; PUT, PATCH, GET; DELETE, which is destructive
 //	  headers: {X-Reason: "{{.reason}}"}
 //	  json: {to: eu-2, why: "{{.reason}}"}           # or form: {…}, or body: a text
 //	  expect: {status: [200, 4xx], cel: json.ok}     # default: 2xx
@@ -51,6 +51,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -91,6 +92,8 @@ type Options struct {
 	// ExternalURL is where people reach modeshift; StatusURL gives the page of one scope, nil: ExternalURL for all.
 	ExternalURL string
 	StatusURL   func(engine.Scope) string
+	// ApprovalsURL is where people say yes or no to what waits for them; the proposal's name follows it.
+	ApprovalsURL string
 }
 
 // Notifier posts notices to one URL. It is safe for concurrent use.
@@ -100,6 +103,7 @@ type Notifier struct {
 	signing secret.Source // nil: requests are not signed
 	host    string        // for messages
 	client  *http.Client
+	further []secret.Secret // what is sent and in no request: to a proxy, to whoever gives OAuth's tokens
 }
 
 // New checks the options. It does not talk to the endpoint.
@@ -108,7 +112,10 @@ func New(opts Options) (*Notifier, error) {
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
 		return nil, errors.New("webhook: the URL is not an http or https URL with a host, such as https://tickets.example/hook")
 	}
-	n := &Notifier{opts: opts, host: u.Host}
+	n := &Notifier{opts: opts, host: u.Host, further: secret.OfUser(opts.HTTP.ProxyURL.URL)}
+	if o := opts.HTTP.OAuth2; o != nil {
+		n.further = append(append(n.further, secret.OfUser(o.ProxyURL.URL)...), secret.New(string(o.ClientSecret)))
+	}
 	if n.url, err = secret.From(secret.New(opts.URL), ""); err != nil {
 		return nil, fmt.Errorf("webhook: %w", err)
 	}
@@ -175,7 +182,7 @@ func (n *Notifier) Notify(ctx context.Context, job engine.Job) error {
 
 	resp, err := n.client.Do(req)
 	if err != nil {
-		return &actions.Error{Err: answer.Unreachable(n.host, err)}
+		return &actions.Error{Err: answer.Unreachable(n.host, err, n.further...)}
 	}
 	defer func() { _ = resp.Body.Close() }() // read or given up: there is nothing left to learn
 	if resp.StatusCode/100 == 2 {
@@ -186,7 +193,7 @@ func (n *Notifier) Notify(ctx context.Context, job engine.Job) error {
 	// Half a body still says more than none; the status is what decides.
 	objection, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	return &actions.Error{
-		Err:   &Refusal{n.host, resp.StatusCode, answer.Excerpt(objection, maxObjection, append(answer.Sent(resp.Request), key, to)...)},
+		Err:   &Refusal{n.host, resp.StatusCode, answer.Excerpt(objection, maxObjection, slices.Concat(n.further, answer.Sent(resp.Request), []secret.Secret{key, to})...)},
 		Final: final(resp.StatusCode),
 		After: answer.RetryAfter(resp.Header, time.Now()),
 	}

@@ -78,6 +78,21 @@ func TestATicketIsTheWholeStoryInOneDocument(t *testing.T) {
 	}
 }
 
+func TestADocumentSaysWhereTheProposalItTellsOfIsAnswered(t *testing.T) {
+	r := start(t, receiver.Options{})
+	n := notifier(t, webhook.Options{URL: r.TicketURL(), ExternalURL: "https://modeshift.example", ApprovalsURL: "https://modeshift.example/approvals"})
+	note := job(18, engine.NoticeUpdate)
+	note.Notice.Details.Proposal = "checkout-18"
+	for _, j := range []engine.Job{job(17, engine.NoticeTrigger), note} {
+		if err := n.Notify(t.Context(), j); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if q := r.Requests(); bytes.Contains(q[0].Body, []byte("answer_at")) || !bytes.Contains(q[1].Body, []byte(`"answer_at":"https://modeshift.example/approvals/checkout-18"`)) {
+		t.Errorf("the documents are\n%s\n%s", q[0].Body, q[1].Body)
+	}
+}
+
 func TestOpenUpdateAndResolveAreOneTicket(t *testing.T) {
 	r := start(t, receiver.Options{})
 	n := notifier(t, webhook.Options{URL: r.TicketURL()})

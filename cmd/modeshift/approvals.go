@@ -80,7 +80,7 @@ type approveCmd struct {
 	ID     engine.ChangeID `arg:"" help:"The proposal."`
 	Reason string          `required:"" short:"r" help:"Why; it is kept in the log."`
 	Digest engine.Digest   `placeholder:"DIGEST" help:"Of what you looked at; its first 8 characters will do. Left out: it is shown and you are asked."`
-	Blind  bool            `help:"Start it also while its condition cannot be seen."`
+	Blind  bool            `help:"Start it also while its condition cannot be seen. Counts only while that is so: once it was seen again, it takes another yes."`
 }
 
 // Help shows one real example.

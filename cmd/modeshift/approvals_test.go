@@ -117,6 +117,22 @@ func TestAProposalIsListedShownAndApprovedByItsDigest(t *testing.T) {
 	l.says(l.err, "--reason")
 }
 
+func TestABlindYesFromTheCommandLineStartsWhatCannotBeSeen(t *testing.T) {
+	l := newLine(t)
+	p := l.world.Propose(t)
+	digest := string(p.Digest[:8])
+	l.run("bob", exitYes, "approve", string(p.ID), "--reason", "whatever comes", "--digest", digest, "--blind")
+	l.says(l.out, "like any other")
+	l.world.Observe(t, engine.Unknown)
+	l.run("carol", exitYes, "approve", string(p.ID), "--reason", "agreed", "--digest", digest)
+	l.says(l.out, "cannot be seen")
+	if strings.Contains(l.out, "started") {
+		t.Errorf("it started unseen:\n%s", l.out)
+	}
+	l.run("carol", exitYes, "approve", string(p.ID), "--reason", "I see the smoke", "--digest", digest, "--blind")
+	l.says(l.out, "also to starting without sight", "started: degraded → failover")
+}
+
 func TestNobodyApprovesWhatTheyDidNotSee(t *testing.T) {
 	l := newLine(t)
 	p := l.world.Propose(t)

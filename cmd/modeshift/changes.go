@@ -12,6 +12,7 @@ import (
 type cancelCmd struct {
 	Change engine.ChangeID `arg:"" help:"The change under way, or a proposal."`
 	Reason string          `required:"" short:"r" help:"Why; it is kept in the log."`
+	DryRun bool            `help:"Say what would happen, and do nothing."`
 }
 
 // Help shows one real example.
@@ -20,7 +21,7 @@ func (cancelCmd) Help() string {
   modeshift cancel checkout-45 --reason "wrong region"
 
 Takes back what the change has done so far, the last step first. A proposal is withdrawn. A change that is done is taken back
-with modeshift undo.`
+with modeshift undo. --dry-run says what would be done.`
 }
 
 // Run implements the verb.
@@ -30,13 +31,14 @@ func (v *cancelCmd) Run(s *streams, c *cli) error {
 		if err != nil {
 			return api.Outcome{}, err
 		}
-		return client.Cancel(ctx, scope, v.Change, v.Reason)
+		return client.Cancel(ctx, scope, v.Change, api.ChangeRequest{Reason: v.Reason, DryRun: v.DryRun})
 	})
 }
 
 type undoCmd struct {
 	Change engine.ChangeID `arg:"" help:"The last change that is done in its scope."`
 	Reason string          `required:"" short:"r" help:"Why; it is kept in the log."`
+	DryRun bool            `help:"Say what would happen, and do nothing."`
 }
 
 // Help shows one real example.
@@ -45,7 +47,7 @@ func (undoCmd) Help() string {
   modeshift undo checkout-45 --reason "the primary is back"
 
 Takes back what the change did, the last step first, and settles the mode it had left. Of several changes the last one comes
-first; modeshift history tells them.`
+first; modeshift history tells them. --dry-run says what would be done.`
 }
 
 // Run implements the verb.
@@ -55,7 +57,7 @@ func (v *undoCmd) Run(s *streams, c *cli) error {
 		if err != nil {
 			return api.Outcome{}, err
 		}
-		return client.Undo(ctx, scope, v.Change, v.Reason)
+		return client.Undo(ctx, scope, v.Change, api.ChangeRequest{Reason: v.Reason, DryRun: v.DryRun})
 	})
 }
 

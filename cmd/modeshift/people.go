@@ -32,7 +32,7 @@ type setCmd struct {
 	Reason        string       `required:"" short:"r" help:"Why; it is kept in the log."`
 	For           span         `placeholder:"DURATION" help:"How long automation keeps off: 1h unless said, at most 24h."`
 	Via           string       `placeholder:"TRANSITION" help:"The transition to go by, where several lead there."`
-	DirectiveOnly bool         `help:"Publish the mode though no transition leads there."`
+	DirectiveOnly bool         `help:"Publish the mode although no transition leads there; refused where one does."`
 	Force         bool         `help:"Break-glass: go around the transition's gate. Needs the role break-glass; the owner is paged."`
 	DryRun        bool         `help:"Say what would happen, and do nothing."`
 }
@@ -150,6 +150,9 @@ func printOutcome(w io.Writer, done api.Outcome) error {
 	}
 	for _, step := range done.Would {
 		text := "\nstep " + oneLine(step.Step) + "\n"
+		if step.Undoes != "" {
+			text = "\nundo of step " + oneLine(step.Step) + " of " + oneLine(string(step.Undoes)) + "\n"
+		}
 		if step.Targets != nil {
 			text += "targets\n"
 			for _, line := range targetLines(step.Targets) { // a name may hold anything: each stays on its line

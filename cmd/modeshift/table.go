@@ -163,6 +163,12 @@ func describeGate(e engine.Event) string {
 		return fmt.Sprintf("%s is another proposal now; %d yes do not count any more", f.Proposal, f.Voided)
 	case engine.ApprovalGranted:
 		text := fmt.Sprintf("%s: yes of %s (%s)", f.Proposal, f.Person, f.Role)
+		switch {
+		case f.Blind:
+			text += ", also to starting without sight"
+		case f.Plain:
+			text += ", like any other: nothing is out of sight, so --blind says nothing"
+		}
 		if len(f.Missing) > 0 {
 			text += ", missing " + groups(f.Missing)
 		}

@@ -21,7 +21,7 @@ type ReviewRequest struct {
 	Verdict string        `json:"verdict" enum:"yes,no"`
 	Digest  engine.Digest `json:"digest" maxLength:"64" doc:"of what was looked at: all of it, or at least its first 8 characters"`
 	Reason  string        `json:"reason" maxLength:"2000" doc:"why; it is kept in the log"`
-	Blind   bool          `json:"blind,omitempty" doc:"yes also to starting while its condition cannot be seen"`
+	Blind   bool          `json:"blind,omitempty" doc:"yes also to starting while its condition cannot be seen; while it can be the yes counts as any other (plain in ApprovalGranted), and once it is seen again it takes another one"`
 }
 
 // Approvals is a list of proposals that wait.

@@ -111,6 +111,40 @@ func TestAProposalIsApprovedByEveryGroupAndStarts(t *testing.T) {
 	}
 }
 
+func TestABlindYesStartsWhatCannotBeSeenAndIsNoStoreForLater(t *testing.T) {
+	w := approvaltest.New(t)
+	s := gateServer(t, w)
+	p := w.Propose(t)
+	blind := yesTo(p)
+	blind.Blind = true
+	bob, carol := gateClient(t, s, "bob"), gateClient(t, s, "carol")
+	granted := func(c *api.Client, r api.ReviewRequest) (engine.ApprovalGranted, []string) {
+		t.Helper()
+		out, err := c.Review(t.Context(), p.ID, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, ok := out.Events[0].Fact.(engine.ApprovalGranted)
+		if !ok {
+			t.Fatalf("%v", kinds(out.Events))
+		}
+		return f, kinds(out.Events)
+	}
+	if f, _ := granted(bob, blind); f.Blind || !f.Plain {
+		t.Errorf("a blind yes while all can be seen: %+v", f)
+	}
+	w.Observe(t, engine.Unknown)
+	if _, events := granted(carol, yesTo(p)); slices.Contains(events, "ChangeStarted") {
+		t.Errorf("it starts unseen, by a blind yes of before: %v", events)
+	}
+	if a, err := bob.Approval(t.Context(), p.ID); err != nil || !a.Blind || a.BlindBy != "" {
+		t.Errorf("%+v, %v", a, err)
+	}
+	if f, events := granted(bob, blind); !f.Blind || f.Plain || !slices.Contains(events, "ChangeStarted") {
+		t.Errorf("a blind yes while it cannot be seen: %+v, %v", f, events)
+	}
+}
+
 func TestANoEndsAProposal(t *testing.T) {
 	w := approvaltest.New(t)
 	s := gateServer(t, w)
@@ -304,6 +338,27 @@ func TestAReplayedReviewDoesNotCountForTheNextProposal(t *testing.T) {
 	}
 }
 
+// The rules are the same and so is the mode: the next proposal has the digest of the one before. Which one is meant is said in
+// the path, by whoever has the token.
+func TestAReviewOfAProposalThatIsOverDoesNotCountForTheNextThatIsJustLikeIt(t *testing.T) {
+	w := approvaltest.New(t)
+	s := gateServer(t, w)
+	first := w.Propose(t)
+	w.Do(t, engine.Actor{Principal: "dave"}, &engine.CancelRequested{Change: first.ID, Reason: "over"})
+	w.Observe(t, engine.False)
+	second := w.Propose(t)
+	if second.ID == first.ID || second.Digest != first.Digest {
+		t.Fatalf("%+v is not just like %+v", second, first)
+	}
+	_, err := gateClient(t, s, "bob").Review(t.Context(), first.ID, api.ReviewRequest{Verdict: api.VerdictYes, Digest: first.Digest, Reason: "go"})
+	if e := apiError(t, err); e.Status() != 409 || e.Code() != api.CodeOver {
+		t.Errorf("it is answered %v", err)
+	}
+	if v, _ := w.View("checkout"); len(v.State.Proposals) != 1 || len(v.State.Proposals[0].Votes) != 0 {
+		t.Errorf("%+v", v.State.Proposals)
+	}
+}
+
 func TestAReviewThatCannotBeStoredIsAnswered503(t *testing.T) {
 	w := approvaltest.New(t)
 	s := gateServer(t, w)
@@ -414,7 +469,7 @@ func TestAChangeIsCancelledUndoneAndSettledByHand(t *testing.T) {
 	}
 	v, _ := w.View("checkout")
 	change := v.State.Change.ID
-	if e := apiError(t, errOf(dave.Undo(t.Context(), "checkout", change, "back"))); e.Status() != 409 {
+	if e := apiError(t, errOf(dave.Undo(t.Context(), "checkout", change, api.ChangeRequest{Reason: "back"}))); e.Status() != 409 {
 		t.Errorf("an undo while it is under way: %d %s", e.Status(), e)
 	}
 	if e := apiError(t, errOf(dave.Settle(t.Context(), "checkout", change, api.SettleRequest{As: engine.SettledDone, Reason: "looks fine"}))); e.Status() != 409 {
@@ -423,10 +478,10 @@ func TestAChangeIsCancelledUndoneAndSettledByHand(t *testing.T) {
 	if e := apiError(t, errOf(dave.Settle(t.Context(), "checkout", change, api.SettleRequest{As: "perhaps", Reason: "x"}))); e.Status() != 422 {
 		t.Errorf("settled as nonsense: %d %s", e.Status(), e)
 	}
-	if e := apiError(t, errOf(gateClient(t, s, "bob").Cancel(t.Context(), "checkout", change, "back"))); e.Status() != 403 {
+	if e := apiError(t, errOf(gateClient(t, s, "bob").Cancel(t.Context(), "checkout", change, api.ChangeRequest{Reason: "back"}))); e.Status() != 403 {
 		t.Errorf("cancelled without the role: %d %s", e.Status(), e)
 	}
-	if out, err = dave.Cancel(t.Context(), "checkout", change, "wrong region"); err != nil || kinds(out.Events)[0] != "UndoStarted" {
+	if out, err = dave.Cancel(t.Context(), "checkout", change, api.ChangeRequest{Reason: "wrong region"}); err != nil || kinds(out.Events)[0] != "UndoStarted" {
 		t.Fatalf("%v, %v", kinds(out.Events), err)
 	}
 	// Its first step may have happened: nobody knows, and its undo fails for good.
@@ -448,7 +503,7 @@ func TestAChangeIsCancelledUndoneAndSettledByHand(t *testing.T) {
 	}
 	// The last change that is done: the one into degraded.
 	v, _ = w.View("checkout")
-	if out, err = dave.Undo(t.Context(), "checkout", v.State.Past[len(v.State.Past)-1].ID, "healthy again"); err != nil || !slices.Contains(kinds(out.Events), "ChangeUndone") {
+	if out, err = dave.Undo(t.Context(), "checkout", v.State.Past[len(v.State.Past)-1].ID, api.ChangeRequest{Reason: "healthy again"}); err != nil || !slices.Contains(kinds(out.Events), "ChangeUndone") {
 		t.Fatalf("%v, %v", kinds(out.Events), err)
 	}
 	if v, _ = w.View("checkout"); v.State.Target != "normal" {

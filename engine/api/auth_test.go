@@ -17,7 +17,7 @@ import (
 )
 
 func TestEachRoleMayDoWhatItsNameSaysAndNothingElse(t *testing.T) {
-	const body = `{"mode":"degraded","reason":"x","directive_only":true}`
+	const body = `{"mode":"degraded","reason":"x"}`
 	const reason = `{"reason":"x"}`
 	names := []string{"", "unknown", "admin", "operator-checkout", "operator-all", "viewer-checkout", "viewer-all", "instance-checkout"}
 	w := newWorld(t)
@@ -47,7 +47,7 @@ func TestEachRoleMayDoWhatItsNameSaysAndNothingElse(t *testing.T) {
 		for i, name := range names {
 			w.begin(t, "checkout", "payments")
 			w.freezes(t, engine.Fleet, 1)
-			w.decide(t, "checkout", engine.Actor{}, &engine.SetRequested{Mode: "degraded", Reason: "x", DirectiveOnly: true})
+			w.decide(t, "checkout", engine.Actor{}, &engine.SetRequested{Mode: "degraded", Reason: "x"})
 			w.freezes(t, "checkout", 1)
 			header := as(name)
 			if name == "" {

@@ -32,13 +32,13 @@ func (a *API) registerChanges(h huma.API) {
 	}
 	register(a, h, RoleOperator, operation("cancel", "Cancel a change or a proposal",
 		"Takes a change under way back, the last step first; a proposal is withdrawn."),
-		func(ctx context.Context, in *changeInput[ReasonRequest]) (*body[Outcome], error) {
-			return a.submit(ctx, in.Scope, &engine.CancelRequested{Change: engine.ChangeID(in.Change), Reason: in.Body.Reason})
+		func(ctx context.Context, in *changeInput[ChangeRequest]) (*body[Outcome], error) {
+			return a.ask(ctx, in.Scope, in.Body.DryRun, &engine.CancelRequested{Change: engine.ChangeID(in.Change), Reason: in.Body.Reason})
 		})
 	register(a, h, RoleOperator, operation("undo", "Undo a change",
 		"Takes the last change that is done back, the last step first."),
-		func(ctx context.Context, in *changeInput[ReasonRequest]) (*body[Outcome], error) {
-			return a.submit(ctx, in.Scope, &engine.UndoRequested{Change: engine.ChangeID(in.Change), Reason: in.Body.Reason})
+		func(ctx context.Context, in *changeInput[ChangeRequest]) (*body[Outcome], error) {
+			return a.ask(ctx, in.Scope, in.Body.DryRun, &engine.UndoRequested{Change: engine.ChangeID(in.Change), Reason: in.Body.Reason})
 		})
 	register(a, h, RoleOperator, operation("settle", "Settle a stuck change",
 		"Says what a person found of a change of which nobody knows what the world is like."),

@@ -148,13 +148,13 @@ func (c *Client) Review(ctx context.Context, id engine.ChangeID, r ReviewRequest
 }
 
 // Cancel takes a change under way back, or withdraws a proposal.
-func (c *Client) Cancel(ctx context.Context, scope engine.Scope, change engine.ChangeID, reason string) (Outcome, error) {
-	return c.post(ctx, changePath(scope, change, "/cancel"), ReasonRequest{reason})
+func (c *Client) Cancel(ctx context.Context, scope engine.Scope, change engine.ChangeID, r ChangeRequest) (Outcome, error) {
+	return c.post(ctx, changePath(scope, change, "/cancel"), r)
 }
 
 // Undo takes the last change that is done back.
-func (c *Client) Undo(ctx context.Context, scope engine.Scope, change engine.ChangeID, reason string) (Outcome, error) {
-	return c.post(ctx, changePath(scope, change, "/undo"), ReasonRequest{reason})
+func (c *Client) Undo(ctx context.Context, scope engine.Scope, change engine.ChangeID, r ChangeRequest) (Outcome, error) {
+	return c.post(ctx, changePath(scope, change, "/undo"), r)
 }
 
 // Settle says what a person found of a stuck change.

@@ -212,6 +212,9 @@ func (a *API) streamInstance(w http.ResponseWriter, r *http.Request, scope engin
 		return
 	}
 	conn := http.NewResponseController(w)
+	if r.ProtoMajor < 2 {
+		w.Header().Set("Connection", "close") // what is left of the body is never read: the connection is of no use afterwards
+	}
 	up := &uplink{conn: conn, lines: bufio.NewReaderSize(r.Body, 512), wait: helloTime}
 	first, err := up.next()
 	switch {
@@ -292,8 +295,9 @@ func (a *API) tellInstance(ctx context.Context, w http.ResponseWriter, conn *htt
 			return false
 		case <-seat.Taken():
 			err = errTaken
-		case <-ctx.Done():
-			err = context.Cause(ctx)
+		case <-ctx.Done(): // net/http noticed it by the same read
+			leave(<-over)
+			return false
 		case <-a.closed:
 			return true
 		}

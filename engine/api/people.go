@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/engine/approval"
 )
 
 // What people may ask for. Each request is one input for the core; nothing is decided here.
@@ -32,10 +34,7 @@ func (a *API) registerPeople(h huma.API) {
 		func(ctx context.Context, in *requestInput[SetRequest]) (*body[Outcome], error) {
 			set := &engine.SetRequested{Mode: in.Body.Mode, Reason: in.Body.Reason, For: time.Duration(in.Body.For), Via: in.Body.Via,
 				DirectiveOnly: in.Body.DirectiveOnly, Force: in.Body.Force, Roles: bearerOf(ctx).Words()}
-			if in.Body.DryRun {
-				return a.preview(ctx, engine.Scope(in.Scope), bearerOf(ctx).Actor(), set)
-			}
-			return a.submit(ctx, in.Scope, set)
+			return a.ask(ctx, in.Scope, in.Body.DryRun, set)
 		})
 	register(a, h, RoleOperator, operation("unpin", "unpin", "Give a scope back to automation",
 		"Ends the pin that a mode set by hand has."),
@@ -52,6 +51,14 @@ func (a *API) registerPeople(h huma.API) {
 		func(ctx context.Context, in *requestInput[ReasonRequest]) (*body[Outcome], error) {
 			return a.submit(ctx, in.Scope, &engine.UnfreezeRequested{Reason: in.Body.Reason})
 		})
+}
+
+// ask asks the core for something, or what it would lead to.
+func (a *API) ask(ctx context.Context, scope string, dry bool, what engine.Happening) (*body[Outcome], error) {
+	if dry {
+		return a.preview(ctx, engine.Scope(scope), bearerOf(ctx).Actor(), what)
+	}
+	return a.submit(ctx, scope, what)
 }
 
 func (a *API) submit(ctx context.Context, scope string, what engine.Happening) (*body[Outcome], error) {
@@ -85,26 +92,40 @@ func (a *API) preview(ctx context.Context, scope engine.Scope, by engine.Actor, 
 	}
 	events := engine.Decide(*v.Policy, v.State, engine.Input{At: at, Term: max(v.State.Directive.Term, 1), By: by, What: what})
 	out := Outcome{Events: wrap(events), DryRun: true}
+	after, moves := v.State, false // moves: a change is started or taken back, and was not under way that way before
 	for _, e := range events {
+		after = engine.Apply(after, e)
 		switch f := e.Fact.(type) {
 		case engine.RequestRefused:
 			return nil, refusal(e.Reason)
 		case engine.ChangeProposed:
 			facts := engine.Facts{Scope: scope, Change: f.Proposal.ID, Transition: f.Proposal.Transition, From: f.Proposal.From, To: f.Proposal.To, Reason: e.Reason.Text}
-			out.Would = a.would(ctx, f.Plan, facts)
-		case engine.ChangeStarted:
-			facts := engine.Facts{Scope: scope, Change: f.Change, Transition: f.Transition, From: f.From, To: f.To, Reason: e.Reason.Text}
-			out.Would = a.would(ctx, f.Plan, facts)
+			out.Would = a.would(ctx, facts, approval.Entry(v, f.Proposal.Transition), f.Plan.Steps)
+		case engine.ChangeStarted, engine.UndoStarted:
+			moves = true
+		}
+	}
+	if c := after.Change; c != nil && moves {
+		facts := engine.Facts{Scope: scope, Change: c.ID, Transition: c.Transition, From: c.From, To: c.To, Reason: c.Reason}
+		if !c.Undoing {
+			out.Would = a.would(ctx, facts, c.Entry, c.Plan.Steps)
+		} else {
+			did := c.Did
+			if r := c.Running; r != nil && !r.Undo && r.Change == c.ID && r.Step.Undo { // its outcome is waited for
+				did = append(slices.Clip(did), engine.Done{Change: r.Change, Step: r.Step, Targets: r.Targets})
+			}
+			out.Would = a.would(ctx, facts, did, nil)
 		}
 	}
 	return &body[Outcome]{out}, nil
 }
 
-// would describes the steps of a plan in the words of their kinds.
-func (a *API) would(ctx context.Context, plan engine.Plan, facts engine.Facts) []Would {
+// would describes what is taken back and then the steps that are done, in the words of their kinds.
+func (a *API) would(ctx context.Context, facts engine.Facts, back []engine.Done, steps []engine.Step) []Would {
 	if a.opts.Describe == nil {
 		return nil
 	}
+	const cannot = "it cannot be said: "
 	say := func(step engine.Step, undo bool, targets []string) string {
 		job := engine.StepJob{Key: string(facts.Change) + "/" + step.Name, Scope: facts.Scope, Change: facts.Change, Step: step, Undo: undo, Attempt: 1, Facts: facts, Targets: targets}
 		if undo {
@@ -112,12 +133,19 @@ func (a *API) would(ctx context.Context, plan engine.Plan, facts engine.Facts) [
 		}
 		text, err := a.opts.Describe(job)
 		if err != nil {
-			return "it cannot be said: " + err.Error()
+			return cannot + err.Error()
 		}
 		return text
 	}
 	var list []Would
-	for _, step := range plan.Steps {
+	for _, step := range a.opts.Desk.TakenBack(facts, back) {
+		w := Would{Step: step.Name, Undoes: step.Undoes, Do: step.Does}
+		if step.Problem != "" {
+			w.Do = cannot + step.Problem
+		}
+		list = append(list, w)
+	}
+	for _, step := range steps {
 		found := a.opts.Desk.Targets(ctx, facts.Scope, step.Targets)
 		w := Would{Step: step.Name, Do: say(step, false, found.Described()), Targets: showTargets(found)}
 		if step.Undo {

@@ -106,15 +106,16 @@ type History struct {
 type Outcome struct {
 	Events []Event `json:"events" nullable:"false"`
 	DryRun bool    `json:"dry_run,omitempty" doc:"nothing was stored or done: these are the events there would be"`
-	Would  []Would `json:"would,omitempty" doc:"of a dry run: what each step would do, in order"`
+	Would  []Would `json:"would,omitempty" doc:"of a dry run: what would be done, in order: what is taken back, and then each step"`
 }
 
 // Would is a step of a dry run.
 type Would struct {
-	Step    string       `json:"step"`
-	Do      string       `json:"do" doc:"in full, without secrets"`
-	Undo    string       `json:"undo,omitempty"`
-	Targets *StepTargets `json:"targets,omitempty" doc:"what it would act on; absent: do names it"`
+	Step    string          `json:"step"`
+	Undoes  engine.ChangeID `json:"undoes,omitempty" doc:"it takes back this step of that change"`
+	Do      string          `json:"do" doc:"in full, without secrets"`
+	Undo    string          `json:"undo,omitempty"`
+	Targets *StepTargets    `json:"targets,omitempty" doc:"what it would act on; absent: do names it"`
 }
 
 // SetRequest asks for a mode by hand.
@@ -123,7 +124,7 @@ type SetRequest struct {
 	Reason        string      `json:"reason" minLength:"1" maxLength:"2000" doc:"why; it is kept in the log"`
 	For           Duration    `json:"for,omitzero" doc:"how long automation keeps off; 1h if not said, at most 24h (1d)"`
 	Via           string      `json:"via,omitempty" maxLength:"200" doc:"the transition to go by, where several lead there"`
-	DirectiveOnly bool        `json:"directive_only,omitempty" doc:"publish the mode without a declared transition"`
+	DirectiveOnly bool        `json:"directive_only,omitempty" doc:"publish the mode although no transition leads there; where one does it is refused, or with force marked as going around its gate"`
 	Force         bool        `json:"force,omitempty" doc:"break-glass: go around the transition's gate; its owner is paged"`
 	DryRun        bool        `json:"dry_run,omitempty" doc:"say what would happen, and do nothing"`
 }
@@ -131,6 +132,12 @@ type SetRequest struct {
 // ReasonRequest is a request that needs nothing but a reason.
 type ReasonRequest struct {
 	Reason string `json:"reason" minLength:"1" maxLength:"2000" doc:"why; it is kept in the log"`
+}
+
+// ChangeRequest is a request about a change that needs nothing but a reason.
+type ChangeRequest struct {
+	Reason string `json:"reason" minLength:"1" maxLength:"2000" doc:"why; it is kept in the log"`
+	DryRun bool   `json:"dry_run,omitempty" doc:"say what would happen, and do nothing"`
 }
 
 // FreezeRequest stops automation from starting changes.

@@ -292,22 +292,35 @@ func (d *Desk) plan(ctx context.Context, a *Approval, v engine.View, plan engine
 		step.Held = a.Change != "" && v.State.Change != nil && i == v.State.Change.Next
 		steps = append(steps, step)
 	}
-	if a.Ended != nil || a.Change != "" || v.Policy == nil || len(v.State.Past) == 0 {
+	if a.Ended != nil || a.Change != "" {
 		return steps, nil
 	}
-	i := slices.IndexFunc(v.Policy.Transitions, func(t engine.Transition) bool { return t.Name == a.Transition })
+	return steps, d.TakenBack(facts, Entry(v, a.Transition))
+}
+
+// Entry is what going by a transition takes back before its own steps: what the change into the present mode did, where the
+// transition says so.
+func Entry(v engine.View, transition string) []engine.Done {
+	if v.Policy == nil || len(v.State.Past) == 0 {
+		return nil
+	}
+	i := slices.IndexFunc(v.Policy.Transitions, func(t engine.Transition) bool { return t.Name == transition })
 	if i < 0 || !v.Policy.Transitions[i].UndoEntry {
-		return steps, nil
+		return nil
 	}
-	entry := v.State.Past[len(v.State.Past)-1]
-	facts = engine.Facts{Scope: a.Scope, Change: entry.ID, Transition: entry.Transition, From: entry.From, To: entry.To, Reason: unknownReason}
-	for _, done := range slices.Backward(entry.Did) {
+	return v.State.Past[len(v.State.Past)-1].Did
+}
+
+// TakenBack puts into words how steps that were done are taken back, in the order in which they are: the last one first. facts
+// are those of the change that does it, except that each step goes under the name of the change that did it.
+func (d *Desk) TakenBack(facts engine.Facts, did []engine.Done) (steps []Step) {
+	for _, done := range slices.Backward(did) {
 		facts.Change = done.Change
 		step := Step{Name: done.Step.Name, Kind: done.Step.Kind, Undoes: done.Change}
 		step.Does, step.Problem = d.describe(done.Step, facts, true, done.Targets)
-		first = append(first, step)
+		steps = append(steps, step)
 	}
-	return steps, first
+	return steps
 }
 
 func (d *Desk) step(s engine.Step, facts engine.Facts, found *Targets) Step {

@@ -19,10 +19,17 @@ func what(e engine.Event) string {
 		}
 		return fmt.Sprintf("what would be done changed; %d votes before do not count", f.Voided)
 	case engine.ApprovalGranted:
-		if len(f.Missing) > 0 {
-			return fmt.Sprintf("%s said yes for %s; %s is missing", f.Person, f.Role, groups(f.Missing))
+		yes := "yes"
+		switch {
+		case f.Blind:
+			yes = "yes, without sight,"
+		case f.Plain:
+			yes = "yes (without sight, which was there)"
 		}
-		return fmt.Sprintf("%s said yes for %s; nothing is missing", f.Person, f.Role)
+		if len(f.Missing) > 0 {
+			return fmt.Sprintf("%s said %s for %s; %s is missing", f.Person, yes, f.Role, groups(f.Missing))
+		}
+		return fmt.Sprintf("%s said %s for %s; nothing is missing", f.Person, yes, f.Role)
 	case engine.ApprovalRefused:
 		return f.Person + "'s answer does not count"
 	case engine.GateEscalated:

@@ -206,7 +206,28 @@ func (l *Loop) Run(ctx context.Context) error {
 	timer := time.NewTimer(l.untilNext())
 	defer timer.Stop()
 	var asked time.Time // the instant asked about last
+	tick := func() {
+		timer.Reset(l.untilNext())
+		if busy {
+			return
+		}
+		busy = true
+		instant, missed := l.opts.Now().UTC().Truncate(l.opts.Interval), 0
+		if !asked.IsZero() { // whatever kept the loop: a source, the log, a machine that slept
+			missed = max(0, int(instant.Sub(asked)/l.opts.Interval)-1)
+		}
+		asked = instant
+		l.ask(ctx, instant, missed, answers)
+	}
 	for {
+		// What is due goes before what was sent: however much waits in the inbox, time goes on. Of several that are ready a single
+		// select would take any.
+		select {
+		case <-timer.C:
+			tick()
+			continue
+		default:
+		}
 		select {
 		case <-ctx.Done():
 			if busy {
@@ -217,17 +238,7 @@ func (l *Loop) Run(ctx context.Context) error {
 		case m := <-l.inbox:
 			l.serve(ctx, m)
 		case <-timer.C:
-			timer.Reset(l.untilNext())
-			if busy {
-				continue
-			}
-			busy = true
-			instant, missed := l.opts.Now().UTC().Truncate(l.opts.Interval), 0
-			if !asked.IsZero() { // whatever kept the loop: a source, the log, a machine that slept
-				missed = max(0, int(instant.Sub(asked)/l.opts.Interval)-1)
-			}
-			asked = instant
-			l.ask(ctx, instant, missed, answers)
+			tick()
 		case a := <-answers:
 			busy = false
 			l.judge(ctx, a)

@@ -9,10 +9,12 @@
 package secret
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net/url"
 	"os"
 	"strings"
 	"unique"
@@ -137,4 +139,49 @@ func Scrub(text string, secrets ...Secret) string {
 		}
 	}
 	return text
+}
+
+// OfUser are the secrets in the user's part of a URL, in the forms in which they are sent, the longest first; none without a
+// password. net/http sends those of a proxy in a header that no request holds.
+func OfUser(u *url.URL) []Secret {
+	if u == nil || u.User == nil {
+		return nil
+	}
+	password, ok := u.User.Password()
+	if !ok || len(password) < 4 { // fewer bytes keep nothing secret, and taking them out would make a text unreadable
+		return nil
+	}
+	plain := u.User.Username() + ":" + password
+	return []Secret{New(base64.StdEncoding.EncodeToString([]byte(plain))), New(u.User.String()), New(plain), New(password)}
+}
+
+// Clean is an error that shows its first line without the secrets: what comes behind is how OAuth's client tells of an answer
+// as a whole, which may repeat what it was sent. The cause can still be found with errors.Is and errors.As.
+func Clean(err error, secrets ...Secret) error {
+	if err == nil {
+		return nil
+	}
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	if line = Scrub(line, secrets...); line == err.Error() {
+		return err
+	}
+	return &cleaned{line, err}
+}
+
+// cleaned is an error with another text.
+type cleaned struct {
+	text  string
+	cause error
+}
+
+func (e *cleaned) Error() string { return e.text }
+func (e *cleaned) Unwrap() error { return e.cause }
+
+// GoString keeps %#v from showing the cause.
+func (e *cleaned) GoString() string { return fmt.Sprintf("%q", e.text) }
+
+// Timeout is the cause's, which net/http asks for without unwrapping.
+func (e *cleaned) Timeout() bool {
+	var t interface{ Timeout() bool }
+	return errors.As(e.cause, &t) && t.Timeout()
 }

@@ -2,11 +2,14 @@ package secret_test
 
 import (
 	"bytes"
+	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -236,5 +239,39 @@ func TestScrubTakesEverySecretOutOfText(t *testing.T) {
 	got := secret.Scrub("a "+canary+" b "+canary+" c other", secret.New(canary), secret.Secret{}, secret.New("other"))
 	if got != "a <secret> b <secret> c <secret>" {
 		t.Errorf("Scrub = %q", got)
+	}
+}
+
+func TestTheUserOfAURLIsSecretInEachFormThatIsSent(t *testing.T) {
+	u, err := url.Parse("http://ann:p%40ss%2Fw0rd@proxy.example:3128")
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := "Proxy-Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("ann:p@ss/w0rd")) + " of " + u.String() + ", which is ann:p@ss/w0rd, or p@ss/w0rd"
+	if got := secret.Scrub(said, secret.OfUser(u)...); got != "Proxy-Authorization: Basic <secret> of http://<secret>@proxy.example:3128, which is <secret>, or <secret>" {
+		t.Errorf("it shows %q", got)
+	}
+	for _, text := range []string{"http://proxy.example", "http://ann@proxy.example", "http://ann:x@proxy.example"} {
+		u, err := url.Parse(text)
+		if err != nil || secret.OfUser(u) != nil {
+			t.Errorf("%s holds %v, %v", text, secret.OfUser(u), err)
+		}
+	}
+	if secret.OfUser(nil) != nil {
+		t.Error("no URL has a user")
+	}
+}
+
+func TestACleanErrorHidesSecretsAndAnswersAndKeepsItsCause(t *testing.T) {
+	cause := fmt.Errorf("cannot fetch token: 401\nResponse: client_secret=c4nary: %w", context.DeadlineExceeded)
+	err := secret.Clean(fmt.Errorf("by ann:c4nary: %w", cause), secret.New("c4nary"))
+	if all := fmt.Sprintf("%v %+v %#v %s %q", err, err, err, err, err); strings.Contains(all, "c4nary") || err.Error() != "by ann:<secret>: cannot fetch token: 401" {
+		t.Errorf("it shows %s", all)
+	}
+	if !errors.Is(err, context.DeadlineExceeded) || !os.IsTimeout(err) {
+		t.Error("its cause is lost")
+	}
+	if plain := errors.New("refused"); secret.Clean(plain, secret.New("c4nary")) != plain || secret.Clean(nil) != nil {
+		t.Error("an error that shows nothing is another one")
 	}
 }

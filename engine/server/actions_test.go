@@ -76,13 +76,27 @@ type alert struct {
 	Action    string `json:"event_action"`
 	Key       string `json:"dedup_key"`
 	ClientURL string `json:"client_url"`
-	Payload   struct {
+	Links     []struct {
+		Href string `json:"href"`
+	} `json:"links"`
+	Payload struct {
 		Summary  string `json:"summary"`
 		Severity string `json:"severity"`
 		Details  struct {
-			Notes map[string]string `json:"annotations"`
+			Notes    map[string]string `json:"annotations"`
+			AnswerAt string            `json:"answer_at"`
 		} `json:"custom_details"`
 	} `json:"payload"`
+}
+
+// leads reports whether an alert has a link to url.
+func (a alert) leads(url string) bool {
+	for _, l := range a.Links {
+		if l.Href == url {
+			return true
+		}
+	}
+	return false
 }
 
 func (p *pagerDuty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -116,6 +130,8 @@ func TestWhoeverIsPagedIsAskedOnce(t *testing.T) {
 	opened := func(s engine.Severity) engine.Fact {
 		return engine.IncidentOpened{Incident: engine.Incident{ID: scope + "-1", Kind: engine.IncidentSLO, Subject: "slo/availability/page", Severity: s}, Summary: "it burns"}
 	}
+	// What the core says of a proposal in the incident that it joins.
+	noted := engine.IncidentUpdated{Incident: scope + "-1", Severity: engine.SeverityPage, Note: "it waits for lead:1", Proposal: scope + "-2"}
 	proposed := func(in engine.IncidentID) engine.Fact {
 		return engine.ChangeProposed{Proposal: engine.Proposal{ID: scope + "-2", Transition: "fail-over", From: "degraded", To: "failover", Gate: engine.Gate{Groups: groups}}, Incident: in}
 	}
@@ -130,7 +146,7 @@ func TestWhoeverIsPagedIsAskedOnce(t *testing.T) {
 		facts     []engine.Fact
 		page, ask []string // ask nil: there is no receiver for approvals
 	}{
-		{"a proposal that a page tells of has no page of its own", []engine.Fact{opened(engine.SeverityPage), proposed(scope + "-1")}, []string{page}, nil},
+		{"a proposal that a page tells of has no page of its own", []engine.Fact{opened(engine.SeverityPage), proposed(scope + "-1"), noted}, []string{page, page}, nil},
 		{"a proposal that nothing tells of has one", []engine.Fact{opened(engine.SeverityPage), proposed("")}, []string{page, own}, nil},
 		{"a ticket wakes nobody, so its proposal does", []engine.Fact{opened(engine.SeverityTicket), proposed(scope + "-1")}, []string{own}, nil},
 		{"one that changed before anybody said yes is not told of again", []engine.Fact{opened(engine.SeverityPage), proposed(scope + "-1"), renewed(0)}, []string{page}, nil},
@@ -189,6 +205,13 @@ func TestWhoeverIsPagedIsAskedOnce(t *testing.T) {
 				t.Errorf("asked %q, want %q", got, test.ask)
 			}
 			for _, a := range append(pages.events, asks.events...) {
+				const list = "https://modeshift.example.com/approvals"
+				if a.Action == "trigger" && a.Payload.Severity == "critical" && !a.leads(list) && !a.leads(list+"/checkout-2") {
+					t.Errorf("nothing to answer at in %+v", a)
+				}
+				if a.Payload.Summary == noted.Note && (!a.leads(list+"/checkout-2") || a.Payload.Details.AnswerAt != list+"/checkout-2") {
+					t.Errorf("the page that tells of the proposal does not lead to it: %+v", a)
+				}
 				if a.Action == "trigger" && a.Key == "modeshift/checkout-2" {
 					const link = "https://modeshift.example.com/approvals/checkout-2"
 					if a.ClientURL != link || a.Payload.Details.Notes["answer_at"] != link || a.Payload.Severity != "critical" || !strings.Contains(a.Payload.Summary, "lead:1") {
@@ -279,6 +302,52 @@ func TestOfAHundredRequestsAtOnceOneStartsAChange(t *testing.T) {
 	}
 	if started != 1 || stored != 1 || answers != 100 || len(k.begun) != 0 {
 		t.Errorf("%d requests of %d that were answered started a change, %d are in the log, %d further steps ran", started, answers, stored, len(k.begun))
+	}
+}
+
+// The limits of the configuration are those that steps keep to.
+func TestStepsKeepToTheLimitsOfTheConfiguration(t *testing.T) {
+	for name, limit := range map[string]func(*Actions){
+		"of a kind": func(a *Actions) { a.PerKind = 1 },
+		"of all":    func(a *Actions) { a.Concurrency = 1 },
+		"none":      func(*Actions) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			for _, scope := range []string{"shop", "cart"} {
+				put(t, filepath.Join(dir, scope+".yaml"), strings.Replace(slotRules, "service: shop", "service: "+scope, 1))
+			}
+			cfg := testConfig(t, dir)
+			limit(&cfg.Actions)
+			k := &slot{begun: make(chan engine.StepJob, 10), free: make(chan struct{})}
+			s, stop := runServer(t, cfg, map[string]actions.Kind{"slot": k})
+			for _, scope := range []engine.Scope{"shop", "cart"} {
+				if _, err := s.loop.Submit(t.Context(), scope, engine.Actor{Principal: "ann"}, &engine.SetRequested{Mode: "degraded", Reason: "drill"}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			<-k.begun
+			if name == "none" {
+				<-k.begun // both at once
+			} else {
+				// Both have been asked for, and each is looked for well within this time.
+				select {
+				case job := <-k.begun:
+					t.Errorf("the step of %s began beside the other", job.Scope)
+				case <-time.After(500 * time.Millisecond):
+				}
+			}
+			close(k.free)
+			within(t, "both are done", func() bool {
+				shop, _ := s.loop.View("shop")
+				cart, _ := s.loop.View("cart")
+				return shop.State.Mode == "degraded" && shop.State.Change == nil && cart.State.Mode == "degraded" && cart.State.Change == nil
+			})
+			if err := stop(); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 

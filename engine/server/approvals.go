@@ -5,13 +5,14 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/modeshift/modeshift/actions"
+	"github.com/modeshift/modeshift/actions/notice"
 	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/engine/web"
 )
 
 // asker asks people for their yes. Each proposal is an alert of its own, under its own key, and its link leads to where it is
@@ -35,9 +36,12 @@ func newAsker(r *Receiver, shared bool, log, external string, read func(context.
 	if a.client, err = r.client("approvals"); err != nil {
 		return nil, err
 	}
-	a.limited, err = r.notifier(log, a.external, a.client)
+	a.limited, err = r.notifier(log, a.external, approvalsAt(a.external), a.client)
 	return a, err
 }
+
+// approvalsAt is where people answer, by how they reach the server.
+func approvalsAt(external string) string { return strings.TrimRight(external, "/") + web.Path }
 
 // Limit is the receiver's, where it has one.
 func (a *asker) Limit() (events int, span time.Duration) {
@@ -56,7 +60,8 @@ func (a *asker) Notify(ctx context.Context, job engine.Job) error {
 		return err
 	}
 	n := *job.Notice
-	link := a.external + "/approvals/" + url.PathEscape(string(n.Incident))
+	n.Details.Proposal = engine.ChangeID(n.Incident) // a job that an older program stored does not say so
+	link := notice.AnswerAt(approvalsAt(a.external), &n)
 	if n.Action != engine.NoticeResolve {
 		asked := make([]string, len(n.Groups))
 		for i, g := range n.Groups {
@@ -72,7 +77,7 @@ func (a *asker) Notify(ctx context.Context, job engine.Job) error {
 	if a.shared || a.receiver.PagerDuty != nil {
 		n.Severity = engine.SeverityPage // who is asked is woken
 	}
-	to, err := a.receiver.notifier(a.log, link, a.client)
+	to, err := a.receiver.notifier(a.log, link, approvalsAt(a.external), a.client)
 	if err != nil {
 		return err // of the configuration, which was good at the start
 	}

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -9,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -152,6 +155,97 @@ func TestAProposalIsAnsweredByPageAndAPIAcrossARestart(t *testing.T) {
 	if err != nil || a.Ended == nil || a.Ended.How != approval.Started || a.Ended.Change == "" {
 		t.Errorf("%+v, %v", a, err)
 	}
+}
+
+// A graceful stop meets reviews under way. Whoever is answered 2xx finds their answer in the log of the next server, and nobody
+// else does: an answer that did not come leaves it open.
+func TestAReviewDuringAStopIsInTheLogIfItWasAnswered2xx(t *testing.T) {
+	const voters = 40
+	dir := t.TempDir()
+	put(t, filepath.Join(dir, "rules.yaml"), gatedRules) // nobody is a lead: it goes on waiting
+	tokens := "- {sha256: " + api.HashToken(secret.New("token-dave")) + ", principal: dave, roles: [operator], scopes: ['*']}\n"
+	for i := range voters {
+		tokens += fmt.Sprintf("- {sha256: %s, principal: bob-%d, roles: [oncall], scopes: ['*']}\n", api.HashToken(secret.New(fmt.Sprint("token-", i))), i)
+	}
+	put(t, filepath.Join(dir, "tokens.yaml"), tokens)
+	cfg := testConfig(t, filepath.Join(dir, "rules.yaml"))
+	cfg.TokensFile = filepath.Join(dir, "tokens.yaml")
+	client := func(s *Server, token string) *api.Client {
+		c, err := api.NewClient(s.URL(), secret.New(token), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	s, stop := runServer(t, cfg, nil)
+	if _, err := client(s, "token-dave").Set(t.Context(), "checkout", api.SetRequest{Mode: "failover", Reason: "drill"}); err != nil {
+		t.Fatal(err)
+	}
+	list, err := client(s, "token-0").Approvals(t.Context())
+	if err != nil || len(list) != 1 {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	p := list[0]
+
+	var mu sync.Mutex
+	yes, refused := map[string]bool{}, map[string]bool{} // by person: answered 2xx; answered otherwise
+	counted := make(chan struct{}, voters)
+	var wg sync.WaitGroup
+	for i := range voters {
+		c := client(s, fmt.Sprint("token-", i))
+		wg.Go(func() {
+			time.Sleep(time.Duration(i) * time.Millisecond / 2) // so that the stop comes between them, wherever that is
+			_, err := c.Review(t.Context(), p.ID, api.ReviewRequest{Verdict: api.VerdictYes, Digest: p.Digest, Reason: "it is"})
+			var said *api.Error
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case err == nil:
+				yes[fmt.Sprint("bob-", i)] = true
+				counted <- struct{}{}
+			case errors.As(err, &said):
+				refused[fmt.Sprint("bob-", i)] = true
+			}
+		})
+	}
+	<-counted // some are in, and others under way
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	wg.Wait()
+
+	s, stop = runServer(t, cfg, nil)
+	defer func() {
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	}()
+	events, err := s.store.Read(t.Context(), "checkout", 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored := map[string]bool{}
+	for _, e := range events {
+		if g, ok := e.Fact.(engine.ApprovalGranted); ok {
+			stored[g.Person] = true
+		}
+	}
+	a, err := client(s, "token-0").Approval(t.Context(), p.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(a.Votes) != len(stored) {
+		t.Errorf("%d votes count, %d are in the log", len(a.Votes), len(stored))
+	}
+	for i := range voters {
+		switch who := fmt.Sprint("bob-", i); {
+		case yes[who] && !stored[who]:
+			t.Errorf("%s was answered 2xx, and the answer is not in the log", who)
+		case refused[who] && stored[who]:
+			t.Errorf("%s was refused, and the answer counts", who)
+		}
+	}
+	t.Logf("%d were answered 2xx, %d refused, %d heard nothing; %d are in the log", len(yes), len(refused), voters-len(yes)-len(refused), len(stored))
 }
 
 func TestABudgetIsShownAsFarAsItIsKnown(t *testing.T) {

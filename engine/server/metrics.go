@@ -2,6 +2,7 @@ package server
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,6 +19,8 @@ type metrics struct {
 	registry *prometheus.Registry
 	views    func() []engine.View
 	roster   *roster.Roster // nil before there is one
+
+	bearing atomic.Pointer[map[engine.Scope]bool] // of these scopes the telemetry bears the mode; nil: nobody knows
 
 	mu      sync.Mutex                    // guards started
 	started map[engine.ChangeID]time.Time // changes under way that wait for instances: when what they were decided on was so
@@ -41,6 +44,7 @@ var (
 	descInstances   = prometheus.NewDesc("modeshift_instances", "Instances by how they follow the mode: applied, waiting, failed, stale, missing, gone.", []string{"scope", "standing"}, nil)
 	descDivergent   = prometheus.NewDesc("modeshift_divergent_instances", "Instances that have not had what is meant for them for longer than the grace time.", []string{"scope"}, nil)
 	descApplication = prometheus.NewDesc("modeshift_application_ratio", "Share of the instances that are told the newest directive and have applied it.", []string{"scope"}, nil)
+	descBearing     = prometheus.NewDesc("modeshift_coverage_ratio", "Share of the services with modes whose telemetry bears the mode (modeshift_instance_mode). Absent while a source cannot be asked.", nil, nil)
 	descWithheld    = prometheus.NewDesc("modeshift_transitions_withheld", "Transitions that are ready and kept from starting.", []string{"scope"}, nil)
 )
 
@@ -70,7 +74,7 @@ func newMetrics(views func() []engine.View, version string) *metrics {
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descMode, descModeSeconds, descIncidents, descPinned, descWithheld, descInstances, descDivergent, descApplication} {
+	for _, d := range []*prometheus.Desc{descMode, descModeSeconds, descIncidents, descPinned, descWithheld, descInstances, descDivergent, descApplication, descBearing} {
 		ch <- d
 	}
 }
@@ -115,6 +119,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 			}
 		}
 	}
+	m.collectCoverage(ch)
 	if m.roster == nil {
 		return
 	}
@@ -122,6 +127,35 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		for _, standing := range roster.Standings {
 			ch <- prometheus.MustNewConstMetric(descInstances, prometheus.GaugeValue, float64(counts[standing]), string(scope), string(standing))
 		}
+	}
+}
+
+// covered takes note of the scopes whose telemetry bears the mode.
+func (m *metrics) covered(scopes map[engine.Scope]bool, known bool) {
+	if !known {
+		m.bearing.Store(nil)
+		return
+	}
+	m.bearing.Store(&scopes)
+}
+
+func (m *metrics) collectCoverage(ch chan<- prometheus.Metric) {
+	bearing := m.bearing.Load()
+	if bearing == nil {
+		return
+	}
+	all, bear := 0, 0
+	for _, v := range m.views() {
+		if v.State.Retired || v.State.Mode == "" {
+			continue
+		}
+		all++
+		if (*bearing)[v.State.Scope] {
+			bear++
+		}
+	}
+	if all > 0 {
+		ch <- prometheus.MustNewConstMetric(descBearing, prometheus.GaugeValue, float64(bear)/float64(all))
 	}
 }
 

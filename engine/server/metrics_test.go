@@ -91,7 +91,7 @@ transitions: [{name: shed, from: [normal], to: degraded, when: 'sli("errors") > 
 		return strings.Contains(text, "modeshift_signal_unknown_total{") && strings.Contains(text, "modeshift_burn_rate{")
 	})
 	if _, err := s.loop.Submit(t.Context(), "shop", engine.Actor{Principal: "ann"},
-		&engine.SetRequested{Mode: "degraded", Reason: "drill", DirectiveOnly: true}); err != nil {
+		&engine.SetRequested{Mode: "degraded", Reason: "drill"}); err != nil {
 		t.Fatal(err)
 	}
 	if got := ask(t, http.DefaultClient, http.MethodPost, s.URL()+"/ofrep/v1/evaluate/flags", "", `{"context":{"service":"shop"}}`); got.status != http.StatusOK {

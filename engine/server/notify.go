@@ -24,7 +24,7 @@ func (s *Server) notifiers() (map[engine.Severity]actions.Notifier, error) {
 		if r == nil {
 			continue // Run says so
 		}
-		n, err := r.notifier(s.identity, s.externalURL(), nil)
+		n, err := r.notifier(s.identity, s.externalURL(), approvalsAt(s.externalURL()), nil)
 		if err != nil {
 			return nil, fmt.Errorf("receivers.%s: %w", severity, err)
 		}
@@ -41,17 +41,18 @@ func (s *Server) notifiers() (map[engine.Severity]actions.Notifier, error) {
 	return routes, nil
 }
 
-// notifier makes the way to a receiver, for the log of that identity; links lead to external. client is used where it is set.
-func (r *Receiver) notifier(log, external string, client *http.Client) (actions.Notifier, error) {
+// notifier makes the way to a receiver, for the log of that identity; links lead to external, and to
+// approvals where there is something to answer. client is used where it is set.
+func (r *Receiver) notifier(log, external, approvals string, client *http.Client) (actions.Notifier, error) {
 	if r.PagerDuty != nil {
 		return pagerduty.New(pagerduty.Options{
 			Endpoint: r.PagerDuty.URL, RoutingKey: r.PagerDuty.RoutingKey, RoutingKeyFile: r.PagerDuty.RoutingKeyFile, Log: log,
-			HTTP: config.DefaultHTTPClientConfig, Client: client, ExternalURL: external,
+			HTTP: config.DefaultHTTPClientConfig, Client: client, ExternalURL: external, ApprovalsURL: approvals,
 		})
 	}
 	return webhook.New(webhook.Options{
 		URL: r.Webhook.URL, SigningSecretFile: r.Webhook.HMACSecretFile, Log: log,
-		HTTP: httpConfig(r.Webhook.HTTPConfig), Client: client, ExternalURL: external,
+		HTTP: httpConfig(r.Webhook.HTTPConfig), Client: client, ExternalURL: external, ApprovalsURL: approvals,
 	})
 }
 

@@ -338,7 +338,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer close(s.stopped)
 
 	var wg sync.WaitGroup
-	failed := make(chan error, 8)
+	failed := make(chan error, 9)
 	part := func(ctx context.Context, name string, run func(context.Context) error) {
 		wg.Go(func() {
 			if err := run(ctx); err != nil {
@@ -355,6 +355,7 @@ func (s *Server) Run(ctx context.Context) error {
 	part(inner, "loop", s.loop.Run)
 	part(inner, "instances", s.roster.Run)
 	part(inner, "directives", s.follow)
+	part(inner, "coverage", s.cover)
 	part(inner, "rule files", s.book.watch)
 	part(inner, "ledger", s.ledger.keeper.Run)
 	part(inner, "http", func(context.Context) error {

@@ -202,7 +202,7 @@ func TestMoreTargetsThanWereApprovedAskAgainAcrossARestart(t *testing.T) {
 	}
 	mode("contained")
 	found.set("d", "e", "f", "g")
-	if _, err := as("dave").Undo(t.Context(), "checkout", change, "mended"); err != nil {
+	if _, err := as("dave").Undo(t.Context(), "checkout", change, api.ChangeRequest{Reason: "mended"}); err != nil {
 		t.Fatal(err)
 	}
 	mode("normal")
@@ -381,7 +381,7 @@ transitions:
 				t.Errorf("it happened as %q", th.target.order)
 			}
 			th.target.mu.Unlock()
-			if _, err := th.client.Undo(t.Context(), "shop", engine.ChangeID(change), "drill"); err != nil {
+			if _, err := th.client.Undo(t.Context(), "shop", engine.ChangeID(change), api.ChangeRequest{Reason: "drill"}); err != nil {
 				t.Fatal(err)
 			}
 			if mode := th.settled(); mode != "normal" {

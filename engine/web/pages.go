@@ -23,7 +23,8 @@ type view struct {
 	Nonce  string // of the style sheet
 	Now    time.Time
 	Who    string // signed in as; empty: nobody
-	Form   string // the session's token in its forms
+	Leave  string // the token of the form to sign out
+	Form   string // the token of the form to answer
 	Error  string // what went wrong, said first
 	SignIn bool
 	Next   engine.ChangeID // the proposal to show after signing in
@@ -46,7 +47,7 @@ func (w *Web) list(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	list := w.opts.Desk.List(v.Sees)
-	w.write(rw, r, http.StatusOK, view{Title: "Approvals", Who: v.Actor.String(), Form: s.form, List: list})
+	w.write(rw, r, http.StatusOK, view{Title: "Approvals", Who: v.Actor.String(), Leave: s.formFor(signingOut), List: list})
 }
 
 // next is the proposal to go on to; empty, which is the list, when the text names none.
@@ -94,7 +95,7 @@ func (w *Web) proposal(rw http.ResponseWriter, r *http.Request, status int, id e
 		return
 	}
 	page := view{
-		Title: fmt.Sprintf("%s: %s → %s", a.Scope, a.From, a.To), Who: v.Actor.String(), Form: s.form, Error: problem,
+		Title: fmt.Sprintf("%s: %s → %s", a.Scope, a.From, a.To), Who: v.Actor.String(), Leave: s.formFor(signingOut), Form: s.formFor(string(id)), Error: problem,
 		Approval: &a, Reason: typed, Roles: strings.Join(v.Roles, ", "), MayVote: asked(&a, v.Roles),
 	}
 	if vote, voted := a.Voted(v.Actor.String()); voted {
@@ -138,8 +139,8 @@ func (w *Web) answer(rw http.ResponseWriter, r *http.Request) {
 	var status int
 	var problem string
 	switch {
-	case !s.ours(f.Get("form")):
-		status, problem = http.StatusForbidden, "This form is not one of your present sign-in. Your answer was not recorded: look again and answer here."
+	case !s.ours(f.Get("form"), string(id)):
+		status, problem = http.StatusForbidden, "This form is not one of your present sign-in, or about another proposal. Your answer was not recorded: look again and answer here."
 	case !parsed || !v.Sees(scope):
 		status = http.StatusNotFound // said by proposal
 	case verdict != "yes" && verdict != "no":
@@ -195,7 +196,7 @@ func (w *Web) say(rw http.ResponseWriter, r *http.Request, status int, page view
 		page.Title = "Not found"
 	}
 	if v, s, ok := w.visitor(r); ok && !page.SignIn {
-		page.Who, page.Form = v.Actor.String(), s.form
+		page.Who, page.Leave = v.Actor.String(), s.formFor(signingOut)
 	}
 	w.write(rw, r, status, page)
 }

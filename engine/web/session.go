@@ -1,9 +1,9 @@
 package web
 
 import (
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/base64"
 	"net"
 	"net/http"
@@ -29,7 +29,7 @@ type sum = [sha256.Size]byte
 // session is one signed-in browser.
 type session struct {
 	token sum
-	form  string // the token in its forms
+	form  string // the key of the tokens in its forms
 	began time.Time
 	used  time.Time
 }
@@ -106,9 +106,20 @@ func (o *session) over(now time.Time) bool {
 	return now.Sub(o.began) >= sessionLife || now.Sub(o.used) >= sessionIdle
 }
 
-// ours reports whether a form came from this session's page.
-func (o *session) ours(form string) bool {
-	return subtle.ConstantTimeCompare([]byte(o.form), []byte(form)) == 1
+// signingOut is what the form to sign out is about. No proposal has this name.
+const signingOut = "sign-out"
+
+// formFor is what stands in this session's form about a proposal, or about signing out. What was sent about one proposal is no
+// answer to another: a proposal that is made again, of the same rules in the same mode, has the digest of the one before.
+func (o *session) formFor(about string) string {
+	mac := hmac.New(sha256.New, []byte(o.form))
+	_, _ = mac.Write([]byte(about)) // a hash takes whatever it is given
+	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+}
+
+// ours reports whether a form about something came from this session's page about it.
+func (o *session) ours(form, about string) bool {
+	return hmac.Equal([]byte(o.formFor(about)), []byte(form))
 }
 
 func (s *sessions) count(token sum) (n int) {

@@ -192,7 +192,7 @@ func (w *Web) signOut(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if c, err := r.Cookie(w.cookieName(r)); err == nil {
-		if s, open := w.sessions.find(c.Value); open && s.ours(r.PostForm.Get("form")) {
+		if s, open := w.sessions.find(c.Value); open && s.ours(r.PostForm.Get("form"), signingOut) {
 			w.sessions.end(c.Value)
 		}
 	}

@@ -328,9 +328,9 @@ func TestAReviewCapturedOnThePageCannotBeReplayed(t *testing.T) {
 	s.world.Observe(t, engine.False)
 	s.world.Change(t, func(p *engine.Policy) { p.Transitions[0].Digest = "t1-other" })
 	second := s.world.Propose(t)
-	for _, at := range []engine.Proposal{first, second} {
-		if got := b.do("POST", path(at), captured, nil); got != 409 {
-			t.Errorf("replayed to %s: %d", at.ID, got)
+	for at, want := range map[string]int{path(first): 409, path(second): 403} {
+		if got := b.do("POST", at, captured, nil); got != want {
+			t.Errorf("replayed to %s: %d", at, got)
 		}
 	}
 	// By somebody else, with the form of the one it was taken from.
@@ -339,6 +339,35 @@ func TestAReviewCapturedOnThePageCannotBeReplayed(t *testing.T) {
 	}
 	if v, _ := s.world.View("checkout"); len(v.State.Proposals) != 1 || len(v.State.Proposals[0].Votes) != 0 {
 		t.Errorf("%+v", v.State.Proposals)
+	}
+}
+
+// The rules are the same and so is the mode: the next proposal has the digest of the one before.
+func TestAReviewOfAProposalIsNoneOfTheNextThatIsJustLikeIt(t *testing.T) {
+	s := open(t, nil)
+	first := s.world.Propose(t)
+	b := s.browser(t).signIn("canary-bob")
+	b.get(path(first))
+	captured := b.form("yes", "go")
+	s.world.Do(t, engine.Actor{Principal: "dave"}, &engine.CancelRequested{Change: first.ID, Reason: "over"})
+	s.world.Observe(t, engine.False)
+	second := s.world.Propose(t)
+	if second.ID == first.ID || second.Digest != first.Digest {
+		t.Fatalf("%+v is not just like %+v", second, first)
+	}
+	if got := b.do("POST", path(second), captured, nil); got != 403 {
+		t.Errorf("replayed to the next one: %d", got)
+	}
+	b.shows("about another proposal", "Your answer was not recorded")
+	if got := b.do("POST", path(first), captured, nil); got != 409 {
+		t.Errorf("replayed to the one that is over: %d", got)
+	}
+	if v, _ := s.world.View("checkout"); len(v.State.Proposals) != 1 || len(v.State.Proposals[0].Votes) != 0 {
+		t.Errorf("%+v", v.State.Proposals)
+	}
+	b.get(path(second))
+	if got := b.do("POST", path(second), b.form("yes", "looked again"), nil); got != 303 {
+		t.Errorf("looked at and answered: %d", got)
 	}
 }
 

@@ -93,6 +93,8 @@ func TestAModeshiftThatFailsSomewhereDoesNotGetThrough(t *testing.T) {
 		faultIdle:       stepUndone,
 		faultUndoTwice:  stepUndone,
 		faultOpen:       stepHome,
+		faultNowhere:    stepAsked,
+		faultTimeless:   stepAsked,
 	} {
 		all.Go(func() error {
 			t.Run(fault, func(t *testing.T) { expectMissing(t, fault, missing) })

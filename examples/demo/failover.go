@@ -3,6 +3,7 @@ package demo
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -57,7 +58,7 @@ func (f *failover) dead() func(context.Context) (sight, error) {
 }
 
 // asked: a proposal to fail over waits for somebody on call; it shows both steps, that one of them is destructive and how it
-// is taken back. One page told of it. Nothing was done.
+// is taken back. One page told of it and leads to it. Nothing was done.
 func (f *failover) asked(ctx context.Context) (sight, error) {
 	// In this order: what was done before the mode is read is not the answer to what is read after it.
 	if calls := f.router.Record().Calls; len(calls) > 0 {
@@ -92,6 +93,8 @@ func (f *failover) asked(ctx context.Context) (sight, error) {
 		return notYet("no page has arrived")
 	case len(pages) > 1:
 		return tooMany(pages), nil
+	case !slices.Contains(pages[0].Links, f.api.page(p)):
+		return notYet("the page has no link to the proposal")
 	}
 	burn, err := f.prom.paymentsBurnRate(ctx, "12s")
 	if err != nil {
@@ -100,12 +103,21 @@ func (f *failover) asked(ctx context.Context) (sight, error) {
 	if burn <= 10 {
 		return notYet("the burn rate of payments is %.1f", burn)
 	}
+	left, told := p.budget("payments")
+	switch {
+	case !told || left.Unknown != "":
+		return sight{never: true, text: "the proposal does not say how long the budget of payments lasts: " + left.Unknown}, nil
+	case left.Burn <= 10:
+		return notYet("the proposal says that payments burn their budget at %.1f", left.Burn)
+	case f.month && left.Lasts == "" || left.Lasts == "" && left.Remaining > 0:
+		return sight{never: true, text: fmt.Sprintf("the proposal says that %g of the budget of payments is left, and not how long that lasts", left.Remaining)}, nil
+	}
 	f.proposal, f.since = p, time.Now()
-	lasts, clock := budgetClock(burn)
 	return sight{
-		ok:    true,
-		text:  "failing over is destructive and waits for somebody on call; " + clock,
-		facts: map[string]any{"proposal": p.ID, "digest": p.Digest, "page": f.api.page(p), "burn_rate": burn, "budget_lasts_seconds": lasts.Seconds()},
+		ok:   true,
+		text: "failing over is destructive and waits for somebody on call; " + left.clock(),
+		facts: map[string]any{"proposal": p.ID, "digest": p.Digest, "page": f.api.page(p), "burn_rate": burn,
+			"budget": left.SLO, "remaining": left.Remaining, "lasts": left.Lasts},
 	}, nil
 }
 
@@ -198,10 +210,6 @@ func (f *failover) approved() func(context.Context) (sight, error) {
 			said = true
 			return notYet("the yes was sent")
 		}
-		burn, err := f.prom.paymentsBurnRate(ctx, "12s")
-		if err != nil {
-			return sight{}, err
-		}
 		p, err := f.api.proposal(ctx, f.proposal.ID)
 		if err != nil {
 			return sight{}, err
@@ -210,8 +218,8 @@ func (f *failover) approved() func(context.Context) (sight, error) {
 		if err != nil {
 			return sight{}, err
 		}
-		_, clock := budgetClock(burn)
-		return notYet("nothing is done without a yes; %s left for it; %s", left.Truncate(10*time.Second), clock)
+		b, _ := p.budget("payments")
+		return notYet("nothing is done without a yes; %s left for it; %s", left.Truncate(10*time.Second), b.clock())
 	}
 }
 

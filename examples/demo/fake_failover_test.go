@@ -122,8 +122,13 @@ func (f *fake) proposal() map[string]any {
 		harm := s.Name == "repoint" && f.fault != faultVague
 		steps = append(steps, map[string]any{"name": s.Name, "destructive": harm, "does": "POST " + s.Webhook.URL, "undo": "POST " + s.Undo.Webhook.URL})
 	}
+	budget := map[string]any{"slo": "payments", "remaining": 0.98, "burn": 72.5, "lasts": "7h0m0s"}
+	if f.fault == faultTimeless {
+		delete(budget, "lasts")
+	}
 	return map[string]any{
-		"id": fakeProposal, "scope": "shop", "transition": transition, "to": "failover", "digest": fakeDigest, "left": "14m30s",
+		"budgets": []any{budget},
+		"id":      fakeProposal, "scope": "shop", "transition": transition, "to": "failover", "digest": fakeDigest, "left": "14m30s",
 		"missing": []any{map[string]any{"role": "oncall", "count": 1}}, "destructive": f.fault != faultVague, "steps": steps,
 	}
 }
@@ -157,7 +162,11 @@ func (f *fake) failOver(ctx context.Context) {
 			return // unknown holds
 		}
 	}
-	f.page(ctx, "trigger", "payments")
+	if f.fault == faultNowhere {
+		f.page(ctx, "trigger", "payments", f.URL()+"/")
+	} else {
+		f.page(ctx, "trigger", "payments", f.URL()+"/approvals/"+fakeProposal)
+	}
 	if f.fault == faultUnasked {
 		f.carryOut(ctx, "")
 		return

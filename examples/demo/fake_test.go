@@ -70,6 +70,8 @@ const (
 	faultIdle       = "its undo does nothing"
 	faultUndoTwice  = "its undo runs twice"
 	faultOpen       = "it never resolves the second page"
+	faultTimeless   = "it asks and does not say how long the budget lasts"
+	faultNowhere    = "its page does not lead to what waits for an answer"
 )
 
 func startFake(fault string) func(context.Context, string) (Modeshift, error) {
@@ -218,10 +220,15 @@ func (f *fake) log(kind string, cause map[string]any, code, text string, fact ma
 	f.events = append([]map[string]any{e}, f.events...)
 }
 
-func (f *fake) page(ctx context.Context, action, key string) {
+func (f *fake) page(ctx context.Context, action, key string, links ...string) {
 	p := f.config.Receivers.Page.PagerDuty
 	event := map[string]any{"routing_key": p.RoutingKey, "event_action": action, "dedup_key": key,
 		"payload": map[string]any{"summary": "the shop is degraded", "source": "shop", "severity": "critical"}}
+	list := []any{}
+	for _, l := range links {
+		list = append(list, map[string]any{"href": l, "text": "answer"})
+	}
+	event["links"] = list
 	body, err := json.Marshal(event)
 	f.keep(err)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(p.URL, "/")+"/v2/enqueue", bytes.NewReader(body))

@@ -236,6 +236,37 @@ type proposal struct {
 		Does        string `json:"does"`
 		Undo        string `json:"undo"`
 	} `json:"steps"`
+	Budgets []approvalBudget `json:"budgets"`
+}
+
+// approvalBudget is what a proposal says of the error budget of an SLO.
+type approvalBudget struct {
+	SLO       string  `json:"slo"`
+	Remaining float64 `json:"remaining"`
+	Burn      float64 `json:"burn"`
+	Lasts     string  `json:"lasts"`
+	Unknown   string  `json:"unknown"`
+}
+
+// budget is what it says of one SLO's.
+func (p *proposal) budget(slo string) (approvalBudget, bool) {
+	i := slices.IndexFunc(p.Budgets, func(b approvalBudget) bool { return b.SLO == slo })
+	if i < 0 {
+		return approvalBudget{}, false
+	}
+	return p.Budgets[i], true
+}
+
+// clock is how long the budget lasts, in words.
+func (b approvalBudget) clock() string {
+	if b.Lasts == "" {
+		return "of the budget of " + b.SLO + " nothing is left"
+	}
+	lasts := b.Lasts
+	if d, err := model.ParseDuration(lasts); err == nil {
+		lasts = model.Duration(time.Duration(d).Truncate(time.Minute)).String()
+	}
+	return fmt.Sprintf("%.0f %% of the budget of %s is left and lasts %s at this burn (%.0f)", 100*b.Remaining, b.SLO, lasts, b.Burn)
 }
 
 // proposals are those of the shop that wait.

@@ -17,6 +17,7 @@ func (w *world) invite(t *teller, command string) {
 		fmt.Sprintf("kill the gateway   curl -X POST %s/kill", w.primary.URL()),
 		fmt.Sprintf("revive it          curl -X POST %s/revive", w.primary.URL()),
 		"where is it?       "+command+" status "+server,
+		"what is left?      "+command+" budget "+server,
 		"why?               "+command+" history shop "+server,
 		"do it by hand      "+command+" set shop degraded --reason 'to try it' "+server,
 		"                   "+command+" unpin shop --reason 'enough' "+server,

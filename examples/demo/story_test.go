@@ -5,8 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os/exec"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/modeshift/modeshift/engine/server"
 	"github.com/modeshift/modeshift/examples/prometheus"
@@ -49,6 +53,55 @@ func TestTheStoryHappensOnTheEmbeddedPrometheus(t *testing.T) {
 		t.Fatal(err)
 	}
 	expectStory(t, out)
+}
+
+// What the demo asks of people is done as they would do it: the lines it prints are run by a shell.
+func TestPeopleApproveAndUndoByTheCommandsThatTheDemoPrints(t *testing.T) {
+	t.Parallel()
+	command := filepath.Join(t.TempDir(), "modeshift")
+	if said, err := exec.Command("go", "build", "-o", command, "github.com/modeshift/modeshift/cmd/modeshift").CombinedOutput(); err != nil {
+		t.Fatalf("build the program: %v\n%s", err, said)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	var out screen
+	done := make(chan error, 1)
+	go func() { done <- Run(ctx, Options{Start: startReal(t), Command: command, Out: &out, secondAct: true}) }()
+	verbs := []string{"approve", "undo"}
+	poll := time.NewTicker(20 * time.Millisecond)
+	defer poll.Stop()
+	for !strings.Contains(out.text(), "Ctrl-C ends it") {
+		select {
+		case err := <-done:
+			t.Fatalf("it ended by itself: %v\n%s", err, out.text())
+		case <-poll.C:
+		}
+		if len(verbs) == 0 {
+			continue
+		}
+		line := regexp.MustCompile(`(?m)^ *` + regexp.QuoteMeta(command+" "+verbs[0]) + ` .*$`).FindString(out.text())
+		if line == "" || !strings.Contains(out.text()[strings.Index(out.text(), line)+len(line):], "\n") {
+			continue
+		}
+		if verbs[0] == "approve" && !strings.Contains(line, " --digest ") {
+			t.Fatalf("%s approves what nobody has to have looked at", line)
+		}
+		if said, err := exec.Command("sh", "-c", line).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", line, err, said)
+		}
+		verbs = verbs[1:]
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	text := out.text()
+	t.Logf("the story:\n%s", text)
+	for _, want := range []string{"carol, who is oncall, said yes: the primary is dead", "olga asked for it"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the story does not say %q", want)
+		}
+	}
 }
 
 func TestTheStoryHappensOnARealPrometheusServer(t *testing.T) {

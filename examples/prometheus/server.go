@@ -29,7 +29,9 @@ type Options struct {
 	Dir      string        // for the database; empty: a temporary folder, removed by Stop
 	Interval time.Duration // between two scrapes of a target; 0: 15 s
 	Jobs     []Job
-	Log      *slog.Logger // nil: nothing is logged
+	Past     []Past        // what there was before
+	PastFor  time.Duration // for so long
+	Log      *slog.Logger  // nil: nothing is logged
 }
 
 // Job is a named set of targets, as in Prometheus's scrape_configs.
@@ -91,10 +93,18 @@ func Start(o Options) (*Server, error) {
 	reg := client.NewRegistry()
 	dbo := tsdb.DefaultOptions()
 	dbo.RetentionDuration = retention.Milliseconds()
+	if len(o.Past) > 0 {
+		// Else it would begin by cutting the past into blocks of two hours, each of which is a folder of files.
+		dbo.MinBlockDuration = max(dbo.MinBlockDuration, 2*o.PastFor.Milliseconds())
+		dbo.MaxBlockDuration = dbo.MinBlockDuration
+	}
 	if s.db, err = tsdb.Open(dir, s.log, reg, dbo, nil); err != nil {
 		return fail("open database in "+dir, err)
 	}
 	opened = append(opened, func() { _ = s.db.Close() }) // as above
+	if err := writePast(s.db, o.Past, o.PastFor, time.Now()); err != nil {
+		return fail("write the past", err)
+	}
 	s.engine = promql.NewEngine(promql.EngineOpts{
 		Logger:               s.log,
 		Reg:                  reg,

@@ -284,3 +284,23 @@ func TestAPortInUseIsAnErrorAndLeavesNothing(t *testing.T) {
 	// The database was closed again: its lock is free.
 	start(t, Options{Dir: dir})
 }
+
+func TestThePastIsThereFromTheStartAndEndsBeforeIt(t *testing.T) {
+	s := start(t, Options{PastFor: 30 * 24 * time.Hour, Past: []Past{{Labels: map[string]string{"__name__": "paid_total", "result": "ok"}, PerSecond: 10}}})
+	c, err := api.NewClient(api.Config{Address: s.URL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for query, want := range map[string]string{
+		"round(rate(paid_total[30d]))": "10", "round(rate(paid_total[5m] offset 20d))": "10", "round(increase(paid_total[1d] offset 3d))": "864000",
+		"count(rate(paid_total[50s])) or vector(0)": "0",
+	} {
+		v, _, _, err := v1.NewAPI(c).Query(t.Context(), query, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if vec := v.(model.Vector); len(vec) != 1 || vec[0].Value.String() != want {
+			t.Errorf("%s is %v, want %s", query, v, want)
+		}
+	}
+}

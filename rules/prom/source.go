@@ -38,7 +38,7 @@ func Dial(name string, cfg config.HTTPClientConfig, urls ...string) (Source, err
 	if err != nil {
 		return Source{}, fmt.Errorf("source %s: %w", name, err)
 	}
-	client.Transport = bounded{client.Transport}
+	client.Transport = bounded{client.Transport, configured(&cfg)}
 	s := Source{Name: name}
 	for _, url := range urls {
 		c, err := api.NewClient(api.Config{Address: url, Client: client})
@@ -52,23 +52,37 @@ func Dial(name string, cfg config.HTTPClientConfig, urls ...string) (Source, err
 
 // bounded fails the reading of answers longer than maxAnswer, and takes what was sent as a secret out of refusals: what they
 // say stands in the log for ever, and a proxy may repeat whole requests.
-type bounded struct{ next http.RoundTripper }
+type bounded struct {
+	next   http.RoundTripper
+	secret []secret.Secret // what is sent and in no request: to a proxy, to whoever gives OAuth's tokens
+}
 
 func (b bounded) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := b.next.RoundTrip(req)
-	if err == nil {
-		resp.Body = &boundedBody{resp.Body, maxAnswer}
-		if resp.StatusCode/100 != 2 {
-			resp.Body = clean(resp)
-		}
+	if err != nil {
+		return resp, secret.Clean(err, b.secret...)
 	}
-	return resp, err
+	resp.Body = &boundedBody{resp.Body, maxAnswer}
+	if resp.StatusCode/100 != 2 {
+		resp.Body = clean(resp, b.secret)
+	}
+	return resp, nil
+}
+
+// configured are the secrets of a configuration that are in no request.
+func configured(cfg *config.HTTPClientConfig) []secret.Secret {
+	out := secret.OfUser(cfg.ProxyURL.URL)
+	if o := cfg.OAuth2; o != nil {
+		out = append(out, secret.OfUser(o.ProxyURL.URL)...)
+		out = append(out, secret.New(string(o.ClientSecret)))
+	}
+	return out
 }
 
 // clean is the body of an answer without the secrets of its request.
-func clean(resp *http.Response) io.ReadCloser {
+func clean(resp *http.Response, further []secret.Secret) io.ReadCloser {
 	text, err := io.ReadAll(resp.Body)
-	said := io.Reader(strings.NewReader(secret.Scrub(string(text), sent(resp.Request)...)))
+	said := io.Reader(strings.NewReader(secret.Scrub(string(text), append(further[:len(further):len(further)], sent(resp.Request)...)...)))
 	if err != nil {
 		said = io.MultiReader(said, cutOff{err})
 	}

@@ -53,8 +53,11 @@ func (m *mirror) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	m.sent[r.URL.Path] = all.String()
 	m.mu.Unlock()
 	status := []int{http.StatusOK, http.StatusInternalServerError}[n%2]
+	if r.URL.Path == "/token" {
+		status = http.StatusUnauthorized // else a client that gets no token says nothing of the answer
+	}
 	body := all.Bytes()
-	if strings.HasPrefix(r.URL.Path, "/prometheus/") {
+	if strings.Contains(r.URL.Path, "/prometheus/") {
 		status = http.StatusServiceUnavailable
 		if n%2 == 0 { // as Prometheus itself refuses
 			status = http.StatusBadRequest
@@ -150,6 +153,40 @@ transitions:
   - {name: shed, from: [normal], to: degraded, when: 'dwell() > duration("1s")', severity: ticket}
 `
 
+// asking is a service that asks a source of its own name.
+const asking = `version: modeshift/v1
+service: SOURCE
+source: SOURCE
+slis: [{name: up, query: vector(1)}]
+modes: [{name: normal}, {name: degraded}]
+transitions:
+  - {name: shed, from: [normal], to: degraded, when: 'sli("up") > 2.0'}
+`
+
+// sources are further Prometheis, one for each way in which a secret comes into the configuration, with the paths that are asked
+// for it; empty where nobody answers.
+func (c canaries) sources(echo string) (config string, paths map[string]string) {
+	host := strings.TrimPrefix(echo, "http://")
+	both := func(user, name string) string { // as it is said, in whatever form
+		c["user and password: "+name] = user + ":" + c.add(name)
+		return c[name]
+	}
+	var b strings.Builder
+	paths = map[string]string{}
+	add := func(name, path, url, more string) {
+		fmt.Fprintf(&b, "  - {name: %s, url: %q, http_config: {%s}}\n", name, url, more)
+		paths[name] = path
+	}
+	add("oauth", "/token", echo+"/oauth/prometheus", fmt.Sprintf("oauth2: {client_id: me, client_secret: %s, token_url: %q}", both("me", "the secret of an OAuth client"), echo+"/token"))
+	add("bearer", "/bearer/prometheus/api/v1/query", echo+"/bearer/prometheus",
+		fmt.Sprintf("authorization: {credentials: %s}, http_headers: {X-Key: {secrets: [%s]}}", c.add("the credentials of a Prometheus"), c.add("the header of a Prometheus")))
+	add("proxied", "/proxied/prometheus/api/v1/query", "http://prometheus.example/proxied/prometheus", fmt.Sprintf("proxy_url: %q", "http://ann:"+both("ann", "the password of a proxy")+"@"+host))
+	add("inside", "/inside/prometheus/api/v1/query", "http://ann:"+both("ann", "the password in a URL")+"@"+host+"/inside/prometheus", "")
+	add("away", "", "http://ann:"+both("ann", "the password in the URL of what does not answer")+"@127.0.0.1:1", "")
+	add("unproxied", "", "http://prometheus.example", fmt.Sprintf("proxy_url: %q", "http://ann:"+both("ann", "the password of a proxy that does not answer")+"@127.0.0.1:1"))
+	return b.String(), paths
+}
+
 // Where a secret is meant to be, and nowhere else: with whom it is for; in the file it was given in; a token also in the
 // hands of its bearer. What a program is passed is in its environment (/proc/PID/environ, which its own user alone can
 // read), and of course in that of the server it comes from.
@@ -189,20 +226,26 @@ func TestNoSecretIsSeenWhereItIsNotMeantToBe(t *testing.T) {
 	}
 	file("tokens.yaml", tokens)
 	file("token", people["root"])
+	more, paths := all.sources(echo.URL)
+	for name := range paths {
+		file("rules/"+name+".yaml", strings.ReplaceAll(asking, "SOURCE", name))
+	}
 	write(t, s.config, fmt.Sprintf(`rules: [rules]
 data: data
 listen: %s
 tokens_file: tokens.yaml
 evaluation: {interval: 500ms, blind_after: 2s}
-prometheus: [{name: main, url: "%[2]s/prometheus", http_config: {basic_auth: {username: ann, password_file: prometheus-password}}}]
-receivers:
+prometheus:
+  - {name: main, url: "%[2]s/prometheus", http_config: {basic_auth: {username: ann, password_file: prometheus-password}}}
+%[7]sreceivers:
   page: {pagerduty: {routing_key_file: routing, url: "%[2]s/page"}}
-  ticket: {webhook: {url: "%[2]s/ticket/%[3]s?key=%[4]s", hmac_secret_file: hmac, http_config: {authorization: {credentials_file: ticket-token}}}}
-  approvals: {webhook: {url: "%[2]s/asked/%[5]s"}}
+  ticket: {webhook: {url: "%[2]s/ticket/%[3]s?key=%[4]s", hmac_secret_file: hmac, http_config: {authorization: {credentials_file: ticket-token}, proxy_url: "http://ann:%[9]s@%[10]s"}}}
+  approvals: {pagerduty: {routing_key: %[8]s, url: "%[2]s/asked/%[5]s"}}
 actions:
   webhook: {allow: [127.0.0.1], secrets_dir: secrets}
   exec: {programs: {program: %[6]q}, env: [STEP_TOKEN]}
-`, s.address, echo.URL, all.add("the path of tickets"), all.add("the query of tickets"), all.add("the path of approvals"), self))
+`, s.address, echo.URL, all.add("the path of tickets"), all.add("the query of tickets"), all.add("the path of approvals"), self, more, all.add("the routing key of approvals"), all.add("the password of the proxy of tickets"), strings.TrimPrefix(echo.URL, "http://")))
+	all["user and password: the proxy of tickets"] = "ann:" + all["the password of the proxy of tickets"]
 
 	// The real program, at the level that says most.
 	p := &process{cmd: exec.Command(binary, "run", "-c", s.config, "--log-level", "debug"), out: &output{}, done: make(chan struct{})}
@@ -308,22 +351,34 @@ actions:
 	}
 	write(t, filepath.Join(s.dir, "go"), "")
 	admin := as("root")
+	asked := "/asked/" + all["the path of approvals"] + "/v2/enqueue"
 	eventually(t, "the change, a page and a ticket", func() bool {
 		sc := scope(t, admin, "guarded")
 		return sc.Mode == "failover" && sc.Change == nil && m.times("/page/v2/enqueue")+m.times("/page") > 1 &&
-			m.times("/ticket/"+all["the path of tickets"]) > 1 && m.times("/asked/"+all["the path of approvals"]) > 1
+			m.times("/ticket/"+all["the path of tickets"]) > 1 && m.times(asked) > 1
 	})
 	a, err := admin.Approval(t.Context(), id)
 	if err != nil || a.Ended == nil || a.Ended.How != approval.Started {
 		t.Fatalf("%+v, %v", a, err)
 	}
 
+	for name, path := range paths {
+		eventually(t, name+" is out of sight", func() bool {
+			text, _ := s.modeshift(t, "--token-file", filepath.Join(s.dir, "token"), "history", "fleet")
+			return (path == "" || m.times(path) > 1) && strings.Contains(text, "source "+name+" cannot be seen")
+		})
+	}
+
 	// Each secret did get to whom it is meant for, or this would show nothing.
 	for path, want := range map[string][]string{
-		"/step/failover":                         {"the token of a step"},
-		"/ticket/" + all["the path of tickets"]:  {"the path of tickets", "the query of tickets", "the token of tickets"},
-		"/asked/" + all["the path of approvals"]: {"the path of approvals"},
-		"/prometheus/api/v1/query":               {"Prometheus's user and password"},
+		"/step/failover":                        {"the token of a step"},
+		"/ticket/" + all["the path of tickets"]: {"the path of tickets", "the query of tickets", "the token of tickets", "user and password: the proxy of tickets"},
+		asked:                                   {"the path of approvals", "the routing key of approvals"},
+		"/prometheus/api/v1/query":              {"Prometheus's user and password"},
+		paths["oauth"]:                          {"the secret of an OAuth client"}, // the second way: in a form
+		paths["bearer"]:                         {"the credentials of a Prometheus", "the header of a Prometheus"},
+		paths["proxied"]:                        {"user and password: the password of a proxy"},
+		paths["inside"]:                         {"user and password: the password in a URL"},
 	} {
 		if found := all.in(m.got(path)); !slices.Equal(found, want) {
 			t.Errorf("%s got %q, want %q", path, found, want)
@@ -340,6 +395,17 @@ actions:
 
 	s.checkReads(t, seen, people["root"], id, a.Ended.Change)
 	s.checkCommands(t, seen, id, a.Ended.Change)
+	for name := range paths { // each says why it cannot be known, and exits accordingly
+		for _, args := range [][]string{{"evaluate", name}, {"status", name}, {"history", name}, {"history", "fleet"}, {"budget"}} {
+			for _, form := range []string{"table", "json"} {
+				text, code := s.modeshift(t, append([]string{"--token-file", filepath.Join(s.dir, "token"), "-o", form}, args...)...)
+				if code == 2 || len(text) < 10 {
+					t.Errorf("%v -o %s exits %d: %s", args, form, code, text)
+				}
+				seen(fmt.Sprint(args, " -o ", form), text)
+			}
+		}
+	}
 	if err := p.stop(t); err != nil {
 		t.Errorf("the server ended with %v", err)
 	}

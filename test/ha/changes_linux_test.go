@@ -206,7 +206,7 @@ func (p *people) move(ctx context.Context, scope engine.Scope, n int, random *ra
 	}
 	for _, e := range h.Events {
 		if done, ok := e.Fact.(engine.ChangeDone); ok {
-			out, err = p.asks.Undo(ctx, scope, done.Change, reason)
+			out, err = p.asks.Undo(ctx, scope, done.Change, api.ChangeRequest{Reason: reason})
 			return "undo", out, err
 		}
 	}

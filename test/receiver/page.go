@@ -94,14 +94,16 @@ func (r *Receiver) page(_ *http.Request, body []byte) reply {
 	if e.ClientURL != nil {
 		c.link("client_url", e.ClientURL, "http", "https")
 	}
+	var links []string
 	for i, l := range e.Links {
 		c.link(fmt.Sprintf("links[%d].href", i), l.Href, "http", "https")
 		c.text(fmt.Sprintf("links[%d].text", i), l.Text, false, 0)
+		links = append(links, fmt.Sprint(l.Href))
 	}
 	for i, m := range e.Images {
 		c.link(fmt.Sprintf("images[%d].src", i), m.Src, "https")
 	}
-	taken := Event{Target: Pages, Action: action, Key: key, Body: body}
+	taken := Event{Target: Pages, Action: action, Key: key, Links: links, Body: body}
 	switch action {
 	case "trigger":
 		p := e.Payload

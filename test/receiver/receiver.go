@@ -60,7 +60,8 @@ type Event struct {
 	Severity string
 	Source   string // or the ticket's scope
 	Summary  string
-	Effect   string // Opened, Noted, Resolved, Nothing, Repeated
+	Links    []string // of a page, their addresses
+	Effect   string   // Opened, Noted, Resolved, Nothing, Repeated
 	Body     []byte
 }
 
@@ -84,6 +85,7 @@ type Alert struct {
 	Summary  string
 	Opened   time.Time
 	Notes    []time.Time // triggers or updates while it was open
+	Links    []string    // that people were given, at its opening and since
 	Resolved time.Time   // zero: still open
 }
 
@@ -188,7 +190,7 @@ func (r *Receiver) Alerts() []Alert {
 	defer r.mu.Unlock()
 	out := slices.Clone(r.alerts)
 	for i := range out {
-		out[i].Notes = slices.Clone(out[i].Notes)
+		out[i].Notes, out[i].Links = slices.Clone(out[i].Notes), slices.Clone(out[i].Links)
 	}
 	return out
 }
@@ -221,12 +223,13 @@ func (r *Receiver) record(e Event) Event {
 	case "trigger", "open":
 		if open {
 			r.alerts[at].Notes = append(r.alerts[at].Notes, e.At)
+			r.alerts[at].Links = append(r.alerts[at].Links, e.Links...)
 			e.Effect = Noted
 			break
 		}
 		e.Effect = Opened
 		r.open[[2]string{string(e.Target), e.Key}] = len(r.alerts)
-		r.alerts = append(r.alerts, Alert{Target: e.Target, Key: e.Key, Severity: e.Severity, Source: e.Source, Summary: e.Summary, Opened: e.At})
+		r.alerts = append(r.alerts, Alert{Target: e.Target, Key: e.Key, Severity: e.Severity, Source: e.Source, Summary: e.Summary, Opened: e.At, Links: slices.Clone(e.Links)})
 	case "resolve":
 		e.Effect = Nothing
 		if open {

@@ -3,6 +3,7 @@
 package script
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -19,6 +20,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/modeshift/modeshift/examples/prometheus"
 )
 
 var update = flag.Bool("update", false, "write the outputs that cmp compares into the scripts")
@@ -61,6 +64,7 @@ func TestTheCommandLineDoesWhatItSays(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "wait-ready": waitReady, "one-line": oneLine, "damage": damage, "keep": keep,
+			"eventually": eventually, "prometheus": startPrometheus,
 		},
 	})
 }
@@ -131,6 +135,39 @@ func keep(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("nothing matches %s in the last stdout", args[1])
 	}
 	ts.Setenv(args[0], m[1])
+}
+
+// eventually REGEXP PROGRAM ARGS… runs a program until its output matches, for at most half a minute.
+func eventually(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: eventually REGEXP PROGRAM ARGS…")
+	}
+	re, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if err := ts.Exec(args[1], args[2:]...); err == nil && re.MatchString(ts.ReadFile("stdout")) {
+			return
+		}
+	}
+	ts.Fatalf("nothing matches %s in the last stdout", args[0])
+}
+
+// prometheus starts one that scrapes nothing. Its address is in PROMETHEUS, and stands for that word between braces in
+// modeshift.yaml.
+func startPrometheus(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) > 0 {
+		ts.Fatalf("usage: prometheus")
+	}
+	s, err := prometheus.Start(prometheus.Options{})
+	ts.Check(err)
+	ts.Defer(func() {
+		if err := s.Stop(context.Background()); err != nil {
+			ts.Logf("%v", err)
+		}
+	})
+	ts.Setenv("PROMETHEUS", s.URL())
+	text := strings.ReplaceAll(ts.ReadFile("modeshift.yaml"), "${PROMETHEUS}", s.URL())
+	ts.Check(os.WriteFile(ts.MkAbs("modeshift.yaml"), []byte(text), 0o600))
 }
 
 // wait-ready [PATH] waits until the server at MODESHIFT_SERVER is ready, or says 200 at another path.

@@ -23,6 +23,7 @@ type check struct {
 	tries    map[string]int          // arrivals of each job
 	effects  map[string]int          // by key
 	vouched  map[engine.ChangeID]bool
+	marked   time.Time // the last instant of which all is stored
 }
 
 // stream is the account of one scope.
@@ -39,6 +40,7 @@ type stream struct {
 	said      []said
 	found     [][]string     // what selectors found, whenever
 	falses    map[string]int // how much had been shown when a condition was last stored to be false
+	doubt     int            // how much had been shown when what was known was last given up: time was lost, or the rules changed
 }
 
 // change is what must be known of a change to judge its steps.
@@ -60,6 +62,7 @@ type shown struct {
 	instant time.Time
 	truths  map[string]engine.Truth
 	lost    bool // nobody judged it, or what followed from it was not stored
+	judged  bool // somebody has, and what follows from it is stored
 }
 
 func newCheck() *check {
@@ -89,13 +92,20 @@ func (c *check) showed(scope engine.Scope, instant time.Time, truths map[string]
 	s.shown = append(s.shown, shown{instant: instant, truths: truths})
 }
 
-// unjudged is told that nothing follows from what was shown last.
-func (c *check) unjudged(scope engine.Scope, instant time.Time) {
+// judged is told whether anything follows from what was shown last.
+func (c *check) judged(scope engine.Scope, instant time.Time, judged bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if s := c.streams[scope]; len(s.shown) > 0 && s.shown[len(s.shown)-1].instant.Equal(instant) {
-		s.shown[len(s.shown)-1].lost = true
+		s.shown[len(s.shown)-1].lost, s.shown[len(s.shown)-1].judged = !judged, judged && c.marked.Equal(instant)
 	}
+}
+
+// marks is told that all that follows from what was shown at an instant is stored.
+func (c *check) marks(instant time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.marked = instant
 }
 
 // died is told that the process died: what was shown last and not followed by an event may be forgotten.
@@ -163,6 +173,8 @@ func (c *check) judge(s *stream, before engine.State, e engine.Event, where stri
 		if d := before.Directive; f.Directive.Revision != d.Revision+1 || f.Directive.Term < d.Term {
 			c.breaks("%s: revision %d of term %d follows %d of %d", where, f.Directive.Revision, f.Directive.Term, d.Revision, d.Term)
 		}
+	case engine.TimeLost, engine.RulesChanged:
+		s.doubt = len(s.shown)
 	case engine.ConditionTurned:
 		if f.Clock.Truth != engine.Unknown {
 			c.needs(s, e, f.Clock.Condition, f.Clock.Truth, where)
@@ -228,6 +240,7 @@ func (c *check) judge(s *stream, before engine.State, e engine.Event, where stri
 			c.breaks("%s: %s is said not to have happened, and it has", where, f.Step)
 		}
 	case engine.StepDone:
+		c.happened(before, f, where)
 		c.stepDone(s, f, where)
 	case engine.ChangeSettled:
 		s.changes[f.Change].settled = true
@@ -292,6 +305,7 @@ func (c *check) starts(s *stream, before engine.State, e engine.Event, f engine.
 		return
 	}
 	ch.gated = ch.transition != nil && ch.transition.Gate != nil
+	c.directiveOnly(before, e, f, p, where, together)
 	frozen := s.frozen || c.streams[engine.Fleet].frozen
 	switch {
 	case e.Reason.Code == engine.CodeCondition:
@@ -318,8 +332,11 @@ func (c *check) starts(s *stream, before engine.State, e engine.Event, f engine.
 	case f.Forced:
 		ch.allowed = slices.ContainsFunc(together, func(o engine.Event) bool {
 			g, ok := o.Fact.(engine.GlassBroken)
-			return ok && g.Transition == f.Transition
+			return ok && (f.Transition == "" || g.Transition == f.Transition)
 		})
+		if !ch.allowed {
+			c.breaks("%s: nothing marks that a gate was gone around", where)
+		}
 		if who := e.Cause.Principal; who != "root" {
 			c.breaks("%s: %s may not break the glass", where, who)
 		}
@@ -327,6 +344,25 @@ func (c *check) starts(s *stream, before engine.State, e engine.Event, f engine.
 		c.breaks("%s: nobody asked for it", where)
 	case ch.gated:
 		c.breaks("%s: the gate was not asked", where)
+	}
+}
+
+// directiveOnly demands that a change without a transition goes around none that is declared, but by the hand of somebody who may,
+// and with a mark for every gate.
+func (c *check) directiveOnly(before engine.State, e engine.Event, f engine.ChangeStarted, p *engine.Policy, where string, together []engine.Event) {
+	for _, t := range p.Transitions {
+		if f.Transition != "" || t.To != f.To || !slices.Contains(t.From, before.Target) {
+			continue
+		}
+		if e.Cause.Principal != "root" {
+			c.breaks("%s: %s went around %s with a directive only", where, e.Cause.Principal, t.Name)
+		}
+		if t.Gate != nil && !slices.ContainsFunc(together, func(o engine.Event) bool {
+			g, ok := o.Fact.(engine.GlassBroken)
+			return ok && g.Transition == t.Name
+		}) {
+			c.breaks("%s: the gate of %s was gone around and nothing marks it", where, t.Name)
+		}
 	}
 }
 
@@ -431,6 +467,18 @@ func (c *check) step(s *stream, e engine.Event, f engine.StepStarted, where stri
 	}
 }
 
+// happened demands of a step that is said to be done that its target has done it: once, where twice would be worse.
+func (c *check) happened(before engine.State, f engine.StepDone, where string) {
+	r := before.Change.Running
+	if r == nil || r.Finding || c.vouched[f.Change] { // there was nothing to do, or a person has said what stands
+		return
+	}
+	n := c.effects[stepKey(f.Change, f.Step, f.Undo)]
+	if n == 0 || n > 1 && (r.Step.Keyed || r.Step.Destructive) {
+		c.breaks("%s: %s is said to have happened once, and it has %d times", where, f.Step, n)
+	}
+}
+
 func (c *check) stepDone(s *stream, f engine.StepDone, where string) {
 	ch := s.changes[f.Change]
 	if f.Undo {
@@ -510,9 +558,12 @@ func (c *check) arrives(id string, job engine.StepJob) {
 	if other := c.busy[job.Scope]; other != "" {
 		c.breaks("%s arrives while %s is under way", id, other)
 	}
+	if own := stepKey(job.Change, job.Step.Name, job.Undo); job.Key != own {
+		c.breaks("%s arrives under the key %s", own, job.Key)
+	}
 	c.busy[job.Scope] = id
 	c.tries[id]++
-	if job.Step.Destructive && !job.Step.Keyed && c.tries[id] > 1 {
+	if job.Step.Destructive && !job.Step.Keyed && job.Step.Kind != askable && c.tries[id] > 1 {
 		c.breaks("%s destroys, its target knows no key, and it is attempted %d times", id, c.tries[id])
 	}
 	ch := s.changes[job.Change]
@@ -532,13 +583,14 @@ func (c *check) leaves(id string, job engine.StepJob) {
 	}
 }
 
-// acted is told of an effect, with how many there are under its key.
-func (c *check) acted(job engine.StepJob, times int) {
+// acted is told of an effect. It is counted for the step, whatever key it went out under: under a second key a target that knows
+// keys does it again.
+func (c *check) acted(job engine.StepJob) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.effects[job.Key] = times
-	if times > 1 && (job.Step.Keyed || job.Step.Destructive) && !c.vouched[job.Change] {
-		c.breaks("%s has happened %d times", job.Key, times)
+	own := stepKey(job.Change, job.Step.Name, job.Undo)
+	if c.effects[own]++; c.effects[own] > 1 && (job.Step.Keyed || job.Step.Destructive) && !c.vouched[job.Change] {
+		c.breaks("%s has happened %d times", own, c.effects[own])
 	}
 }
 

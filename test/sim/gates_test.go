@@ -30,7 +30,7 @@ type proposal struct {
 	from      engine.Mode
 	enteredBy engine.Version
 	votes     []engine.Vote
-	blind     bool
+	blind     int // how much had been shown when somebody last said yes to starting unseen; -1: nobody has
 	until     time.Time
 	escalated bool
 	ended     string
@@ -80,7 +80,7 @@ func (c *check) proposed(s *stream, before engine.State, e engine.Event, f engin
 	}
 	s.proposals[f.Proposal.ID] = &proposal{
 		started: f, digest: f.Proposal.Digest, gate: f.Proposal.Gate, plan: f.Plan, from: f.Proposal.From,
-		enteredBy: before.EnteredBy, until: f.Proposal.Until,
+		enteredBy: before.EnteredBy, until: f.Proposal.Until, blind: -1,
 	}
 }
 
@@ -107,7 +107,7 @@ func (c *check) renewed(s *stream, before engine.State, f engine.ProposalRenewed
 	if pr.digest == f.Digest {
 		c.breaks("%s: nothing has changed", where)
 	}
-	pr.digest, pr.gate, pr.plan, pr.from, pr.votes, pr.blind, pr.enteredBy = f.Digest, f.Gate, f.Plan, f.From, nil, false, before.EnteredBy
+	pr.digest, pr.gate, pr.plan, pr.from, pr.votes, pr.blind, pr.enteredBy = f.Digest, f.Gate, f.Plan, f.From, nil, -1, before.EnteredBy
 }
 
 func (c *check) granted(s *stream, e engine.Event, f engine.ApprovalGranted, where string) {
@@ -132,7 +132,47 @@ func (c *check) granted(s *stream, e engine.Event, f engine.ApprovalGranted, whe
 	if !slices.ContainsFunc(pr.votes, func(v engine.Vote) bool { return v.Person == f.Person }) {
 		pr.votes = append(pr.votes, engine.Vote{Person: f.Person, Role: f.Role})
 	}
-	pr.blind = pr.blind || f.Blind
+	if f.Blind {
+		if name := pr.started.Proposal.Retry.Condition; pr.started.Proposal.Requester != nil || !slices.Contains(s.sight(name), engine.Unknown) {
+			c.breaks("%s: it counts as blind, and %s can be seen", where, name)
+		}
+		pr.blind = len(s.shown)
+	}
+}
+
+// sight is what may be taken for the truth of a condition now: what was shown last, and, as long as nobody has judged that,
+// what was shown before. What was known before time was lost, or before other rules, may be known no more.
+func (s *stream) sight(condition string) []engine.Truth {
+	var truths []engine.Truth
+	for i, o := range slices.Backward(s.shown) {
+		if i == s.doubt-1 {
+			truths = append(truths, engine.Unknown)
+		}
+		truth, asked := o.truths[condition]
+		if o.lost {
+			continue
+		}
+		truths = append(truths, truth) // of what is asked for now and then only, nothing is known in between
+		if asked && o.judged {
+			return truths
+		}
+	}
+	return append(truths, engine.Unknown)
+}
+
+// unseen demands that what cannot be seen does not act, but by a yes to just that, given since it was last seen.
+func (c *check) unseen(s *stream, pr *proposal, where string) {
+	name := pr.started.Proposal.Retry.Condition
+	if pr.started.Proposal.Requester != nil || slices.ContainsFunc(s.sight(name), func(t engine.Truth) bool { return t != engine.Unknown }) {
+		return
+	}
+	fresh := pr.blind >= 0 && !slices.ContainsFunc(s.shown[max(pr.blind, 0):], func(o shown) bool {
+		truth, asked := o.truths[name]
+		return asked && o.judged && truth != engine.Unknown
+	})
+	if !fresh {
+		c.breaks("%s: %s cannot be seen, and nobody said yes to that since", where, name)
+	}
 }
 
 func (c *check) denied(s *stream, e engine.Event, f engine.ProposalDenied, where string) {
@@ -181,8 +221,10 @@ func (c *check) approved(s *stream, before engine.State, e engine.Event, pr *pro
 	if !groups {
 		c.breaks("%s: %v asks for %v", where, pr.votes, pr.gate.Groups)
 	}
-	if pr.started.Proposal.Requester == nil && e.Cause.Input == "observed" && !pr.blind {
-		c.needs(s, e, pr.started.Proposal.Retry.Condition, engine.True, where)
+	c.unseen(s, pr, where)
+	name := pr.started.Proposal.Retry.Condition
+	if pr.started.Proposal.Requester == nil && !slices.ContainsFunc(s.sight(name), func(t engine.Truth) bool { return t != engine.False }) {
+		c.breaks("%s: %s is false", where, name)
 	}
 }
 

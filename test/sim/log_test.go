@@ -77,6 +77,29 @@ func (u *unlucky) edge(op, what string, call func() error) error {
 	return after
 }
 
+// lease is an edge that takes no time: the runner asks all the time, and while it waited, more than one thing would become ready
+// for it to choose from, and it would choose any.
+func (u *unlucky) lease(call func() error) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.dead {
+		return errDied
+	}
+	u.throws["lease"]++
+	before, after := u.falls("lease", fmt.Sprintf("lease %d %d", u.throws["lease"], u.process))
+	if before != nil {
+		return before
+	}
+	if err := call(); err != nil {
+		return err
+	}
+	if errors.Is(after, errDied) {
+		u.dead = true
+		u.died()
+	}
+	return after
+}
+
 // falls says how a call fails, before or after its effect. The caller holds u.mu.
 func (u *unlucky) falls(op, throw string) (before, after error) {
 	if name, when, _ := strings.Cut(u.fatal, " "); name == op {
@@ -143,7 +166,10 @@ func (u *unlucky) LoadAll(ctx context.Context) (all map[engine.Scope]engine.Stat
 }
 
 func (u *unlucky) Mark(ctx context.Context, instant time.Time) error {
-	return u.edge("mark", instant.String(), func() error { return u.SQLite.Mark(ctx, instant) })
+	return u.edge("mark", instant.String(), func() error {
+		u.w.check.marks(instant)
+		return u.SQLite.Mark(ctx, instant)
+	})
 }
 
 func (u *unlucky) Marked(ctx context.Context) (instant time.Time, err error) {
@@ -159,13 +185,9 @@ func (u *unlucky) Snapshot(ctx context.Context, states ...engine.State) error {
 }
 
 func (u *unlucky) Lease(ctx context.Context, limit int) (jobs []engine.Job, err error) {
-	u.mu.Lock()
-	dead := u.dead
-	u.mu.Unlock()
-	if dead {
-		return nil, errDied
+	if err = u.lease(func() error { jobs, err = u.SQLite.Lease(ctx, limit); return err }); err != nil {
+		return nil, err // what was leased comes again when the lease is over
 	}
-	jobs, err = u.SQLite.Lease(ctx, limit)
 	if u.mutation == "lease taken early" {
 		for i := range jobs {
 			jobs[i].Begun = false

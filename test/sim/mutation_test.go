@@ -39,6 +39,8 @@ var mutants = []struct{ name, words string }{
 	{"for over a gap", "and has to be for"},
 	{"denied and proposed again", "its condition was not false since"},
 	{"more targets than approved", "nothing like that was found"},
+	{"said done, not done", "is said to have happened once, and it has 0 times"},
+	{"a second key for the second attempt", "has happened 2 times"},
 	{"failed after unknown", "is said not to have happened, and it has"},
 }
 

@@ -119,7 +119,7 @@ func drawGate(r *rand.Rand) *engine.Gate {
 // drawStep draws a step. The rule language lets only gated transitions destroy.
 func drawStep(r *rand.Rand, i int, gated bool) engine.Step {
 	s := engine.Step{
-		Name: fmt.Sprintf("step%d", i+1), Kind: "sim", Destructive: gated && r.IntN(4) > 0, Undo: r.IntN(4) > 0, Keyed: r.IntN(2) == 0,
+		Name: fmt.Sprintf("step%d", i+1), Kind: pick(r, "sim", "sim", "sim", askable), Destructive: gated && r.IntN(4) > 0, Undo: r.IntN(4) > 0, Keyed: r.IntN(2) == 0,
 		Attempts: pick(r, 0, 1, 2, 3), Spec: `{}`,
 	}
 	s.Irreversible = s.Destructive && !s.Undo

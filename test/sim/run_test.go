@@ -178,13 +178,11 @@ func (r *run) start() {
 	}
 }
 
-// judged tells the checks what nobody judged of a tick.
+// judged tells the checks what was judged of a tick, and what nobody did.
 func (r *run) judged(l *loop.Loop, t loop.TickReport) {
 	for s := range scopes {
 		v, ok := l.View(scopeName(s))
-		if !ok || v.Observed == nil || !v.Observed.Instant.Equal(t.Instant) {
-			r.check.unjudged(scopeName(s), t.Instant)
-		}
+		r.check.judged(scopeName(s), t.Instant, ok && v.Observed != nil && v.Observed.Instant.Equal(t.Instant))
 	}
 }
 
@@ -320,9 +318,6 @@ func (r *run) review(th thing) {
 		} else {
 			given.Digest = r.seen[th.scope]
 		}
-		if r.mutation == "a forgotten digest" {
-			defer func(d engine.Digest) { given.Digest = d }(p.Digest)
-		}
 	} else if n := len(v.State.Resting); n > 0 { // late
 		given.Proposal, given.Digest = v.State.Resting[th.n%n].ID, v.State.Resting[th.n%n].Digest
 	}
@@ -337,6 +332,9 @@ func (r *run) review(th thing) {
 		given.Reason = " "
 	}
 	r.check.says(th.scope, said{who: who, proposal: given.Proposal, digest: given.Digest, yes: given.Yes, blind: given.Blind})
+	if n := len(v.State.Proposals); n > 0 && r.mutation == "a forgotten digest" {
+		given.Digest = v.State.Proposals[th.n%n].Digest
+	}
 	p := r.proc
 	r.people.Go(func() {
 		sent := *given
@@ -362,8 +360,11 @@ func (r *run) ask(th thing) {
 		current = v.State.Change.ID
 	}
 	switch th.kind {
-	case "set", "directive", "force":
-		what = &engine.SetRequested{Mode: engine.Mode(th.what), Reason: "drill", For: th.span, DirectiveOnly: th.kind == "directive", Force: th.kind == "force", Roles: who.roles}
+	case "set", "directive", "force", "bypass":
+		what = &engine.SetRequested{
+			Mode: engine.Mode(th.what), Reason: "drill", For: th.span, Roles: who.roles,
+			DirectiveOnly: th.kind == "directive" || th.kind == "bypass", Force: th.kind == "force" || th.kind == "bypass",
+		}
 	case "unpin":
 		what = &engine.UnpinRequested{Reason: "over"}
 	case "freeze":

@@ -23,7 +23,7 @@ func newRunner(w *world, p *process) *runner.Runner {
 		Timeout: attemptTimeout, Log: slog.New(slog.DiscardHandler),
 		Rand: func() float64 { return float64(w.dice(1000, "backoff %v", time.Since(w.began))) / 1000 },
 		Steps: &runner.Steps{
-			Kinds: map[string]actions.Kind{"sim": &outside{w: w, p: p}}, Timeout: attemptTimeout,
+			Kinds: map[string]actions.Kind{"sim": &outside{w: w, p: p}, askable: &asked{outside{w: w, p: p}}}, Timeout: attemptTimeout,
 			Stale:  func(job engine.Job) bool { return stale(p, job) },
 			Finder: &outside{w: w, p: p},
 			Report: func(ctx context.Context, scope engine.Scope, what engine.Happening) error {
@@ -33,7 +33,22 @@ func newRunner(w *world, p *process) *runner.Runner {
 	})
 }
 
-// tellLoop tells the loop what came of an attempt. Now and then it tells it twice.
+// askable is the kind of step whose target can be asked whether it has happened.
+const askable = "asked"
+
+// asked is outside for those.
+type asked struct{ outside }
+
+func (a *asked) Done(ctx context.Context, job engine.StepJob) (bool, error) {
+	ctx, done := a.mortal(ctx)
+	defer done()
+	if happened, err := a.w.done(ctx, job); err != nil || a.p.log.mutation != "said done, not done" {
+		return happened, err
+	}
+	return true, nil
+}
+
+// tellLoop tells the loop what came of an attempt. Now and then it tells it twice: at once, or when something else is under way.
 func tellLoop(ctx context.Context, w *world, p *process, scope engine.Scope, what engine.Happening) error {
 	var again engine.Happening
 	id := ""
@@ -51,6 +66,13 @@ func tellLoop(ctx context.Context, w *world, p *process, scope engine.Scope, wha
 	_, err := p.loop.Submit(ctx, scope, engine.Actor{}, what)
 	if err == nil && w.dice(4, "again %s", id) == 0 {
 		_, err = p.loop.Submit(ctx, scope, engine.Actor{}, again)
+	}
+	if late := w.dice(int(20*time.Minute), "late %s", id); err == nil && time.Duration(late) < 5*time.Minute {
+		p.wg.Go(func() {
+			if sleep(p.ctx, time.Duration(late)) {
+				_, _ = p.loop.Submit(p.ctx, scope, engine.Actor{}, again) // nobody waits for the answer
+			}
+		})
 	}
 	return err
 }
@@ -96,6 +118,9 @@ func (o *outside) Notify(ctx context.Context, job engine.Job) error {
 func (o *outside) Do(ctx context.Context, job engine.StepJob) (string, error) {
 	ctx, done := o.mortal(ctx)
 	defer done()
+	if o.p.log.mutation == "a second key for the second attempt" && job.Attempt > 1 {
+		job.Key += "/again"
+	}
 	return o.w.do(ctx, o.p.log, job)
 }
 

@@ -20,6 +20,7 @@ var (
 	seedsFlag = flag.Int("sim.seeds", 500, "run so many seeds")
 	firstFlag = flag.Uint64("sim.first", 1, "begin with this seed")
 	listFlag  = flag.Bool("sim.list", false, "go on after failures, and give each a line instead of a story")
+	onceFlag  = flag.Bool("sim.once", false, "end with the first failure, and give it a line instead of a story")
 )
 
 // workers is how many stories run at the same time.
@@ -50,7 +51,7 @@ func TestSeedsKeepEveryPromise(t *testing.T) {
 			for {
 				i := next.Add(1) - 1
 				mu.Lock()
-				enough := failed >= 3 && !*listFlag
+				enough := failed >= 3 && !*listFlag || failed > 0 && *onceFlag
 				mu.Unlock()
 				if i >= int64(seeds) || enough {
 					return
@@ -72,8 +73,12 @@ func TestSeedsKeepEveryPromise(t *testing.T) {
 
 // The simulation needs a testing.T, so its speed is measured by the test itself, in a process of its own.
 func BenchmarkSimulation(b *testing.B) {
+	seeds := "60"
+	if testing.Short() {
+		seeds = "20" // that it runs, not how fast
+	}
 	for b.Loop() {
-		out, err := exec.Command(os.Args[0], "-test.run=Seeds", "-test.v", "-sim.seeds=60").CombinedOutput()
+		out, err := exec.Command(os.Args[0], "-test.run=Seeds", "-test.v", "-sim.seeds="+seeds).CombinedOutput()
 		if err != nil {
 			b.Fatalf("%v\n%s", err, out)
 		}
@@ -137,7 +142,7 @@ func (k *kinds) judge(t *testing.T, seeds int) {
 		"ChangeProposed condition", "ChangeProposed request", "ProposalRenewed", "ApprovalGranted", "ApprovalRefused digest", "ApprovalRefused role",
 		"ApprovalRefused own request", "ApprovalRefused same person", "ApprovalRefused over", "GateEscalated", "DeadlineMoved", "ProposalDenied",
 		"ProposalExpired", "ProposalWithdrawn not ready", "ProposalWithdrawn left", "ChangeStarted approved", "ChangeStarted condition", "ChangeStarted request",
-		"GlassBroken", "StepFailed", "StepUnknown", "ChangeHeld", "ChangeFailed", "ChangeStuck", "ChangeSettled", "ChangeOvertaken", "UndoStarted until",
+		"GlassBroken", "RequestRefused declared", "StepFailed", "StepUnknown", "ChangeHeld", "ChangeFailed", "ChangeStuck", "ChangeSettled", "ChangeOvertaken", "UndoStarted until",
 		"UndoStarted request", "ChangeUndone", "VerificationHeld", "ChangeDone verify", "TimeLost", "RulesChanged", "TransitionWithheld frozen",
 		"TransitionWithheld pinned", "TransitionWithheld unknown", "SightLost", "LogRecovered",
 		"TargetsFound", "StepHeld", "StepStarted approved", "UndoStarted rejected",
@@ -152,12 +157,22 @@ func (k *kinds) judge(t *testing.T, seeds int) {
 
 // report tells of a seed that failed, with the command that repeats it and the story shrunk.
 func report(t *testing.T, s settings, o outcome) {
-	if *listFlag {
-		t.Errorf("seed %d: %s", s.seed, o.broken[0])
+	if *listFlag || *onceFlag {
+		t.Errorf("seed %d: %s", s.seed, strings.Join(o.broken[:min(5, len(o.broken))], "\n"))
 		return
 	}
 	small, least := shrink(t, s, o)
-	t.Errorf("seed %d: %s\nrepeat: go test ./test/sim -run Seeds -sim.seed %d -v\n%s", s.seed, strings.Join(o.broken[:min(5, len(o.broken))], "\n"), s.seed, tell(small, least))
+	t.Error(account(s, o, small, least))
+}
+
+// account says what was broken, which command shows it again, and what is left of the story.
+func account(s settings, o outcome, small settings, least outcome) string {
+	return fmt.Sprintf("seed %d: %s\nrepeat: %s\n%s", s.seed, strings.Join(o.broken[:min(5, len(o.broken))], "\n"), repeat(s.seed), tell(small, least))
+}
+
+// repeat is the command that runs a seed again, from the repository's root.
+func repeat(seed uint64) string {
+	return fmt.Sprintf("go test ./test/sim -count=1 -run Seeds -sim.seed %d -v", seed)
 }
 
 // shrink leaves out of a story what its failure does not need: large pieces first, then single things.

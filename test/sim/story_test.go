@@ -87,19 +87,22 @@ func drawStory(seed uint64, policies [scopes][variants]engine.Policy, length tim
 			for range 1 + r.IntN(4) {
 				when += time.Duration(r.IntN(20_000)) * time.Millisecond
 				add(thing{at: when, kind: "review", scope: scopeName(s), who: 1 + r.IntN(len(people)-1), n: r.IntN(3), yes: r.IntN(8) > 0,
-					twice: r.IntN(5) == 0, what: pick(r, "", "", "", "", "wrong", "stale", "short", "blind", "mute")})
+					twice: r.IntN(5) == 0, what: pick(r, "", "", "", "", "", "wrong", "stale", "short", "blind", "blind", "mute")})
 			}
 		}
 		for range 8 {
 			mode := pick(r, "normal", "degraded", "read-only", "failover")
 			t := thing{at: at(), scope: scopeName(s), who: 1 + r.IntN(len(people)-1), what: mode}
-			switch t.kind = pick(r, "set", "set", "directive", "force", "unpin", "freeze", "unfreeze", "cancel", "cancel", "undo", "undo", "settle", "settle"); t.kind {
-			case "set", "directive", "force", "freeze":
+			switch t.kind = pick(r, "set", "set", "directive", "directive", "force", "bypass", "unpin", "freeze", "unfreeze", "cancel", "cancel", "undo", "undo", "settle", "settle"); t.kind {
+			case "set", "directive", "force", "bypass", "freeze":
 				t.span = pick(r, time.Minute, 5*time.Minute, 20*time.Minute)
 			case "settle":
 				t.what = pick(r, "done", "undone")
 			}
 			add(t)
+		}
+		for range 2 {
+			drawBlindness(r, policies[s][0], at(), add)
 		}
 		add(thing{at: at(), kind: "rules", scope: scopeName(s), n: r.IntN(variants)})
 		if r.IntN(2) == 0 {
@@ -120,7 +123,7 @@ func drawStory(seed uint64, policies [scopes][variants]engine.Policy, length tim
 		add(thing{at: at(), kind: "crash", span: pick(r, 100*time.Millisecond, 5*time.Second, 40*time.Second, 6*time.Minute)})
 	}
 	for range r.IntN(6) {
-		add(thing{at: at(), kind: "die", what: pick(r, "act", "act", "act", "append", "append", "mark", "done", "begin", "begin", "snapshot", "load") + pick(r, " before", " after"),
+		add(thing{at: at(), kind: "die", what: pick(r, "act", "act", "act", "act", "act", "append", "append", "mark", "done", "begin", "begin", "lease", "snapshot", "load") + pick(r, " before", " after"),
 			n: 1 + r.IntN(4), span: pick(r, 100*time.Millisecond, 5*time.Second, time.Minute)})
 	}
 	if r.IntN(2) == 0 {
@@ -133,6 +136,33 @@ func drawStory(seed uint64, policies [scopes][variants]engine.Policy, length tim
 	}
 	slices.SortStableFunc(story, func(a, b thing) int { return int(a.at - b.at) })
 	return story
+}
+
+// drawBlindness draws what chance seldom brings about: somebody says yes to what cannot be seen, it is seen for a moment, and is out
+// of sight again when the others say yes.
+func drawBlindness(r *rand.Rand, p engine.Policy, at time.Duration, add func(thing)) {
+	for _, t := range p.Transitions {
+		if t.Gate == nil || r.IntN(3) > 0 {
+			continue
+		}
+		for _, truth := range []string{"true", "unknown", "true", "unknown"} {
+			add(thing{at: at, kind: "truth", scope: p.Scope, what: p.Conditions[t.When].Name + "=" + truth})
+			at += 40 * time.Second
+			if truth == "true" {
+				at += t.For
+				continue
+			}
+			who := []int{1} // alice
+			if t.For = 0; r.IntN(2) == 0 {
+				who = []int{2, 3, 4, 5}
+			}
+			for _, w := range who {
+				add(thing{at: at, kind: "review", scope: p.Scope, who: w, n: r.IntN(3), yes: true, what: pick(r, "", "blind")})
+				at += time.Second
+			}
+		}
+		return
+	}
 }
 
 // drawTruths draws how a condition stands from when on. True and false last for minutes, unknown comes in between.

@@ -66,15 +66,6 @@ func (c *check) resumed(s *stream, ch *change, e engine.Event, f engine.StepStar
 	if !groups {
 		c.breaks("%s: %v asks for %v", where, pr.votes, pr.gate.Groups)
 	}
-	if pr.started.Proposal.Requester == nil && e.Cause.Input == "observed" && !pr.blind {
-		for _, o := range slices.Backward(s.shown) {
-			if o.instant.Equal(e.Cause.Instant) {
-				if got, asked := o.truths[pr.started.Proposal.Retry.Condition]; !asked || got == engine.Unknown {
-					c.breaks("%s: its condition could not be seen", where)
-				}
-				break
-			}
-		}
-	}
+	c.unseen(s, pr, where)
 	ch.most[ch.held], ch.held, ch.allowed, pr.ended = pr.targets, "", true, "started"
 }

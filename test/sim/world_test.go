@@ -265,10 +265,26 @@ func (w *world) has(key string) bool {
 func (w *world) effect(job engine.StepJob) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !job.Step.Keyed || w.effects[job.Key] == 0 {
-		w.effects[job.Key]++
+	if job.Step.Keyed && w.effects[job.Key] > 0 {
+		return
 	}
-	w.check.acted(job, w.effects[job.Key])
+	w.effects[job.Key]++
+	w.check.acted(job)
+}
+
+// done is what a target answers to whether a step has happened. It does not always answer.
+func (w *world) done(ctx context.Context, job engine.StepJob) (bool, error) {
+	throw := fmt.Sprintf("done %s %v", job.Key, time.Since(w.began))
+	if !sleep(ctx, time.Millisecond+time.Duration(w.dice(int(time.Second), "before %s", throw))) {
+		return false, ctx.Err()
+	}
+	w.mu.Lock()
+	out := time.Now().Before(w.moody) && w.dice(2, "out %s", throw) == 0
+	w.mu.Unlock()
+	if out {
+		return false, errors.New("connection refused")
+	}
+	return w.has(job.Key), nil
 }
 
 // attemptID names an attempt of a step.

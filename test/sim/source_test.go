@@ -1,0 +1,171 @@
+package sim
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The mutants here are faults in the source of what decides and of what acts, each as somebody might write it. The simulation is
+// built with the changed file in place of the real one, and has to say what was broken. A mutant whose text is gone fails: then
+// the code has changed, and the fault has to be written anew.
+
+// edit replaces a text that stands in a file exactly once.
+type edit struct{ file, old, new string }
+
+var sourceMutants = []struct {
+	name  string
+	edits []edit
+	words []string // one of which the simulation says
+}{
+	{"a forgotten digest check", []edit{{
+		"engine/gate.go",
+		`case len(r.Digest) < minDigest || !strings.HasPrefix(string(p.Digest), string(r.Digest)):`,
+		`case strings.HasPrefix(string(p.Digest), "never"):`,
+	}}, []string{"never said yes to"}},
+	{"a lease taken early, by one who does not see that it was begun", []edit{{
+		"actions/runner/step.go",
+		`if h.job.Begun || job.Attempt > 1 {`,
+		`if job.Attempt > 1 {`,
+	}}, []string{"its target knows no key, and it is attempted", "has happened 2 times"}},
+	{"a lost undo", []edit{{
+		"engine/apply_change.go",
+		"		if run.Step.Undo {\n			c.Did =",
+		"		if run.Step.Undo && len(c.Did) == 0 {\n			c.Did =",
+	}}, []string{"was not taken back"}},
+	{"unknown read as false", []edit{{
+		"engine/observe.go",
+		`		next, news := c.tick(seen.Truth, o.Instant, o.Prev, &d.p)`,
+		`		if seen.Truth == Unknown {
+			known := *seen
+			known.Truth = False
+			seen = &known
+		}
+		next, news := c.tick(seen.Truth, o.Instant, o.Prev, &d.p)`,
+	}}, []string{"was taken for false"}},
+	{"a for kept over a gap", []edit{{
+		"engine/apply.go",
+		`		if c.Truth != True {
+			continue
+		}`,
+		`		if !c.Since.IsZero() {
+			continue
+		}`,
+	}, {
+		"engine/clock.go",
+		`case span <= 2*p.Interval && c.Truth == True:`,
+		`case c.Truth == True:`,
+	}}, []string{"and has to be for"}},
+	{"a denied proposal proposed again at once", []edit{{
+		"engine/observe.go",
+		`if !ok || r.Over || d.in.At.Sub(r.Since) >= r.Retry.After {`,
+		`if !ok || r.Over || r.Digest != "" {`,
+	}}, []string{"its condition was not false since"}},
+	{"a directive only around a gate", []edit{{
+		"engine/person.go",
+		`case r.DirectiveOnly && r.Via == "" && (found == nil || r.Force):`,
+		`case r.DirectiveOnly && r.Via == "" && r.Reason != "":`,
+	}}, []string{"with a directive only"}},
+	{"a glass nobody hears break", []edit{{
+		"engine/person.go",
+		"	if t == nil {\n		ways = d.ways(r.Mode)\n	}",
+		"	if t == nil {\n		return nil\n	}",
+	}}, []string{"was gone around and nothing marks it"}},
+	{"a blind yes while all can be seen", []edit{{
+		"engine/gate.go",
+		`Blind: r.Blind && d.unseen(p),`,
+		`Blind: r.Blind,`,
+	}}, []string{"it counts as blind"}},
+	{"a blind yes that outlives sight", []edit{{
+		"engine/apply.go",
+		`if c.Truth != Unknown && p.Retry.Condition`,
+		`if c.Condition == "" && p.Retry.Condition`,
+	}}, []string{"and nobody said yes to that since"}},
+	{"a second key for the second attempt", []edit{{
+		"engine/effect.go",
+		`job.Key = fmt.Sprintf("%s/%s", job.Change, job.Step.Name)`,
+		`job.Key = fmt.Sprintf("%s/%s%.*s", job.Change, job.Step.Name, job.Attempt-1, "+++++++++")`,
+	}}, []string{"arrives under the key"}},
+	{"an answer of nobody taken for done", []edit{{
+		"actions/runner/step.go",
+		`		v.outcome = engine.OutcomeUnknown
+	case !errors.As`,
+		`		v.outcome = engine.OutcomeDone
+	case !errors.As`,
+	}}, []string{"is said to have happened once, and it has 0 times"}},
+}
+
+func TestTheSimulationCatchesFaultsInTheSource(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds the simulation once for every fault")
+	}
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range sourceMutants {
+		t.Run(m.name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+			defer cancel()
+			began := time.Now()
+			bin := build(ctx, t, root, m.edits)
+			built := time.Since(began)
+			out, err := exec.CommandContext(ctx, bin, "-test.run=Seeds", "-sim.seeds=199", "-sim.once").CombinedOutput()
+			for _, words := range m.words {
+				if at := strings.Index(string(out), words); err != nil && at >= 0 {
+					line := out[strings.LastIndexByte(string(out[:at]), '\n')+1:]
+					line, _, _ = cut(line)
+					t.Logf("built in %s, caught in %s: %s", built.Round(100*time.Millisecond), (time.Since(began) - built).Round(100*time.Millisecond), line)
+					return
+				}
+			}
+			t.Errorf("the simulation does not say %q: %v\n%s", m.words, err, out[:min(len(out), 4000)])
+		})
+	}
+}
+
+func cut(b []byte) (line, rest []byte, found bool) {
+	before, after, found := strings.Cut(string(b), "\n")
+	return []byte(before), []byte(after), found
+}
+
+// build builds this test with edited sources.
+func build(ctx context.Context, t *testing.T, root string, edits []edit) string {
+	t.Helper()
+	dir := t.TempDir()
+	overlay := struct{ Replace map[string]string }{map[string]string{}}
+	for i, e := range edits {
+		path := filepath.Join(root, filepath.FromSlash(e.file))
+		source, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(string(source), e.old); n != 1 {
+			t.Fatalf("%s has %d times, and not once:\n%s", e.file, n, e.old)
+		}
+		changed := filepath.Join(dir, string(rune('a'+i))+".go")
+		if err := os.WriteFile(changed, []byte(strings.Replace(string(source), e.old, e.new, 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		overlay.Replace[path] = changed
+	}
+	b, err := json.Marshal(overlay)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, bin := filepath.Join(dir, "overlay.json"), filepath.Join(dir, "sim.test")
+	if err := os.WriteFile(file, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(ctx, "go", "test", "-c", "-overlay", file, "-o", bin, "./test/sim")
+	cmd.Dir = root
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	return bin
+}
