@@ -117,17 +117,28 @@ func (a *API) instance(next func(w http.ResponseWriter, r *http.Request, scope e
 			writeProblem(w, problem(http.StatusInternalServerError, CodeInternal, "this connection does not go both ways: "+duplex.Error()))
 			return
 		case err != nil:
+			lastRequest(w, r)
 			writeProblem(w, asProblem(err))
 			return
 		case scope == "":
+			lastRequest(w, r)
 			writeProblem(w, problem(http.StatusBadRequest, CodeInvalid, "say whose mode is followed: ?scope=NAME"))
 			return
 		}
 		if a.opts.Roster == nil {
+			lastRequest(w, r)
 			busy(w, "this server knows no instances")
 			return
 		}
 		next(w, r, scope, token)
+	}
+}
+
+// lastRequest has the connection closed after the answer. What is left of a stream's body is never read, and would be taken for
+// the next request.
+func lastRequest(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor < 2 {
+		w.Header().Set("Connection", "close")
 	}
 }
 
@@ -198,6 +209,7 @@ func (u *uplink) next() (m engine.Uplink, err error) {
 }
 
 func (a *API) streamInstance(w http.ResponseWriter, r *http.Request, scope engine.Scope, token Token) {
+	lastRequest(w, r)
 	select {
 	case <-a.closed:
 		busy(w, "the server is stopping")
@@ -212,9 +224,6 @@ func (a *API) streamInstance(w http.ResponseWriter, r *http.Request, scope engin
 		return
 	}
 	conn := http.NewResponseController(w)
-	if r.ProtoMajor < 2 {
-		w.Header().Set("Connection", "close") // what is left of the body is never read: the connection is of no use afterwards
-	}
 	up := &uplink{conn: conn, lines: bufio.NewReaderSize(r.Body, 512), wait: helloTime}
 	first, err := up.next()
 	switch {

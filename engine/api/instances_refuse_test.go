@@ -46,8 +46,8 @@ func TestAnInstanceIsRefusedBeforeItsRequestEnds(t *testing.T) {
 				t.Fatalf("after %v: %v", time.Since(began), context.Cause(ctx))
 			}
 			defer func() { _ = resp.Body.Close() }()
-			if resp.StatusCode != c.status {
-				t.Errorf("answered %s", resp.Status)
+			if resp.StatusCode != c.status || !resp.Close {
+				t.Errorf("answered %s, and the connection is closed: %v", resp.Status, resp.Close)
 			}
 		})
 	}
