@@ -17,7 +17,7 @@ GOLDEN := ./engine ./engine/api ./rules
 
 # Packages with goroutines of their own, or whose callers have. -race makes the whole story of the demo, and the loop of
 # kill -9, several times slower without showing more: they run once, under `make test`.
-RACE := ./engine/... ./rules/... ./actions/... ./examples/prometheus ./examples/shop ./test/receiver
+RACE := ./engine/... ./rules/... ./actions/... ./examples/prometheus ./examples/shop ./test/receiver ./test/sim
 
 # Packages with benchmarks. A benchmark prints its result as BENCH name value unit; the last one of a name counts, since a
 # benchmark is run several times to find out how often it has to be. The one of evaluation, in test/bench, takes a good quarter of

@@ -15,22 +15,32 @@ import (
 // likely is certain here, for as far as the model goes: one scope, a gated transition with a destructive step and its undo, two
 // groups, four people, time in classes (the next evaluation; the gate's last instant; the end of its rest).
 
-// modelPolicy has one way there and one back. With targets the step acts on what it finds, one at most: more is asked about again.
-func modelPolicy(targets int) engine.Policy {
+// modelKind is what a model has beside one gate. Each has a little of it, or there were no end of states.
+type modelKind struct {
+	targets   int              // the step acts on what it finds, so many at most: more is asked about again
+	otherwise engine.Otherwise // what becomes of the gate when nobody answers
+	glass     bool             // somebody may break the glass, and others try to go around the gate with a directive only
+	reload    bool             // the rules change between two texts of the transition
+}
+
+// modelPolicy has one way there and one back. text tells one text of the rules from another.
+func modelPolicy(kind modelKind, text string) engine.Policy {
+	targets := kind.targets
 	step := engine.Step{Name: "repoint", Kind: "webhook", Destructive: true, Undo: true, Attempts: 1}
 	if targets > 0 {
 		step.Targets = engine.Targets{Selector: "all", Max: targets}
 	}
+	gate := &engine.Gate{Groups: []engine.Group{{Role: "oncall", Count: 1}, {Role: "lead", Count: 1}}, Within: 15 * time.Minute, Otherwise: kind.otherwise}
+	if kind.otherwise == engine.OtherwiseEscalate {
+		gate.To = []engine.Group{{Role: "commander", Count: 1}}
+	}
 	return engine.Policy{
-		Digest: "model", Scope: "checkout", Interval: 15 * time.Second, BlindAfter: 10 * time.Minute,
+		Digest: engine.Digest("model" + text), Scope: "checkout", Interval: 15 * time.Second, BlindAfter: 10 * time.Minute,
 		Modes:      []engine.ModeRule{{Name: "normal"}, {Name: "failover", Beside: true}},
 		Conditions: []engine.Condition{{Name: "dead", Text: "dead", Digest: "dead"}, {Name: "well", Text: "well", Digest: "well"}},
 		Transitions: []engine.Transition{
 			{
-				Name: "fail-over", From: []engine.Mode{"normal"}, To: "failover", When: 0, Digest: "fail-over",
-				Gate: &engine.Gate{
-					Groups: []engine.Group{{Role: "oncall", Count: 1}, {Role: "lead", Count: 1}}, Within: 15 * time.Minute,
-				},
+				Name: "fail-over", From: []engine.Mode{"normal"}, To: "failover", When: 0, Digest: engine.Digest("fail-over" + text), Gate: gate,
 				Playbook: engine.Playbook{Steps: []engine.Step{step}},
 			},
 			{Name: "fall-back", From: []engine.Mode{"failover"}, To: "normal", When: 1, Digest: "fall-back"},
@@ -43,14 +53,29 @@ type modelInput struct {
 	name string
 	of   func(s engine.State) engine.Happening
 	wait time.Duration
+	swap bool // under the other text of the rules
 }
 
 // modelInputs are all inputs of the model. With targets there are more states of a change, and less is done beside it: no freeze, no
 // requests by hand, nobody who has both roles.
-func modelInputs(targets int) []modelInput {
+func modelInputs(kind modelKind) []modelInput {
+	targets := kind.targets
 	var inputs []modelInput
 	add := func(name string, wait time.Duration, of func(engine.State) engine.Happening) {
-		inputs = append(inputs, modelInput{name, of, wait})
+		inputs = append(inputs, modelInput{name: name, of: of, wait: wait})
+	}
+	if kind.reload {
+		inputs = append(inputs, modelInput{"the rules change", func(engine.State) engine.Happening { return &engine.TimePassed{} }, time.Second, true})
+	}
+	if kind.glass {
+		for _, r := range []engine.SetRequested{
+			{DirectiveOnly: true}, {DirectiveOnly: true, Roles: []string{engine.RoleBreakGlass}}, {DirectiveOnly: true, Force: true}, {Force: true},
+			{Force: true, Roles: []string{engine.RoleBreakGlass}}, {DirectiveOnly: true, Force: true, Roles: []string{engine.RoleBreakGlass}},
+		} {
+			r.Mode, r.Reason, r.For = "failover", "nobody answers", time.Minute
+			name := fmt.Sprintf("root sets failover directive-only=%v force=%v roles=%v", r.DirectiveOnly, r.Force, r.Roles)
+			add(name, time.Second, func(engine.State) engine.Happening { return &r })
+		}
 	}
 	for _, dead := range []engine.Truth{engine.False, engine.Unknown, engine.True} {
 		seen := []engine.Observation{{Asked: true, Truth: dead, Blind: dead == engine.Unknown}, {Asked: true, Truth: engine.False}}
@@ -60,6 +85,9 @@ func modelInputs(targets int) []modelInput {
 		return modelObserved(s, []engine.Observation{{Asked: true, Truth: engine.False}, {Asked: true, Truth: engine.True}})
 	})
 	for _, who := range modelPeople {
+		if who.person == "erin" && kind.otherwise != engine.OtherwiseEscalate {
+			continue
+		}
 		for _, kind := range []string{"yes", "no", "yes to another digest", "blind yes"} {
 			if kind == "blind yes" && who.person != "bob" || targets > 0 && who.person == "dave" {
 				continue
@@ -83,7 +111,7 @@ func modelInputs(targets int) []modelInput {
 	}
 	add("the gate's time is over", 15*time.Minute, func(engine.State) engine.Happening { return &engine.TimePassed{} })
 	add("the rest is over", time.Hour, func(engine.State) engine.Happening { return &engine.TimePassed{} })
-	if targets == 0 {
+	if kind == (modelKind{}) {
 		add("bob freezes", time.Second, func(engine.State) engine.Happening { return &engine.FreezeRequested{Reason: "holiday"} })
 		add("bob releases", time.Second, func(engine.State) engine.Happening { return &engine.UnfreezeRequested{Reason: "over"} })
 		add("bob sets failover", time.Second, func(engine.State) engine.Happening {
@@ -114,7 +142,7 @@ func modelInputs(targets int) []modelInput {
 var modelPeople = []struct {
 	person string
 	roles  []string
-}{{"bob", []string{"oncall"}}, {"carol", []string{"lead"}}, {"dave", []string{"oncall", "lead"}}, {"mallory", []string{"viewer"}}}
+}{{"bob", []string{"oncall"}}, {"carol", []string{"lead"}}, {"dave", []string{"oncall", "lead"}}, {"mallory", []string{"viewer"}}, {"erin", []string{"commander"}}}
 
 func modelObserved(s engine.State, seen []engine.Observation) engine.Happening {
 	at := s.At.Add(15 * time.Second).Truncate(15 * time.Second)
@@ -153,6 +181,9 @@ type model struct {
 	most  int               // targets they were asked about
 	sight engine.Truth      // what was seen of the condition last
 	blind bool              // somebody said yes to that it cannot be seen, and it could not be seen since
+	wider bool              // further people were asked, who may answer instead
+	glass bool              // the change under way is somebody's who broke the glass
+	text  int               // of the rules
 	dead  bool              // the last proposal was denied, expired or withdrawn, and none was made since
 	path  []string
 }
@@ -169,12 +200,12 @@ func (m model) key() string {
 		return min(max(t.Sub(at), -1), time.Hour).Truncate(15 * time.Second)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s %v %s dead=%v %v %v", s.Mode, s.Target, m.yes, m.asked, m.dead, m.sight, m.blind)
+	fmt.Fprintf(&b, "%s %s %v %s dead=%v %v %v %v %v %d", s.Mode, s.Target, m.yes, m.asked, m.dead, m.sight, m.blind, m.wider, m.glass, m.text)
 	for _, p := range s.Proposals {
-		fmt.Fprintf(&b, " P(%v %s blind=%s requested=%v held=%d)", p.Votes, class(p.Until), p.BlindBy, p.Requester != nil, p.Targets)
+		fmt.Fprintf(&b, " P(%v %s blind=%s requested=%v held=%d %v)", p.Votes, class(p.Until), p.BlindBy, p.Requester != nil, p.Targets, p.Escalated)
 	}
 	for _, r := range s.Resting {
-		fmt.Fprintf(&b, " R(%s %v %v %v)", r.Transition, r.Over, at.Sub(r.Since) >= r.Retry.After, r.Digest != "")
+		fmt.Fprintf(&b, " R(%s %v %v %v %s)", r.Transition, r.Over, at.Sub(r.Since) >= r.Retry.After, r.Digest != "", r.Retry.Digest)
 	}
 	if c := s.Change; c != nil {
 		fmt.Fprintf(&b, " C(%s %d %v %v %v %v %v)", c.Transition, c.Next, c.Running != nil, len(c.Did), c.Undoing, c.Stuck, c.Why)
@@ -196,8 +227,12 @@ func (m model) key() string {
 }
 
 // next is what follows from an input, judged: it fails the test when a destructive step starts that must not.
-func (m model) next(t *testing.T, p engine.Policy, in modelInput) model {
+func (m model) next(t *testing.T, texts [2]engine.Policy, in modelInput) model {
 	t.Helper()
+	if in.swap {
+		m.text = 1 - m.text
+	}
+	p := texts[m.text]
 	what := in.of(m.state)
 	at := m.state.At.Add(in.wait)
 	if o, ok := what.(*engine.Observed); ok {
@@ -206,6 +241,8 @@ func (m model) next(t *testing.T, p engine.Policy, in modelInput) model {
 	who := "bob"
 	if name, _, ok := strings.Cut(in.name, " says "); ok {
 		who = name
+	} else if strings.HasPrefix(in.name, "root ") {
+		who = "root"
 	}
 	events := engine.Decide(p, m.state, engine.Input{At: at, By: engine.Actor{Principal: who, Person: who}, What: what})
 	n := m
@@ -218,7 +255,7 @@ func (m model) next(t *testing.T, p engine.Policy, in modelInput) model {
 		n.state = engine.Apply(n.state, e)
 		switch f := e.Fact.(type) {
 		case engine.ChangeProposed:
-			n.yes, n.dead, n.blind, n.asked, n.most = nil, false, false, "", f.Plan.Steps[0].Targets.Max
+			n.yes, n.dead, n.blind, n.wider, n.asked, n.most = nil, false, false, false, "", f.Plan.Steps[0].Targets.Max
 			if f.Proposal.Requester != nil {
 				n.asked = f.Proposal.Requester.Person
 			}
@@ -240,12 +277,26 @@ func (m model) next(t *testing.T, p engine.Policy, in modelInput) model {
 			n.yes = yes
 		case engine.ProposalDenied, engine.ProposalExpired, engine.ProposalWithdrawn:
 			n.yes, n.dead, n.blind = nil, true, false
+		case engine.GateEscalated:
+			n.wider = len(f.Groups) > 0
+		case engine.ChangeStarted:
+			n.glass = slices.ContainsFunc(events, func(e engine.Event) bool { return e.Kind() == "GlassBroken" })
+			r, set := what.(*engine.SetRequested)
+			if n.glass != f.Forced || n.glass && (!set || !r.Force || !slices.Contains(r.Roles, engine.RoleBreakGlass)) {
+				t.Fatalf("a gate is gone around by who may not, or without a mark: %v", n.path)
+			}
+			if f.Transition == "" && !n.glass {
+				t.Fatalf("a directive only goes around what is declared: %v", n.path)
+			}
 		case engine.TargetsFound:
 			if len(f.Targets) > n.most || n.dead {
 				t.Fatalf("a destructive step acts on %d, and people said yes to %d: %v", len(f.Targets), n.most, n.path)
 			}
 		case engine.StepStarted:
 			if f.Undo || !f.Step.Destructive {
+				continue
+			}
+			if n.glass {
 				continue
 			}
 			if n.dead {
@@ -260,7 +311,7 @@ func (m model) next(t *testing.T, p engine.Policy, in modelInput) model {
 					roles[role] = true
 				}
 			}
-			if !roles["oncall"] || !roles["lead"] {
+			if (!roles["oncall"] || !roles["lead"]) && (!n.wider || !roles["commander"]) {
 				t.Fatalf("a destructive step starts with %v, asked for by %q: %v", n.yes, n.asked, n.path)
 			}
 		}
@@ -268,21 +319,39 @@ func (m model) next(t *testing.T, p engine.Policy, in modelInput) model {
 	return n
 }
 
-func TestNoPathLeadsFromANoToActing(t *testing.T) { searchModel(t, 0, "frozen", "requested") }
+func TestNoPathLeadsFromANoToActing(t *testing.T) {
+	searchModel(t, modelKind{}, "frozen", "requested")
+}
+
+func TestNoPathLeadsAroundAGateButThroughTheGlass(t *testing.T) {
+	searchModel(t, modelKind{glass: true}, "glass", "a directive only")
+}
+
+func TestNoPathLeadsFromANoToActingWhereAGateEscalates(t *testing.T) {
+	searchModel(t, modelKind{otherwise: engine.OtherwiseEscalate}, "escalated")
+}
+
+func TestNoPathLeadsFromANoToActingWhereAGatePages(t *testing.T) {
+	searchModel(t, modelKind{otherwise: engine.OtherwisePage}, "paged")
+}
+
+func TestNoPathLeadsFromANoToActingWhileTheRulesChange(t *testing.T) {
+	searchModel(t, modelKind{reload: true}, "under other rules")
+}
 
 func TestNoPathLeadsFromANoToActingOnTargets(t *testing.T) {
-	searchModel(t, 1, "held", "held and approved in part", "finding")
+	searchModel(t, modelKind{targets: 1}, "held", "held and approved in part", "finding")
 }
 
 // searchModel goes through all states. kinds are those that it has to meet, beside what every model has to.
-func searchModel(t *testing.T, targets int, kinds ...string) {
+func searchModel(t *testing.T, kind modelKind, kinds ...string) {
 	if testing.Short() {
 		t.Skip("hundreds of thousands of decisions: once is enough")
 	}
-	p := modelPolicy(targets)
-	inputs := modelInputs(targets)
+	texts := [2]engine.Policy{modelPolicy(kind, ""), modelPolicy(kind, " 2")}
+	inputs := modelInputs(kind)
 	began := model{}
-	for _, e := range engine.Decide(p, engine.State{}, engine.Input{At: time.Unix(0, 0).UTC(), What: &engine.TimePassed{}}) {
+	for _, e := range engine.Decide(texts[0], engine.State{}, engine.Input{At: time.Unix(0, 0).UTC(), What: &engine.TimePassed{}}) {
 		began.state = engine.Apply(began.state, e)
 	}
 	seen := map[string]bool{began.key(): true}
@@ -294,7 +363,7 @@ func searchModel(t *testing.T, targets int, kinds ...string) {
 		queue = queue[1:]
 		for _, in := range inputs {
 			steps++
-			n := m.next(t, p, in)
+			n := m.next(t, texts, in)
 			if k := n.key(); !seen[k] {
 				seen[k] = true
 				queue = append(queue, n)
@@ -321,7 +390,10 @@ func (m model) count(met map[string]int) {
 		"undoing": c != nil && c.Undoing, "stuck": c != nil && c.Stuck, "done": m.state.Mode == "failover",
 		"held": c != nil && c.Asks, "held and approved in part": c != nil && c.Asks && len(m.yes) == 1,
 		"finding": c != nil && c.Running != nil && c.Running.Finding,
-		"frozen":  m.state.Freeze != nil, "requested": len(m.state.Proposals) > 0 && m.asked != "",
+		"glass":   m.glass && c != nil, "a directive only": m.glass && c == nil && len(m.state.Past) > 0 && m.state.Past[len(m.state.Past)-1].Transition == "",
+		"escalated": m.wider && len(m.yes) == 1, "under other rules": m.text == 1 && c != nil,
+		"paged":  slices.ContainsFunc(m.state.Incidents, func(i engine.Incident) bool { return i.Kind == engine.IncidentGate }),
+		"frozen": m.state.Freeze != nil, "requested": len(m.state.Proposals) > 0 && m.asked != "",
 	} {
 		if is {
 			met[kind]++

@@ -249,7 +249,7 @@ func (a *API) streamInstance(w http.ResponseWriter, r *http.Request, scope engin
 	if stopping {
 		// It stays in the table as connected: it is this server that leaves.
 		_ = conn.SetReadDeadline(time.Now()) // whoever reads is let go; there is nothing to be done about an error
-		<-over
+		_ = <-over                           // why the reading ended is known
 	}
 }
 
@@ -312,7 +312,7 @@ func (a *API) tellInstance(ctx context.Context, w http.ResponseWriter, conn *htt
 		}
 	}
 	leave(err)
-	<-over
+	_ = <-over // as above
 	return false
 }
 

@@ -271,7 +271,7 @@ func TestACleanErrorHidesSecretsAndAnswersAndKeepsItsCause(t *testing.T) {
 	if !errors.Is(err, context.DeadlineExceeded) || !os.IsTimeout(err) {
 		t.Error("its cause is lost")
 	}
-	if plain := errors.New("refused"); secret.Clean(plain, secret.New("c4nary")) != plain || secret.Clean(nil) != nil {
+	if plain := errors.New("refused"); !errors.Is(secret.Clean(plain, secret.New("c4nary")), plain) || secret.Clean(nil) != nil {
 		t.Error("an error that shows nothing is another one")
 	}
 }

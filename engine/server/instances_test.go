@@ -409,7 +409,6 @@ type freezer struct {
 	net.Listener
 	to     string
 	frozen atomic.Bool
-	conns  sync.WaitGroup
 }
 
 func freeze(t *testing.T, to string) *freezer {

@@ -18,7 +18,8 @@
 // they become durable and from what arrives at targets and pager; they do not ask the core. While faults go on: one mode
 // and at most one change a scope; no destructive step of a gated transition without a valid approval; nothing follows from
 // what was denied, expired or withdrawn; unknown starts and ends nothing; a `for` is as long as it says; a step that must not
-// be repeated is attempted once; what was answered with success is stored; time does not run backwards in a stream. When the
+// be repeated is attempted once; a step goes out under its own key and has one effect, which its being done implies; a directive
+// only goes around no declared transition; what was answered with success is stored; time does not run backwards in a stream. When the
 // faults stop: everything settles within an hour, every page owed arrives, its trigger first; the chain verifies, and folding
 // the log gives what the loop shows.
 //
@@ -29,4 +30,9 @@
 //	go test ./test/sim -run Seeds -sim.seed 42 -v        one seed, with its story and its events
 //
 // A seed that fails prints that command, and the story shrunk to what the failure needs.
+//
+// # Faults
+//
+// That the checks find something is tested by faults they have to find: of the world and the rules (mutation_test.go), and of the
+// source, built through an overlay (source_test.go). -sim.mutation NAME runs a seed with one of the former.
 package sim

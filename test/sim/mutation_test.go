@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -45,7 +47,10 @@ var mutants = []struct{ name, words string }{
 }
 
 func TestTheSimulationCatchesEveryMutant(t *testing.T) {
-	const within = 200 // seeds
+	within := uint64(200) // seeds
+	if testing.Short() {
+		within = 2 // to run the faults too, under the race detector: most need more to be caught
+	}
 	for _, m := range mutants {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
@@ -58,7 +63,52 @@ func TestTheSimulationCatchesEveryMutant(t *testing.T) {
 					return
 				}
 			}
+			if testing.Short() {
+				t.Skipf("%d seeds are not enough", within)
+			}
 			t.Errorf("%d seeds, and none of them says that something %q", within, m.words)
 		})
+	}
+}
+
+func TestAFailingSeedIsToldShorterAndIsRepeatedByItsCommand(t *testing.T) {
+	if testing.Short() {
+		t.Skip("plays one story a hundred times")
+	}
+	s := prepare(1)
+	s.mutation = "a lost undo"
+	const words = "was not taken back"
+	o := play(t, s)
+	for ; !strings.Contains(strings.Join(o.broken, " "), words); o = play(t, s) {
+		if s.seed == 50 {
+			t.Fatal("no seed fails")
+		}
+		s = prepare(s.seed + 1)
+		s.mutation = "a lost undo"
+	}
+	small, least := shrink(t, s, o)
+	if len(small.story) > len(s.story)/4 || len(small.story) == 0 {
+		t.Errorf("of a story of %d things %d are left", len(s.story), len(small.story))
+	}
+	for _, th := range small.story {
+		if !slices.Contains(s.story, th) {
+			t.Errorf("%s was not in the story", th)
+		}
+	}
+	if again := play(t, small); len(again.broken) == 0 || kindOf(again) != kindOf(o) || again.trace != least.trace {
+		t.Errorf("the shrunk story says %q, and the whole one %q", again.broken, o.broken)
+	}
+	told := account(s, o, small, least)
+	_, command, _ := strings.Cut(told, "repeat: go test ./test/sim -count=1 -v ")
+	command, story, _ := strings.Cut(command, "\n")
+	if n := strings.Count(story, "\n  "); n < len(small.story) || !strings.Contains(story, least.broken[0]) {
+		t.Errorf("of %d things %d are told:\n%s", len(small.story), n, told)
+	}
+	// As a shell would part it; the program is this one, which go test has built.
+	name, fault, _ := strings.Cut(command, " -sim.mutation ")
+	args := append(strings.Fields(strings.Replace(name, "-run", "-test.run", 1)), "-test.v", "-sim.mutation", strings.Trim(fault, "'"))
+	out, err := exec.CommandContext(t.Context(), os.Args[0], args...).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), o.broken[0]) || !strings.Contains(string(out), "repeat: go test") {
+		t.Errorf("%q: %v\n%s", args, err, out[:min(len(out), 3000)])
 	}
 }

@@ -20,6 +20,7 @@ var (
 	seedsFlag = flag.Int("sim.seeds", 500, "run so many seeds")
 	firstFlag = flag.Uint64("sim.first", 1, "begin with this seed")
 	listFlag  = flag.Bool("sim.list", false, "go on after failures, and give each a line instead of a story")
+	faultFlag = flag.String("sim.mutation", "", "run with this fault, one of those that have to be caught")
 	onceFlag  = flag.Bool("sim.once", false, "end with the first failure, and give it a line instead of a story")
 )
 
@@ -32,7 +33,7 @@ func TestSeedsKeepEveryPromise(t *testing.T) {
 	case *seedFlag > 0:
 		seeds, first = 1, *seedFlag
 	case testing.Short():
-		seeds = 20
+		seeds = 10
 	}
 	var next, done, hours atomic.Int64 // hours of virtual time, in thousandths
 	began := time.Now()
@@ -89,6 +90,7 @@ func BenchmarkSimulation(b *testing.B) {
 // trySeed runs a seed twice, and one in twenty with its log in a file too.
 func trySeed(t *testing.T, seed uint64, met *kinds) (bad bool, hours float64) {
 	s := prepare(seed)
+	s.mutation = *faultFlag
 	first := play(t, s)
 	hours = first.hours
 	met.add(first)
@@ -167,12 +169,16 @@ func report(t *testing.T, s settings, o outcome) {
 
 // account says what was broken, which command shows it again, and what is left of the story.
 func account(s settings, o outcome, small settings, least outcome) string {
-	return fmt.Sprintf("seed %d: %s\nrepeat: %s\n%s", s.seed, strings.Join(o.broken[:min(5, len(o.broken))], "\n"), repeat(s.seed), tell(small, least))
+	return fmt.Sprintf("seed %d: %s\nrepeat: %s\n%s", s.seed, strings.Join(o.broken[:min(5, len(o.broken))], "\n"), repeat(s), tell(small, least))
 }
 
 // repeat is the command that runs a seed again, from the repository's root.
-func repeat(seed uint64) string {
-	return fmt.Sprintf("go test ./test/sim -count=1 -run Seeds -sim.seed %d -v", seed)
+func repeat(s settings) string {
+	command := fmt.Sprintf("go test ./test/sim -count=1 -v -run Seeds -sim.seed %d", s.seed)
+	if s.mutation != "" {
+		command += fmt.Sprintf(" -sim.mutation '%s'", s.mutation)
+	}
+	return command
 }
 
 // shrink leaves out of a story what its failure does not need: large pieces first, then single things.
