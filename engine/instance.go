@@ -100,7 +100,7 @@ type (
 		Position         // of the directive it is about
 		Mode     Mode    `json:"mode"` // in force at the instance, whatever came of the directive; empty: none yet
 		Outcome  Outcome `json:"outcome"`
-		Error    string  `json:"error,omitempty"`   // of OutcomeFailed: why, at most 500 bytes
+		Error    string  `json:"error,omitempty"`   // of OutcomeFailed: why; else what is wrong all the same, such as a full disk. At most 500 bytes
 		Origin   Origin  `json:"origin,omitempty"`  // where the mode in force came from
 		Refused  uint64  `json:"refused,omitempty"` // directives it did not accept so far, because they were older than its own
 	}

@@ -221,7 +221,10 @@ func TestADiskThatIsFullKeepsNoModeBack(t *testing.T) {
 		w.tell(directive(1, "degraded"))
 		synctest.Wait()
 		holds(t, a, "degraded", engine.OriginServer)
-		w.reported(t, engine.Report{Position: engine.Position{Term: 1, Revision: 1}, Mode: "degraded", Outcome: engine.OutcomeDone, Origin: engine.OriginServer})
+		want := engine.Report{Position: engine.Position{Term: 1, Revision: 1}, Mode: "degraded", Outcome: engine.OutcomeDone, Origin: engine.OriginServer}
+		troubled := want
+		troubled.Error = "it is in force, and would not be after a restart without the server: no space left on device"
+		w.reported(t, troubled)
 		if got := a.Status().DiskError; !strings.Contains(got, "no space left") {
 			t.Errorf("disk error %q", got)
 		}
@@ -234,6 +237,7 @@ func TestADiskThatIsFullKeepsNoModeBack(t *testing.T) {
 		if got := a.Status().DiskError; got != "" {
 			t.Errorf("disk error %q when there is space again", got)
 		}
+		w.reported(t, want)
 		a.Close()
 		w.net.cut(true)
 		b := w.start()

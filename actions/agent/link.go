@@ -120,7 +120,6 @@ func (a *Agent) link(ctx context.Context) {
 			tries = 0 // it was well for a while
 		}
 		wait := a.opts.Reconnect.wait(tries)
-		tries++
 		a.note(func(s *Status) {
 			s.Via, s.LinkError = ViaNone, clip(a.plain(err.Error()), maxError)
 			if _, garbage := errors.AsType[*garbageError](err); garbage {
@@ -132,9 +131,14 @@ func (a *Agent) link(ctx context.Context) {
 		switch {
 		case patient:
 			wait = slowly/2 + rand.N(slowly)
+		case refused != nil && refused.status == http.StatusConflict:
+			// Another process has the name. It may be this program's last life, which the server takes for alive for two heartbeats;
+			// or it is a thousand that were given one name, and stays so.
+			wait = Backoff{a.opts.Reconnect.Base, slowly}.wait(tries)
 		case refused != nil && refused.retryAfter > 0:
 			wait += refused.retryAfter
 		}
+		tries++
 		said.failed(a, err, wait)
 		a.sleep(ctx, wait, patient)
 		if ctx.Err() != nil {

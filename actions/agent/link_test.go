@@ -210,7 +210,7 @@ func TestEachRefusalIsTriedAgainAtItsOwnPace(t *testing.T) {
 		"401":                     {problem(401, "", "the token is not known: "+canary), 5, 25, "401 Unauthorized: the token is not known: <secret>"},
 		"403":                     {problem(403, "", "not your scope"), 5, 25, "403 Forbidden: not your scope"},
 		"404":                     {problem(404, "", "no such scope"), 5, 25, "404 Not Found: no such scope"},
-		"409":                     {problem(409, "", "the name web-1\n is in use"), 150, 400, "409 Conflict: the name web-1 is in use"},
+		"409":                     {problem(409, "", "the name web-1\n is in use"), 15, 60, "409 Conflict: the name web-1 is in use"},
 		"500":                     {problem(500, "", ""), 150, 400, "500 Internal Server Error: no"},
 		"503 with seconds":        {problem(503, "30", "starting"), 15, 21, "503 Service Unavailable: starting"},
 		"429 with too many":       {problem(429, "999999999", "slow down"), 2, 3, "429 Too Many Requests: slow down"},

@@ -531,11 +531,13 @@ func (l *loop) say(again bool) {
 	if t == nil || l.outcome == "" {
 		return
 	}
-	s := l.state.Load()
-	refused := l.Status().Refused
+	s, status, reason := l.state.Load(), l.Status(), l.reason
+	if l.outcome == engine.OutcomeDone && status.DiskError != "" {
+		reason = clip("it is in force, and would not be after a restart without the server: "+status.DiskError, maxError)
+	}
 	l.report.put(engine.Report{
-		Position: t.Position(), Mode: s.Mode, Outcome: l.outcome, Error: l.reason, Origin: s.Origin,
-		Refused: refused.Older + refused.Term,
+		Position: t.Position(), Mode: s.Mode, Outcome: l.outcome, Error: reason, Origin: s.Origin,
+		Refused: status.Refused.Older + status.Refused.Term,
 	}, again)
 }
 
@@ -574,6 +576,7 @@ func (l *loop) wrote(err error) {
 		text = err.Error()
 	}
 	l.note(func(s *Status) { s.DiskError = text })
+	l.say(false)
 	if err != nil && was == "" {
 		l.log.Error("the last directive could not be written to disk; it is applied all the same, and written later", "error", err)
 	}

@@ -108,21 +108,37 @@ type ExchangeAnswer struct {
 // instance lets only those pass whose token speaks for an instance of the scope.
 func (a *API) instance(next func(w http.ResponseWriter, r *http.Request, scope engine.Scope, token Token)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
+		// Before any answer, also a refusal: without it net/http reads a request to its end first, and a stream has none.
+		duplex := http.NewResponseController(w).EnableFullDuplex()
 		scope := engine.Scope(r.URL.Query().Get("scope"))
 		token, err := a.opts.Tokens.Authorize(r, RoleInstance, scope)
 		switch {
+		case duplex != nil && r.ProtoMajor < 2:
+			writeProblem(w, problem(http.StatusInternalServerError, CodeInternal, "this connection does not go both ways: "+duplex.Error()))
+			return
 		case err != nil:
+			lastRequest(w, r)
 			writeProblem(w, asProblem(err))
 			return
 		case scope == "":
+			lastRequest(w, r)
 			writeProblem(w, problem(http.StatusBadRequest, CodeInvalid, "say whose mode is followed: ?scope=NAME"))
 			return
 		}
 		if a.opts.Roster == nil {
+			lastRequest(w, r)
 			busy(w, "this server knows no instances")
 			return
 		}
 		next(w, r, scope, token)
+	}
+}
+
+// lastRequest has the connection closed after the answer. What is left of a stream's body is never read, and would be taken for
+// the next request.
+func lastRequest(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor < 2 {
+		w.Header().Set("Connection", "close")
 	}
 }
 
@@ -193,6 +209,7 @@ func (u *uplink) next() (m engine.Uplink, err error) {
 }
 
 func (a *API) streamInstance(w http.ResponseWriter, r *http.Request, scope engine.Scope, token Token) {
+	lastRequest(w, r)
 	select {
 	case <-a.closed:
 		busy(w, "the server is stopping")
@@ -207,13 +224,6 @@ func (a *API) streamInstance(w http.ResponseWriter, r *http.Request, scope engin
 		return
 	}
 	conn := http.NewResponseController(w)
-	if err := conn.EnableFullDuplex(); err != nil && r.ProtoMajor < 2 {
-		writeProblem(w, problem(http.StatusInternalServerError, CodeInternal, "this connection does not go both ways: "+err.Error()))
-		return
-	}
-	if r.ProtoMajor < 2 {
-		w.Header().Set("Connection", "close") // what is left of the body is never read: the connection is of no use afterwards
-	}
 	up := &uplink{conn: conn, lines: bufio.NewReaderSize(r.Body, 512), wait: helloTime}
 	first, err := up.next()
 	switch {
