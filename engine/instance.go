@@ -37,8 +37,9 @@ func (p Percent) of(n int) int { return (n*int(p) + 99) / 100 }
 
 // Unavailable is what a service answers while a mode says that it does not answer: 503, with this.
 type Unavailable struct {
-	Message    string        `json:"message"`
-	RetryAfter time.Duration `json:"retry_after,omitempty"` // 0: not said
+	Message string `json:"message"`
+	// RetryAfterSeconds is HTTP's Retry-After; 0: not said.
+	RetryAfterSeconds int64 `json:"retry_after_seconds,omitempty"`
 }
 
 // InstanceRules say what is expected of the instances of a scope, and what they do without the server.

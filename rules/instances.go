@@ -159,7 +159,7 @@ func (d *draft) unavailable(n *node) *engine.Unavailable {
 			if ok && (v%time.Second != 0 || v > maxRetryAfter) {
 				r.errorf(n, "HTTP's Retry-After counts whole seconds", "retry_after must be a whole number of seconds, and at most %s", model.Duration(maxRetryAfter))
 			}
-			out.RetryAfter = v
+			out.RetryAfterSeconds = int64(v / time.Second)
 		}))
 	return &out
 }

@@ -44,7 +44,7 @@ func TestInstancesAndWavesArePartOfAPolicy(t *testing.T) {
 	if want := (engine.InstanceRules{MinApplied: 0.995, Grace: time.Minute, PageAbove: 0.02, Lease: 10 * time.Minute, OnLoss: "degraded"}); p.Instances != want {
 		t.Errorf("%+v", p.Instances)
 	}
-	if u := p.Modes[2].Unavailable; u == nil || *u != (engine.Unavailable{Message: "We are moving; back at 04:00", RetryAfter: 2 * time.Minute}) || p.Modes[1].Unavailable != nil {
+	if u := p.Modes[2].Unavailable; u == nil || *u != (engine.Unavailable{Message: "We are moving; back at 04:00", RetryAfterSeconds: 120}) || p.Modes[1].Unavailable != nil {
 		t.Errorf("%+v", p.Modes)
 	}
 	shed, move := p.Transitions[0].Rollout, p.Transitions[1].Rollout

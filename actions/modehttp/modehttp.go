@@ -4,7 +4,6 @@ package modehttp
 import (
 	"encoding/json"
 	"io"
-	"math"
 	"net/http"
 	"path"
 	"slices"
@@ -58,9 +57,8 @@ func isExempt(exempt []string, asked string) bool {
 
 func refuse(w http.ResponseWriter, r *http.Request, s *agent.State) {
 	h := w.Header()
-	if after := s.Unavailable.RetryAfter; after > 0 {
-		// Rounded up: a caller that comes too early is refused once more.
-		h.Set("Retry-After", strconv.FormatFloat(math.Ceil(after.Seconds()), 'f', 0, 64))
+	if after := s.Unavailable.RetryAfterSeconds; after > 0 {
+		h.Set("Retry-After", strconv.FormatInt(after, 10))
 	}
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")

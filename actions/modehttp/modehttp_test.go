@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
-	"time"
 
 	"github.com/modeshift/modeshift/actions/agent"
 	"github.com/modeshift/modeshift/actions/modehttp"
@@ -17,7 +16,7 @@ type fixed agent.State
 func (f *fixed) Current() *agent.State { return (*agent.State)(f) }
 
 func TestAnAnswerSaysTheModeAndAModeMayRefuseToAnswer(t *testing.T) {
-	closed := &engine.Unavailable{Message: "back at six", RetryAfter: 1500 * time.Millisecond}
+	closed := &engine.Unavailable{Message: "back at six", RetryAfterSeconds: 2}
 	for name, c := range map[string]struct {
 		state      fixed
 		path       string

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -40,7 +39,7 @@ func factsOf(old, now *agent.State) facts {
 		f.Flags = engine.Flags{} // {} and not null for whoever reads it
 	}
 	if u := now.Unavailable; u != nil {
-		f.Message, f.RetryAfter = u.Message, int64(math.Ceil(u.RetryAfter.Seconds()))
+		f.Message, f.RetryAfter = u.Message, u.RetryAfterSeconds
 	}
 	return f
 }

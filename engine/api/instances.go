@@ -243,15 +243,18 @@ func (a *API) streamInstance(w http.ResponseWriter, r *http.Request, scope engin
 		return
 	}
 	up.wait = 2 * a.opts.InstanceBeat
-	over := make(chan error, 1)
-	go func() { over <- hear(up, seat) }()
+	over := make(chan ending, 1)
+	go func() { over <- ending{hear(up, seat)} }()
 	stopping := a.tellInstance(r.Context(), w, conn, seat, over)
 	if stopping {
 		// It stays in the table as connected: it is this server that leaves.
 		_ = conn.SetReadDeadline(time.Now()) // whoever reads is let go; there is nothing to be done about an error
-		_ = <-over                           // why the reading ended is known
+		<-over
 	}
 }
+
+// ending is why an instance is not heard any more.
+type ending struct{ err error }
 
 // hear takes over what an instance says, until it says no more.
 func hear(up *uplink, seat *roster.Seat) error {
@@ -267,7 +270,7 @@ func hear(up *uplink, seat *roster.Seat) error {
 }
 
 // tellInstance sends an instance what it is to know, until it is gone, or too slow, or the server stops; the latter it reports.
-func (a *API) tellInstance(ctx context.Context, w http.ResponseWriter, conn *http.ResponseController, seat *roster.Seat, over chan error) (stopping bool) {
+func (a *API) tellInstance(ctx context.Context, w http.ResponseWriter, conn *http.ResponseController, seat *roster.Seat, over chan ending) (stopping bool) {
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
@@ -299,20 +302,21 @@ func (a *API) tellInstance(ctx context.Context, w http.ResponseWriter, conn *htt
 			}
 		case <-beat.C:
 			err = send([]byte("event: beat\ndata: {}\n\n"))
-		case err := <-over: // a connection that was closed, or has been silent for two beats
-			leave(err)
+		case end := <-over: // a connection that was closed, or has been silent for two beats
+			leave(end.err)
 			return false
 		case <-seat.Taken():
 			err = errTaken
 		case <-ctx.Done(): // net/http noticed it by the same read
-			leave(<-over)
+			end := <-over
+			leave(end.err)
 			return false
 		case <-a.closed:
 			return true
 		}
 	}
 	leave(err)
-	_ = <-over // as above
+	<-over
 	return false
 }
 

@@ -83,7 +83,7 @@ type Roster struct {
 	news    map[engine.Scope]bool // reports came since the core heard of them
 	dirty   map[*member]bool      // to be saved
 	gone    []Instance            // to be forgotten in the store
-	come    chan struct{} // there is news
+	come    chan struct{}         // there is news
 	closed  bool
 	changed chan struct{} // closed and replaced when a scope's instances are told something else
 }
