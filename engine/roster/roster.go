@@ -337,7 +337,8 @@ func (r *Roster) judge(c *crew, m *member, now time.Time) {
 	}
 }
 
-// Summary says how the instances of a scope follow at an instant, in the state the core is going to decide in.
+// Summary says how the instances of a scope follow at an instant, in the state the core is going to decide in. That state may be
+// ahead of what was followed.
 func (r *Roster) Summary(s engine.State, at time.Time) engine.Instances {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -345,29 +346,39 @@ func (r *Roster) Summary(s engine.State, at time.Time) engine.Instances {
 	if c == nil || len(c.members) == 0 {
 		return engine.Instances{}
 	}
-	return c.summary(at)
+	return c.summary(s, at)
 }
 
-func (c *crew) summary(at time.Time) engine.Instances {
-	in := engine.Instances{Revision: c.state.Directive.Revision}
-	if c.state.Change != nil {
-		in.Wave = c.state.Change.Wave
+func (c *crew) summary(s engine.State, at time.Time) engine.Instances {
+	in := engine.Instances{Revision: s.Directive.Revision}
+	waves := s.Change != nil && s.Change.Before != nil
+	if s.Change != nil {
+		in.Wave = s.Change.Wave
+	}
+	if waves && !(c.change == s.Change.ID && c.ranks != nil) {
+		in.Revision = 0 // nobody is told before it is known who: there is nothing to be said of this directive yet
 	}
 	grace := cmp.Or(c.rules.Grace, engine.DefaultGrace)
-	for _, m := range c.members {
+	newest := s.Directive.Position()
+	for name, m := range c.members {
 		counts := m.counts(c.rules, at)
-		meant := c.meant(m.Name)
 		stale := !m.Behind.IsZero() && at.Sub(m.Behind) >= grace && (m.Connected() || m.Silent)
 		if !counts && !stale {
 			continue
 		}
 		in.Known++
-		if counts && meant == c.now {
+		told := in.Revision > 0
+		if told && waves {
+			rank, known := c.ranks[name]
+			told = known && rank < s.Change.Waved
+		}
+		if counts && told {
 			in.Told++
 			switch {
-			case m.has(meant):
+			case m.Report.Position != newest:
+			case m.Report.Outcome == engine.OutcomeDone:
 				in.Applied++
-			case meant != nil && m.Report.Outcome == engine.OutcomeFailed && m.Report.Position == meant.told.Position():
+			case m.Report.Outcome == engine.OutcomeFailed:
 				in.Failed++
 			}
 		}
@@ -512,7 +523,7 @@ func (r *Roster) tell() {
 // awaited reports whether the core waits for what the instances have come to: enough of them have applied a directive, or cannot,
 // or do not diverge any more. What is only a matter of time it sees at its next tick.
 func (c *crew) awaited(now time.Time) bool {
-	in := c.summary(now)
+	in := c.summary(c.state, now)
 	if _, open := c.state.Incident(engine.IncidentDivergence, string(c.state.Scope)); open && !c.rules.Diverges(in.Behind, in.Known) {
 		return true
 	}

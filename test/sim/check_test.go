@@ -24,6 +24,7 @@ type check struct {
 	effects  map[string]int          // by key
 	vouched  map[engine.ChangeID]bool
 	marked   time.Time // the last instant of which all is stored
+	crews    map[engine.Scope]*crewCheck
 }
 
 // stream is the account of one scope.
@@ -66,7 +67,7 @@ type shown struct {
 }
 
 func newCheck() *check {
-	c := &check{policies: map[engine.Digest]*engine.Policy{}, streams: map[engine.Scope]*stream{}, busy: map[engine.Scope]string{}, tries: map[string]int{}, effects: map[string]int{}, vouched: map[engine.ChangeID]bool{}}
+	c := &check{policies: map[engine.Digest]*engine.Policy{}, streams: map[engine.Scope]*stream{}, busy: map[engine.Scope]string{}, tries: map[string]int{}, effects: map[string]int{}, vouched: map[engine.ChangeID]bool{}, crews: map[engine.Scope]*crewCheck{}}
 	for _, name := range []engine.Scope{engine.Fleet, scopeName(0), scopeName(1)} {
 		c.streams[name] = &stream{changes: map[engine.ChangeID]*change{}, proposals: map[engine.ChangeID]*proposal{}, ended: map[string]*ending{}, falses: map[string]int{}}
 	}
@@ -168,6 +169,7 @@ func (c *check) judge(s *stream, before engine.State, e engine.Event, where stri
 		c.breaks("%s: the rules %s were never in force", where, e.Rules.Short())
 		return
 	}
+	c.rolls(s, before, e, where)
 	switch f := e.Fact.(type) {
 	case engine.DirectivePublished:
 		if d := before.Directive; f.Directive.Revision != d.Revision+1 || f.Directive.Term < d.Term {
@@ -255,7 +257,11 @@ func (c *check) judge(s *stream, before engine.State, e engine.Event, where stri
 		}
 	case engine.ChangeFailed:
 		if e.Reason.Code == engine.CodeVerify {
-			c.needs(s, e, before.Change.Plan.Verify, engine.False, where)
+			verify := before.Change.Plan.Verify
+			if before.Change.Published && !before.Change.Rolled {
+				verify = before.Change.Plan.Rollout.Verify
+			}
+			c.needs(s, e, verify, engine.False, where)
 		}
 	case engine.ChangeDone:
 		c.done(s, before, e, f, where)

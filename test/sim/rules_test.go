@@ -99,6 +99,12 @@ func drawPolicy(r *rand.Rand, scope engine.Scope) engine.Policy {
 		if m.name == "migrate" || r.IntN(6) == 0 {
 			t.Until = engine.ConditionRef(condition(m.name+".until") + 1)
 		}
+		if r.IntN(3) == 0 {
+			t.Rollout = &engine.Rollout{Waves: pick(r, []engine.Percent{50, 100}, []engine.Percent{10, 40, 100}), Pause: pick(r, 0, 0, 30*time.Second)}
+			if r.IntN(3) > 0 {
+				t.Rollout.Verify = engine.ConditionRef(condition(m.name+".rollout") + 1)
+			}
+		}
 		p.Transitions = append(p.Transitions, t)
 	}
 	return p

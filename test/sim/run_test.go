@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"github.com/modeshift/modeshift/actions/runner"
 	"github.com/modeshift/modeshift/engine"
 	"github.com/modeshift/modeshift/engine/loop"
+	"github.com/modeshift/modeshift/engine/roster"
 	"github.com/modeshift/modeshift/engine/store"
 )
 
@@ -32,8 +34,10 @@ type settings struct {
 	seed     uint64
 	story    []thing
 	policies [scopes][variants]engine.Policy
-	file     string // a folder for the log; empty: in memory
-	mutation string
+	// instances that each scope begins with
+	instances [scopes]int
+	file      string // a folder for the log; empty: in memory
+	mutation  string
 }
 
 // outcome is what came of a story.
@@ -48,14 +52,20 @@ type outcome struct {
 // prepare draws a seed's rules and story.
 func prepare(seed uint64) settings {
 	p := drawPolicies(seed)
-	return settings{seed: seed, policies: p, story: drawStory(seed, p, storyLength)}
+	out := settings{seed: seed, policies: p}
+	r := chance(seed, "instances")
+	for s := range scopes {
+		out.instances[s] = pick(r, 0, 0, 1, 2, 3, most)
+	}
+	out.story = drawStory(seed, p, out.instances, storyLength)
+	return out
 }
 
 // play runs a story in virtual time.
 func play(t *testing.T, s settings) outcome {
 	var out outcome
 	synctest.Test(t, func(t *testing.T) {
-		r := &run{settings: s, t: t, check: newCheck(), seen: map[engine.Scope]engine.Digest{}, calls: make(chan func(), 1)}
+		r := &run{settings: s, t: t, check: newCheck(), seen: map[engine.Scope]engine.Digest{}, calls: make(chan func(), 1), over: make(chan struct{})}
 		r.world = newWorld(s.seed, r.check)
 		r.play()
 		out = r.outcome()
@@ -76,12 +86,18 @@ type run struct {
 	seen   map[engine.Scope]engine.Digest // of some earlier proposal
 	calls  chan func()
 	people sync.WaitGroup
+
+	hired   int                     // instances so far
+	current atomic.Pointer[process] // that instances find
+	over    chan struct{}           // closed at the end of the story: the instances end
 }
 
 // process is one life of the program.
 type process struct {
 	log    *unlucky
 	loop   *loop.Loop
+	roster *roster.Roster
+	moved  chan struct{} // some scope has
 	cancel context.CancelFunc
 	ctx    context.Context
 	wg     sync.WaitGroup
@@ -92,6 +108,9 @@ type process struct {
 func (r *run) play() {
 	r.open()
 	r.start()
+	for s := range scopes {
+		r.hire(scopeName(s), r.instances[s])
+	}
 	for _, th := range r.story {
 		r.until(th.at)
 		time.Sleep(1009 * time.Nanosecond) // what is overdue after a restart does not happen all at once
@@ -100,6 +119,8 @@ func (r *run) play() {
 	}
 	r.until(storyLength)
 	r.settle()
+	r.agree()
+	close(r.over)
 	r.stop()
 	r.people.Wait()
 	r.finish()
@@ -138,7 +159,7 @@ func (r *run) open() {
 func (r *run) start() {
 	for {
 		r.number++
-		p := &process{died: make(chan struct{}), down: time.Second}
+		p := &process{died: make(chan struct{}), down: time.Second, moved: make(chan struct{}, 1)}
 		var once sync.Once
 		p.log = &unlucky{SQLite: r.store, w: r.world, process: r.number, mutation: r.mutation, throws: map[string]int{},
 			died: func() { once.Do(func() { close(p.died) }) }}
@@ -146,11 +167,21 @@ func (r *run) start() {
 		if r.proc != nil { // what ails the disk outlives the process
 			p.log.faults = r.proc.log.faults
 		}
+		if err := r.newRoster(p); err != nil {
+			r.t.Fatal(err) // it is read without faults
+		}
 		var jobs *runner.Runner
 		p.loop = loop.New(p.log, loop.Options{
 			Interval: interval, BlindAfter: blindAfter, Checkpoint: 20 * time.Minute, Now: r.world.now, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
-			OnCommit: func([]engine.Event) { jobs.Wake() },
-			OnTick:   func(t loop.TickReport) { r.judged(p.loop, t) },
+			Instances: p.roster.Summary, Members: p.roster.Members,
+			OnCommit: func([]engine.Event) {
+				jobs.Wake()
+				select {
+				case p.moved <- struct{}{}:
+				default:
+				}
+			},
+			OnTick: func(t loop.TickReport) { r.judged(p.loop, t) },
 		})
 		jobs = newRunner(r.world, p)
 		r.proc = p
@@ -166,6 +197,14 @@ func (r *run) start() {
 			r.reopen()
 			continue
 		}
+		for s := range scopes {
+			if v, ok := p.loop.View(scopeName(s)); ok {
+				p.roster.Follow(p.ctx, v)
+			}
+		}
+		p.wg.Go(func() { r.follow(p) })
+		p.wg.Go(func() { _ = p.roster.Run(p.ctx) })
+		r.current.Store(p)
 		p.wg.Go(func() {
 			if err := p.loop.Run(p.ctx); err != nil {
 				r.check.fault("the loop ended: %v", err)
@@ -286,6 +325,8 @@ func (r *run) happen(th thing) {
 		r.people.Go(func() { _ = p.loop.Replace(p.ctx, rules) }) // what is not stored of it follows from the next input
 	case "review":
 		r.review(th)
+	case "instance":
+		r.mind(th)
 	default:
 		r.ask(th)
 	}
@@ -397,12 +438,13 @@ func (r *run) settle() {
 	for scope := range w.truths {
 		for name := range w.truths[scope] {
 			w.truths[scope][name] = "false"
-			if strings.HasSuffix(name, ".verify") {
+			if strings.HasSuffix(name, ".verify") || strings.HasSuffix(name, ".rollout") {
 				w.truths[scope][name] = "true"
 			}
 		}
 	}
 	w.mu.Unlock()
+	w.soothe()
 	r.proc.log.mu.Lock()
 	r.proc.log.fatal = ""
 	r.proc.log.faults.until = time.Time{}
@@ -451,11 +493,19 @@ func (r *run) quiet() bool {
 		}
 		if c := v.State.Change; c != nil {
 			quiet = false
-			if c.Stuck {
-				subject := c.Transition
-				if subject == "" {
-					subject = string(c.ID)
+			subject := c.Transition
+			if subject == "" {
+				subject = string(c.ID)
+			}
+			// A wave none of whose instances is left proves nothing any more: a person gives it up.
+			if h := c.Stopped; h != nil && h.Reason.Code == engine.CodeInstances && r.emptied(c, scopeName(s)) {
+				if _, told := v.State.Incident(engine.IncidentChange, subject); !told {
+					r.check.fault("%s is held and nobody was paged", c.ID)
 				}
+				r.ask(thing{kind: "cancel", scope: scopeName(s), who: 1})
+				synctest.Wait()
+			}
+			if c.Stuck {
 				if _, told := v.State.Incident(engine.IncidentChange, subject); !told {
 					r.check.fault("%s is stuck and nobody was paged", c.ID)
 				}
@@ -463,10 +513,17 @@ func (r *run) quiet() bool {
 				synctest.Wait()
 			}
 		}
-		quiet = quiet && len(v.State.Proposals) == 0
+		_, diverges := v.State.Incident(engine.IncidentDivergence, string(scopeName(s))) // of one that fell silent, until it is forgotten
+		quiet = quiet && len(v.State.Proposals) == 0 && !diverges
 	}
 	counts, err := r.store.JobCounts(context.Background())
 	return quiet && err == nil && counts.Owed+counts.Leased == 0
+}
+
+// emptied reports whether no instance of the wave under way is left.
+func (r *run) emptied(c *engine.Change, scope engine.Scope) bool {
+	in := r.proc.roster.Summary(engine.State{Scope: scope, Change: c, Directive: engine.Directive{Revision: 1}}, r.world.now())
+	return c.Before != nil && in.Known > 0 && in.Told == 0
 }
 
 // finish holds the log against the account of it, after the process has ended.

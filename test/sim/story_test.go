@@ -68,7 +68,7 @@ var people = []person{
 }
 
 // drawStory draws what happens within length.
-func drawStory(seed uint64, policies [scopes][variants]engine.Policy, length time.Duration) []thing {
+func drawStory(seed uint64, policies [scopes][variants]engine.Policy, instances [scopes]int, length time.Duration) []thing {
 	r := chance(seed, "story")
 	var story []thing
 	add := func(t thing) {
@@ -134,6 +134,15 @@ func drawStory(seed uint64, policies [scopes][variants]engine.Policy, length tim
 	if r.IntN(2) == 0 {
 		add(thing{at: at(), kind: "rate", n: 50 + r.IntN(151)})
 	}
+	for s := range scopes {
+		if instances[s] == 0 && r.IntN(4) > 0 {
+			continue
+		}
+		for range 3 + r.IntN(6) {
+			add(thing{at: at(), kind: "instance", scope: scopeName(s), n: r.IntN(2 * most), span: pick(r, 20*time.Second, 2*time.Minute, 10*time.Minute),
+				what: pick(r, "refuses", "refuses", "hangs", "cut", "cut", "joins", "leaves", "replaced", "all leave")})
+		}
+	}
 	slices.SortStableFunc(story, func(a, b thing) int { return int(a.at - b.at) })
 	return story
 }
@@ -168,7 +177,7 @@ func drawBlindness(r *rand.Rand, p engine.Policy, at time.Duration, add func(thi
 // drawTruths draws how a condition stands from when on. True and false last for minutes, unknown comes in between.
 func drawTruths(r *rand.Rand, scope engine.Scope, name string, length time.Duration, add func(thing)) {
 	usual := pick(r, "false", "false", "true")
-	if strings.HasSuffix(name, ".verify") {
+	if strings.HasSuffix(name, ".verify") || strings.HasSuffix(name, ".rollout") {
 		usual = "true"
 	}
 	for at := time.Duration(0); at < length; {

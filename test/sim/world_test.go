@@ -32,6 +32,7 @@ type world struct {
 	attempts map[string]int // by attempt
 	paged    map[engine.IncidentID]bool
 	taken    map[string]bool // jobs of notices
+	crew     []*copyOf       // of all scopes, also those that are gone; the supervisor's
 	clock    clock
 	calm     bool     // faults have ended
 	calls    []string // of the store, with their instants: they say where two runs of a seed part
