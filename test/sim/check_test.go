@@ -64,6 +64,9 @@ type shown struct {
 	truths  map[string]engine.Truth
 	lost    bool // nobody judged it, or what followed from it was not stored
 	judged  bool // somebody has, and what follows from it is stored
+	// unstored says that somebody has judged it, and that not all that followed from it could be stored: whether a false was
+	// known on depends on which.
+	unstored bool
 }
 
 func newCheck() *check {
@@ -98,7 +101,8 @@ func (c *check) judged(scope engine.Scope, instant time.Time, judged bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if s := c.streams[scope]; len(s.shown) > 0 && s.shown[len(s.shown)-1].instant.Equal(instant) {
-		s.shown[len(s.shown)-1].lost, s.shown[len(s.shown)-1].judged = !judged, judged && c.marked.Equal(instant)
+		last := &s.shown[len(s.shown)-1]
+		last.lost, last.judged, last.unstored = !judged, judged && c.marked.Equal(instant), judged && !c.marked.Equal(instant)
 	}
 }
 
@@ -117,7 +121,9 @@ func (c *check) died() {
 		if n := len(s.shown); n > 0 {
 			last := &s.shown[n-1]
 			last.truths = maps.Clone(last.truths)
-			maps.DeleteFunc(last.truths, func(_ string, t engine.Truth) bool { return t != engine.True })
+			maps.DeleteFunc(last.truths, func(name string, t engine.Truth) bool {
+				return t != engine.True && (t != engine.False || s.falses[name] < n) // a false that was stored is known on
+			})
 		}
 	}
 	clear(c.busy)
@@ -398,7 +404,7 @@ func (c *check) lasted(s *stream, before engine.State, e engine.Event, p *engine
 	for _, o := range s.shown {
 		truth, asked := o.truths[name]
 		switch {
-		case o.lost || !asked:
+		case o.lost || !asked || o.unstored && truth == engine.False:
 		case truth == engine.False:
 			sum, last = 0, time.Time{}
 		case truth == engine.True:
