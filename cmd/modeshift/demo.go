@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -15,7 +16,7 @@ import (
 
 type demoCmd struct {
 	Once    bool          `help:"End with the story: exit 0 if all of it happened in time, else 1."`
-	Timeout time.Duration `default:"2m" help:"How long the story may take, without the time it waits for you."`
+	Timeout time.Duration `default:"4m" help:"How long the story may take, without the time it waits for you."`
 	Verbose bool          `short:"v" help:"Show the server's own log too."`
 }
 
@@ -25,10 +26,11 @@ func (demoCmd) Help() string {
   modeshift demo
   modeshift demo --once -o json
 
-A small shop, visitors, a Prometheus, a receiver of pages and modeshift itself, all in this process on loopback. The shop's
-recommendations break; watch what happens. Then its payment gateway dies: failing over is destructive, and waits until you
-approve it, by the command or on the page that it shows, and undo it later. With --once the demo does that by itself; without,
-it stays up to play with until Ctrl-C, which ends all of it.`
+A small shop of twenty instances, visitors, a Prometheus, a receiver of pages and modeshift itself, all in this process on
+loopback. The shop's recommendations break; watch what happens. Then its payment gateway dies: failing over is destructive, and
+waits until you approve it, by the command or on the page that it shows, and undo it later. At last one instance refuses its mode,
+and a recovery relapses in its first wave. With --once the demo answers by itself, and takes a minute and a half; without, it stays
+up to play with until Ctrl-C, which ends all of it.`
 }
 
 // Run implements the verb.
@@ -44,6 +46,10 @@ func (d *demoCmd) Run(s *streams, c *cli) error {
 		Once: d.Once, JSON: c.Output == "json", Out: s.out, Timeout: d.Timeout, Command: os.Args[0],
 		Start: func(ctx context.Context, config string) (demo.Modeshift, error) {
 			return startServer(ctx, config, logger)
+		},
+		Instances: func(_ context.Context, out io.Writer, server, tokenFile string) error {
+			status := &statusCmd{Scope: demo.Scope, Instances: true}
+			return status.Run(&streams{out: out, err: s.err}, &cli{Server: server, TokenFile: tokenFile, Output: "table"})
 		},
 	})
 	if d.Once && errors.Is(err, context.Canceled) {

@@ -37,13 +37,15 @@ type Options struct {
 	Once    bool          // end with the story; otherwise stay up until ctx ends
 	JSON    bool          // each step as a line of JSON, instead of lines for people
 	Out     io.Writer     // the story; nil: nowhere
-	Timeout time.Duration // for the story; 0: 120 s
+	Timeout time.Duration // for the story; 0: 4 m
+	// Instances writes the table of the shop's instances as the command line does for somebody with a token. Nil: none is shown.
+	Instances func(ctx context.Context, out io.Writer, server, tokenFile string) error
 
 	// patience is how long single steps may take; the others have until Timeout. Tests that know which step will be missing
 	// do not wait for it longer than that.
 	patience map[string]time.Duration
-	// secondAct leaves the first act out but for its first step.
-	secondAct bool
+	// act is the only act that is told, after the first step of the first; 0: all of them.
+	act int
 }
 
 // Incomplete says that the story did not happen, or not to its end.
@@ -58,11 +60,14 @@ func (e *Incomplete) Error() string {
 
 func (e *Incomplete) Unwrap() error { return e.Why }
 
+// Scope is the shop's.
+const Scope = "shop"
+
 const (
-	scope     = "shop"
-	instances = 3
-	// perSecond is how many visitors come: enough for min_events in the shortest window, little for two cores.
-	perSecond = 50
+	scope     = Scope
+	instances = 20
+	// perSecond is how many visitors come: enough for min_events in the shortest window of one instance, little for two cores.
+	perSecond = 60
 	// brokenShare of the calls to the recommendations fail. With three of four visits being to product pages, more than a
 	// third of all answers are errors, a burn rate of 37 at an objective of 99 %.
 	brokenShare = 0.5
@@ -81,7 +86,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		o.Out = io.Discard
 	}
 	if o.Timeout == 0 {
-		o.Timeout = 120 * time.Second
+		o.Timeout = 4 * time.Minute
 	}
 	t := newTeller(o.Out, o.JSON)
 	w, err := build(ctx, o, t)
@@ -156,14 +161,18 @@ func build(ctx context.Context, o Options, t *teller) (*world, error) {
 
 	job := prometheus.Job{Name: scope}
 	var urls []string
-	for range instances {
-		s, err := shop.Start(shop.Options{Service: scope, Backend: w.backend.URL(), Router: w.router.URL(), Refresh: 500 * time.Millisecond, Probe: 250 * time.Millisecond})
+	for i := range instances {
+		s, err := shop.Start(shop.Options{
+			Service: scope, Name: fmt.Sprintf("%s-%02d", scope, i+1), Version: "1.4.2", StateDir: filepath.Join(w.dir, "instances"),
+			Backend: w.backend.URL(), Router: w.router.URL(), Probe: 500 * time.Millisecond,
+		})
 		if err != nil {
 			return w, err
 		}
 		w.finally(s.Stop)
 		w.shops = append(w.shops, s)
-		job.Targets, urls = append(job.Targets, s.Address()), append(urls, s.URL())
+		// Its series bear the name that it reports itself by: a wave's verification finds them.
+		job.Targets, job.Names, urls = append(job.Targets, s.Address()), append(job.Names, s.Name()), append(urls, s.URL())
 	}
 	start := o.Prometheus
 	if w.month = start == nil; w.month {
@@ -256,6 +265,8 @@ rules: [rules/]
 data: data
 listen: 127.0.0.1:0
 tokens_file: %q
+
+instances: {heartbeat: 1s}
 
 evaluation:
   interval: 1s # 15s where windows are minutes

@@ -1,13 +1,20 @@
-// Package demo tells the story of one incident, on a real shop with real metrics, in about a minute:
+// Package demo tells the story of some incidents, on a real shop of twenty instances with real metrics, in about a minute and a
+// half:
 //
 //	good traffic → the recommendations break → the error budget burns → modeshift degrades the shop, and pages →
 //	the errors stop, because the instances took the mode → the recommendations are mended → the shop recovers →
 //	the page is resolved
 //
-// Run starts everything the story needs in this process: Prometheus, the recommendations, three instances of the shop, its
+//	the payment gateway dies → failing over is destructive, and waits for a yes → it is done, once → it is taken back
+//
+//	the shop degrades again, and one instance refuses → that pages, and keeps the shop from recovering → it gives in →
+//	a fault that no probe sees is still there: the recovery relapses in its first wave, and is undone → it is mended →
+//	the shop recovers, wave by wave
+//
+// Run starts everything the story needs in this process: Prometheus, the recommendations, the instances of the shop, its
 // visitors, a receiver of pages and tickets, and modeshift itself with a configuration file and a rule file such as anybody
-// would write. The demo then breaks and mends the recommendations, and does nothing else: what happens in between is up to
-// modeshift.
+// would write. The demo then breaks and mends things, and does nothing else: what happens in between is up to
+// modeshift, and to whoever answers it.
 //
 // A step of the story counts when it has been seen from the outside: in the answers visitors got, in what Prometheus and
 // modeshift's API say, in the pages that arrived, in what each instance did. That the demo asked for something, or that

@@ -150,7 +150,7 @@ func (f *fake) failOver(ctx context.Context) {
 			f.takeBack(ctx, "")
 		}
 		if back && f.mode == "normal" && f.fault != faultOpen {
-			f.page(ctx, "resolve", "payments")
+			f.page(ctx, "resolve", "payments", "")
 		}
 		return
 	}
@@ -163,9 +163,9 @@ func (f *fake) failOver(ctx context.Context) {
 		}
 	}
 	if f.fault == faultNowhere {
-		f.page(ctx, "trigger", "payments", f.URL()+"/")
+		f.page(ctx, "trigger", "payments", "customers cannot pay", f.URL()+"/")
 	} else {
-		f.page(ctx, "trigger", "payments", f.URL()+"/approvals/"+fakeProposal)
+		f.page(ctx, "trigger", "payments", "customers cannot pay", f.URL()+"/approvals/"+fakeProposal)
 	}
 	if f.fault == faultUnasked {
 		f.carryOut(ctx, "")

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/modeshift/modeshift/test/instancetest"
 )
 
 // fake is as much of a modeshift as the story can see, with faults. The real one is told the story by the tests of the
@@ -39,19 +41,21 @@ type fake struct {
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 
+	instances *instancetest.Server
+
 	mu     sync.Mutex // guards what follows
 	mode   string
 	events []map[string]any // newest first
-	told   string           // the mode of the flags
 	err    error
 	fakeFailover
+	fakeRollout
 }
 
 // The faults. Each is a way in which modeshift could seem to work.
 const (
 	faultBlind      = "it never degrades"
 	faultMute       = "it pages nobody"
-	faultFlags      = "its flags stay behind its mode"
+	faultFlags      = "what it tells instances stays behind its mode"
 	faultStuck      = "it never recovers"
 	faultHasty      = "it recovers while the backend is broken"
 	faultChatty     = "it pages twice"
@@ -72,13 +76,24 @@ const (
 	faultOpen       = "it never resolves the second page"
 	faultTimeless   = "it asks and does not say how long the budget lasts"
 	faultNowhere    = "its page does not lead to what waits for an answer"
+
+	faultForged   = "its table says that all instances follow"
+	faultSilent   = "it pages nobody for an instance that refuses"
+	faultHeedless = "it recovers though an instance refuses"
+	faultGrudge   = "its page about an instance never ends"
+	faultAtOnce   = "it recovers all instances at once"
+	faultOnward   = "it goes on after a wave that relapses"
+	faultKept     = "it does not take a relapse back"
+	faultHush     = "it pages nobody for a relapse"
+	faultHurry    = "after a relapse it recovers all instances at once"
+	faultUneasy   = "it never resolves the page about a relapse"
 )
 
 func startFake(fault string) func(context.Context, string) (Modeshift, error) {
 	return func(_ context.Context, file string) (Modeshift, error) {
-		f := &fake{fault: fault, dir: filepath.Dir(file), mode: "normal", told: "normal"}
+		f := &fake{fault: fault, dir: filepath.Dir(file), mode: "normal"}
 		if fault == faultBeforehand {
-			f.mode, f.told = "degraded", "degraded"
+			f.mode = "degraded"
 		}
 		text, err := os.ReadFile(file)
 		if err != nil {
@@ -94,19 +109,15 @@ func startFake(fault string) func(context.Context, string) (Modeshift, error) {
 			return nil, err
 		}
 		mux := http.NewServeMux()
-		mux.HandleFunc("GET /api/v1/scopes/shop", f.authorized("admin", func(*http.Request) any { return map[string]any{"scope": "shop", "mode": f.mode} }))
+		mux.HandleFunc("GET /api/v1/scopes/shop", f.authorized("admin", func(*http.Request) any {
+			return map[string]any{"scope": "shop", "mode": f.mode, "conditions": []any{map[string]any{"name": "recover.when", "text": "it is well", "truth": "false"}}}
+		}))
 		mux.HandleFunc("GET /api/v1/scopes/shop/history", f.authorized("admin", func(*http.Request) any { return map[string]any{"events": f.events} }))
 		f.serve(mux)
-		mux.HandleFunc("POST /ofrep/v1/evaluate/flags/{key}", func(w http.ResponseWriter, r *http.Request) {
-			f.mu.Lock()
-			defer f.mu.Unlock()
-			if f.roles[sha(bearer(r))] != "instance" {
-				w.WriteHeader(http.StatusUnauthorized)
-				return
-			}
-			value := map[string]any{"mode": f.told, "recommendations": f.told == "normal"}[r.PathValue("key")]
-			f.keep(json.NewEncoder(w).Encode(map[string]any{"key": r.PathValue("key"), "value": value, "reason": "STATIC"}))
-		})
+		f.instances = instancetest.New(func(r *http.Request) bool { return f.roles[sha(bearer(r))] == "instance" })
+		mux.Handle(instancetest.Path, f.instances)
+		mux.HandleFunc("GET /api/v1/scopes/shop/instances", f.authorized("admin", func(*http.Request) any { return map[string]any{"instances": f.table()} }))
+		f.publish(f.mode)
 		f.server = httptest.NewServer(mux)
 		ctx, cancel := context.WithCancel(context.Background())
 		f.cancel = cancel
@@ -120,6 +131,7 @@ func (f *fake) URL() string { return f.server.URL }
 func (f *fake) Stop(ctx context.Context) error {
 	f.cancel()
 	f.done.Wait()
+	f.instances.Close()
 	f.server.Close()
 	_ = f.prom.close(ctx) // it has no error
 	f.mu.Lock()
@@ -183,17 +195,19 @@ func (f *fake) run(ctx context.Context) {
 		case f.mode == "normal" && long > 10 && short > 10 && f.fault != faultBlind:
 			f.shift("degraded", "shed")
 			if f.fault != faultMute {
-				f.page(ctx, "trigger", "one")
+				f.page(ctx, "trigger", "one", "shop: normal → degraded (shed)")
 			}
 			if f.fault == faultChatty {
-				f.page(ctx, "trigger", "two")
+				f.page(ctx, "trigger", "two", "shop: normal → degraded (shed)")
 			}
+		case f.rolling():
+			f.roll(ctx)
 		case f.mode == "degraded" && (short == 0 && failures == 0 || f.fault == faultHasty && long < 20) && f.fault != faultStuck && f.fault != faultBeforehand:
-			f.shift("normal", "recover")
-			if f.fault != faultForgetful {
-				f.page(ctx, "resolve", "one")
+			if len(f.behind) == 0 || f.fault == faultHeedless {
+				f.recover(ctx)
 			}
 		}
+		f.diverge(ctx)
 		f.failOver(ctx)
 		f.mu.Unlock()
 	}
@@ -204,14 +218,14 @@ func (f *fake) shift(mode, transition string) {
 	if f.fault == faultHelped {
 		cause["principal"] = "admin"
 	}
-	f.log("ChangeStarted", cause, "", "", map[string]any{"transition": transition, "from": f.mode, "to": mode})
+	f.log("ChangeStarted", cause, "", "", map[string]any{"change": "shop-1", "transition": transition, "from": f.mode, "to": mode})
 	f.settle(mode)
 }
 
 func (f *fake) settle(mode string) {
 	f.mode = mode
 	if f.fault != faultFlags {
-		f.told = mode
+		f.publish(mode)
 	}
 }
 
@@ -220,10 +234,10 @@ func (f *fake) log(kind string, cause map[string]any, code, text string, fact ma
 	f.events = append([]map[string]any{e}, f.events...)
 }
 
-func (f *fake) page(ctx context.Context, action, key string, links ...string) {
+func (f *fake) page(ctx context.Context, action, key, summary string, links ...string) {
 	p := f.config.Receivers.Page.PagerDuty
 	event := map[string]any{"routing_key": p.RoutingKey, "event_action": action, "dedup_key": key,
-		"payload": map[string]any{"summary": "the shop is degraded", "source": "shop", "severity": "critical"}}
+		"payload": map[string]any{"summary": summary, "source": "shop", "severity": "critical"}}
 	list := []any{}
 	for _, l := range links {
 		list = append(list, map[string]any{"href": l, "text": "answer"})

@@ -25,7 +25,7 @@ type people struct {
 	admin    person // reads everything; the demo looks through these eyes
 	operator person // asks for undo
 	oncall   person // approves
-	shop     person // no human: the instances, which read flags and nothing else
+	shop     person // no human: the instances, which follow their mode and do nothing else
 }
 
 // write draws tokens, writes each into a file in dir, and returns modeshift's list of them.
@@ -49,6 +49,9 @@ func (p *people) write(dir string) (tokensFile string, err error) {
 		fmt.Fprintf(&list, "- {sha256: %x, principal: %s, person: %[2]s, roles: [%s]", sha256.Sum256([]byte(text)), who.name, who.role)
 		if who.role != "admin" {
 			fmt.Fprintf(&list, ", scopes: [%s]", scope)
+		}
+		if who.role == "instance" {
+			fmt.Fprintf(&list, ", instances: [%q]", scope+"-*") // it speaks for no others
 		}
 		list.WriteString("}\n")
 	}

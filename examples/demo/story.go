@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/modeshift/modeshift/examples/shop"
@@ -32,6 +33,15 @@ const (
 	stepRevived  = "revived"  // the primary answers again
 	stepUndone   = "undone"   // somebody asks for the undo, and it is carried out, once
 	stepHome     = "home"     // customers pay through the primary again; the page is resolved
+
+	stepRefused  = "refused"  // the recommendations break again; the shop is degraded, and one instance of twenty refuses
+	stepDiverged = "diverged" // a page about that instance arrives after the grace time
+	stepWithheld = "withheld" // all is mended, and the shop does not recover: it is not known who would follow
+	stepGaveIn   = "gave-in"  // the instance gives in; its page is resolved
+	stepRelapsed = "relapsed" // a recovery meets a fault that no probe sees: it ends at its first wave, and is undone
+	stepRepaired = "repaired" // the fault is mended
+	stepWaves    = "waves"    // the shop recovers, wave by wave
+	stepQuiet    = "quiet"    // all pages are resolved
 )
 
 // sight is what was seen of a step.
@@ -152,10 +162,26 @@ func (w *world) story(o Options) []step {
 		{name: stepUndone, people: true, act: f.takeBack, seen: f.undone},
 		{name: stepHome, seen: f.home()},
 	}
-	if o.secondAct {
-		first = first[:1]
+	r := &rollout{world: w, command: cmp.Or(o.Command, "modeshift"), table: o.Instances}
+	third := []step{
+		{name: stepRefused, act: r.refuse, seen: r.refused},
+		{name: stepDiverged, seen: r.diverged},
+		{name: stepWithheld, act: r.mend, seen: r.withheld()},
+		{name: stepGaveIn, act: r.giveIn, seen: r.gaveIn},
+		{name: stepRelapsed, seen: r.relapsed},
+		{name: stepRepaired, act: r.repair, seen: w.mended},
+		{name: stepWaves, seen: r.recovered()},
+		{name: stepQuiet, seen: r.quiet},
 	}
-	return append(first, second...)
+	switch o.act {
+	case 1:
+		return first
+	case 2:
+		return append(first[:1], second...)
+	case 3:
+		return append(first[:1], third...)
+	}
+	return slices.Concat(first, second, third)
 }
 
 // traffic: for a while visitors got answers and no errors, Prometheus says so too, and every instance took mode normal.
@@ -317,7 +343,7 @@ func (w *world) contained() func(context.Context) (sight, error) {
 		}
 		for i := range now.skipped {
 			if now.skipped[i] == since.skipped[i] {
-				return notYet("instance %s has not left the recommendations out yet", w.shops[i].Address())
+				return notYet("instance %s has not left the recommendations out yet", w.shops[i].Name())
 			}
 		}
 		if err := w.recommendation(ctx, 4); err == nil {
@@ -365,8 +391,8 @@ func (w *world) recovered() func(context.Context) (sight, error) {
 			shown = now
 		}
 		for i := range now {
-			if now[i] < shown[i]+5 {
-				return notYet("instance %s has not shown recommendations again yet", w.shops[i].Address())
+			if now[i] < shown[i]+2 {
+				return notYet("instance %s has not shown recommendations again yet", w.shops[i].Name())
 			}
 		}
 		burn, err := w.prom.burnRate(ctx, "4s")
@@ -400,7 +426,7 @@ func (w *world) resolved(context.Context) (sight, error) {
 func (w *world) all(mode string) (sight, bool) {
 	for _, s := range w.shops {
 		if m := s.Mode(); m != mode {
-			return sight{text: fmt.Sprintf("instance %s is in mode %s", s.Address(), cmp.Or(m, "unknown"))}, false
+			return sight{text: fmt.Sprintf("instance %s is in mode %s", s.Name(), cmp.Or(m, "unknown"))}, false
 		}
 	}
 	return sight{}, true

@@ -66,7 +66,7 @@ func TestPeopleApproveAndUndoByTheCommandsThatTheDemoPrints(t *testing.T) {
 	defer cancel()
 	var out screen
 	done := make(chan error, 1)
-	go func() { done <- Run(ctx, Options{Start: startReal(t), Command: command, Out: &out, secondAct: true}) }()
+	go func() { done <- Run(ctx, Options{Start: startReal(t), Command: command, Out: &out, act: 2}) }()
 	verbs := []string{"approve", "undo"}
 	poll := time.NewTicker(20 * time.Millisecond)
 	defer poll.Stop()
@@ -121,9 +121,12 @@ func scrapeConfig(jobs []prometheus.Job) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "global: {scrape_interval: %s, scrape_timeout: %[1]s}\nscrape_configs:\n", scrapeEvery)
 	for _, j := range jobs {
-		fmt.Fprintf(&b, "  - job_name: %s\n    static_configs:\n      - targets:\n", j.Name)
-		for _, t := range j.Targets {
-			fmt.Fprintf(&b, "          - %s\n", t)
+		fmt.Fprintf(&b, "  - job_name: %s\n    static_configs:\n", j.Name)
+		for i, t := range j.Targets {
+			fmt.Fprintf(&b, "      - targets: [%q]\n", t)
+			if i < len(j.Names) {
+				fmt.Fprintf(&b, "        labels: {instance: %q}\n", j.Names[i])
+			}
 		}
 	}
 	return b.String()

@@ -37,7 +37,8 @@ type Options struct {
 // Job is a named set of targets, as in Prometheus's scrape_configs.
 type Job struct {
 	Name    string            // becomes the label "job"
-	Targets []string          // host:port each; becomes the label "instance"
+	Targets []string          // host:port each; becomes the label "instance", where Names has no other
+	Names   []string          // of the targets, in their order; fewer: the rest have none
 	Path    string            // empty: /metrics
 	Labels  map[string]string // added to every series
 }
@@ -196,8 +197,12 @@ func (o Options) config() (*config.Config, map[string][]*targetgroup.Group, erro
 		for k, v := range j.Labels {
 			g.Labels[model.LabelName(k)] = model.LabelValue(v)
 		}
-		for _, t := range j.Targets {
-			g.Targets = append(g.Targets, model.LabelSet{model.AddressLabel: model.LabelValue(t)})
+		for i, t := range j.Targets {
+			target := model.LabelSet{model.AddressLabel: model.LabelValue(t)}
+			if i < len(j.Names) {
+				target[model.InstanceLabel] = model.LabelValue(j.Names[i])
+			}
+			g.Targets = append(g.Targets, target)
 		}
 		groups[j.Name] = []*targetgroup.Group{g}
 	}

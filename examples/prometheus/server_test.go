@@ -59,6 +59,23 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
+func TestATargetThatHasANameBearsItInPlaceOfItsAddress(t *testing.T) {
+	one, _ := target(t)
+	two, _ := target(t)
+	s := start(t, Options{Interval: 100 * time.Millisecond, Jobs: []Job{{Name: "shop", Targets: []string{one, two}, Names: []string{"shop-01"}}}})
+	c, err := api.NewClient(api.Config{Address: s.URL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "both are scraped", func() bool {
+		v, _, _, err := v1.NewAPI(c).Query(t.Context(), `scrapes_total{instance=~"shop-01|`+two+`"}`, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(v.(model.Vector)) == 2
+	})
+}
+
 func TestThePrometheusClientReadsWhatWasScraped(t *testing.T) {
 	address, _ := target(t)
 	began := time.Now()

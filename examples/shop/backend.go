@@ -12,7 +12,8 @@ import (
 )
 
 // Backend makes recommendations, and can be broken on purpose: by Break and Mend, or over HTTP by POST /break?share=0.5 and
-// POST /mend.
+// POST /mend. With only=pages a probe finds nothing wrong, as happens where a health check looks at something else than what
+// visitors need.
 type Backend struct {
 	*server
 	once sync.Once
@@ -20,6 +21,7 @@ type Backend struct {
 
 	mu     sync.Mutex // guards what follows
 	share  float64    // of requests that fail, in [0, 1]
+	unseen bool       // by probes, which are answered well
 	debt   float64    // failures owed; a request fails when it has reached 1
 	served uint64     // requests for the sake of a page
 }
@@ -61,8 +63,16 @@ func StartBackend(listen string) (*Backend, error) {
 				return
 			}
 		}
-		b.Break(share)
-		_, _ = fmt.Fprintf(w, "%g of all requests fail from now on\n", share) // the caller may be gone
+		switch only := r.FormValue("only"); only {
+		case "":
+			b.Break(share)
+			_, _ = fmt.Fprintf(w, "%g of all requests fail from now on\n", share) // the caller may be gone
+		case "pages":
+			b.BreakPages(share)
+			_, _ = fmt.Fprintf(w, "%g of the requests for pages fail from now on\n", share) // likewise
+		default:
+			http.Error(w, fmt.Sprintf("only=%q: pages is all there is", only), http.StatusBadRequest)
+		}
 	})
 	mux.HandleFunc("POST /mend", func(w http.ResponseWriter, _ *http.Request) {
 		b.Mend()
@@ -76,10 +86,15 @@ func StartBackend(listen string) (*Backend, error) {
 }
 
 // Break makes a share of all further requests fail, evenly spread; share is in [0, 1].
-func (b *Backend) Break(share float64) {
+func (b *Backend) Break(share float64) { b.fail(share, false) }
+
+// BreakPages is as Break, but probes are answered.
+func (b *Backend) BreakPages(share float64) { b.fail(share, true) }
+
+func (b *Backend) fail(share float64, unseen bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.share, b.debt = min(max(share, 0), 1), 0
+	b.share, b.debt, b.unseen = min(max(share, 0), 1), 0, unseen
 }
 
 // Mend ends a Break.
@@ -105,6 +120,8 @@ func (b *Backend) answers(product string) bool {
 	defer b.mu.Unlock()
 	if product != ProbeProduct {
 		b.served++
+	} else if b.unseen {
+		return true
 	}
 	b.debt += b.share
 	if b.debt >= 1 {

@@ -1,14 +1,13 @@
 // Package shop is the service that the demo shifts: a small web shop whose product pages show recommendations that another
 // server, the Backend, makes.
 //
-// A Shop is one running copy of it. It asks for the feature flags `mode` and `recommendations` by OpenFeature, through the
-// OFREP provider and nothing of modeshift's own, and it does what they say: with `recommendations` false a product page is
-// rendered without them and the backend is not called. With it true, a backend that fails makes the page fail, with a 500:
-// that is what burns the error budget.
+// A Shop is one running copy of it, an instance. It follows its mode by the Go SDK, package agent, and does what the mode's flag
+// `recommendations` says: with false a product page is rendered without them and the backend is not called. With true, a backend
+// that fails makes the page fail, with a 500: that is what burns the error budget.
 //
 //	Load ──GET /product/7──▶ Shop ──GET /recommendations──▶ Backend (Break, Mend)
 //	                          │ ▲
-//	          /metrics ◀──────┘ └── flags: modeshift, by OFREP
+//	          /metrics ◀──────┘ └── mode and flags: modeshift; back: what came of them
 //
 // Customers pay through a Router that hands payments to one of two Gateways. Which one is not for the shop to say but for
 // whoever repoints the router, and that is done to all instances at once: what modeshift calls a destructive step.
@@ -17,9 +16,12 @@
 //	                                              ▲   └ ─ ▶ backup Gateway
 //	                                              └── POST /warm, POST /repoint: modeshift
 //
-// What a caller may rely on: a page is never rendered by a flag's value that nobody declared. Until the first answer the
-// shop's own default holds (recommendations are shown); from then on the last answer, for as long as modeshift cannot be
-// reached or answers with an error.
+// An instance refuses its mode on request (Refuse, GiveIn, or POST /refuse and /give-in): it keeps the one it has and reports
+// why, as an instance does that cannot do what a mode asks for.
+//
+// What a caller may rely on: a page is never rendered by a flag's value that nobody declared. Until the first directive the
+// shop's own default holds (recommendations are shown); from then on the last one that it took, for as long as modeshift
+// cannot be reached.
 //
 // Each Shop asks the backend for a recommendation now and then on its own account, in whatever mode. In degraded mode no page
 // calls the backend any more, so only these probes know when it is mended; without them the shop would look healthy, recover,

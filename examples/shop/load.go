@@ -36,11 +36,12 @@ func NewLoad(urls ...string) *Load {
 // been answered.
 func (l *Load) Run(ctx context.Context, perSecond int) {
 	l.send(ctx, perSecond, func(n int) {
-		path := "/"
-		if n%4 != 0 {
+		// Each instance gets its share of product pages, however many instances there are: the visits of one go round by fours.
+		path, at := "/", n%len(l.urls)
+		if (n/len(l.urls)+at)%4 != 0 {
 			path = fmt.Sprintf("/product/%d", n%len(products))
 		}
-		l.request(ctx, http.MethodGet, l.urls[n%len(l.urls)]+path, &l.pages)
+		l.request(ctx, http.MethodGet, l.urls[at]+path, &l.pages)
 	})
 }
 

@@ -12,13 +12,11 @@ import (
 // metrics is what the shop measures about itself. The counters that people look at are kept beside Prometheus's own, which
 // cannot be read back.
 type metrics struct {
-	requests   *prometheus.CounterVec // by code
-	seconds    prometheus.Histogram
-	calls      *prometheus.CounterVec // by result
-	probes     *prometheus.CounterVec // by result
-	payments   *prometheus.CounterVec // by gateway and result
-	mode       *prometheus.GaugeVec   // 1 for the mode taken
-	flagErrors prometheus.Counter
+	requests *prometheus.CounterVec // by code
+	seconds  prometheus.Histogram
+	calls    *prometheus.CounterVec // by result
+	probes   *prometheus.CounterVec // by result
+	payments *prometheus.CounterVec // by gateway and result
 
 	shown, skipped, failed atomic.Uint64
 }
@@ -36,12 +34,8 @@ func newMetrics(reg *prometheus.Registry) *metrics {
 			Name: "shop_dependency_probes_total", Help: "Probes of a dependency, by result: success or failure."}, []string{"dependency", "result"}),
 		payments: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "shop_payments_total", Help: "Payments tried, by the gateway they went to and by result: paid or failed."}, []string{"gateway", "result"}),
-		mode: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "modeshift_instance_mode", Help: "1 for the mode this instance took."}, []string{"mode"}),
-		flagErrors: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "shop_flag_errors_total", Help: "Looks at the flags that failed; the last values held."}),
 	}
-	reg.MustRegister(m.requests, m.seconds, m.calls, m.probes, m.payments, m.mode, m.flagErrors)
+	reg.MustRegister(m.requests, m.seconds, m.calls, m.probes, m.payments)
 	// A counter that appears with its first increment has lost it for rate(). What rules ask for is there from the start.
 	for _, code := range []int{http.StatusOK, http.StatusInternalServerError} {
 		m.requests.WithLabelValues(strconv.Itoa(code))
@@ -84,11 +78,6 @@ func (m *metrics) paid(gateway string, ok bool) {
 		result = "failed"
 	}
 	m.payments.WithLabelValues(gateway, result).Inc()
-}
-
-func (m *metrics) took(p posture) {
-	m.mode.Reset()
-	m.mode.WithLabelValues(p.mode).Set(1)
 }
 
 // measure counts and times what h answers.

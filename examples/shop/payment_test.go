@@ -10,8 +10,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/modeshift/modeshift/engine/secret"
 )
 
 type gateways struct {
@@ -191,17 +189,6 @@ func TestTheRouterRefusesWhatItDoesNotUnderstand(t *testing.T) {
 	}
 	if r := g.router.Record(); len(r.Calls) != 0 || r.Route != Primary {
 		t.Errorf("the record says %+v", r)
-	}
-}
-
-func TestTheFlagsAreAskedForWithTheToken(t *testing.T) {
-	f := newFlagServer(t, normal)
-	s := startShop(t, Options{Backend: startBackend(t).URL(), Modeshift: f.URL, Token: secret.New("let me in"), Refresh: 5 * time.Millisecond, Probe: time.Hour})
-	eventually(t, "normal is taken", func() bool { return s.Mode() == "normal" })
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.authorization != "Bearer let me in" {
-		t.Errorf("it sent %q", f.authorization)
 	}
 }
 

@@ -16,6 +16,10 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/modeshift/modeshift/actions/modehttp"
+	"github.com/modeshift/modeshift/actions/modelog"
+	"github.com/modeshift/modeshift/actions/modemetrics"
+	"github.com/modeshift/modeshift/engine"
 	"github.com/modeshift/modeshift/engine/secret"
 )
 
@@ -27,9 +31,11 @@ type Options struct {
 	Timeout time.Duration // of a call to the backend; 0: 1 s
 	Router  string        // URL of the gateways' router; empty: nothing can be paid
 
-	Modeshift string        // URL of modeshift, or of anything that speaks OFREP; empty: none until Follow is called
-	Token     secret.Secret // opens the flags there; zero: none is sent
-	Refresh   time.Duration // between two looks at the flags; 0: 1 s
+	Name      string        // of this instance, one of a kind in the scope; empty: its address
+	Version   string        // of the program, as people see it beside the instance
+	Modeshift string        // its URL; empty: no mode is followed until Follow is called
+	Token     secret.Secret // speaks for the instance there; zero: none is sent
+	StateDir  string        // keeps the last directive of each instance; empty: it is kept nowhere
 	Probe     time.Duration // between two probes of the backend; 0: 1 s
 
 	Log *slog.Logger // nil: nothing is logged
@@ -38,29 +44,35 @@ type Options struct {
 // Shop is one running instance.
 type Shop struct {
 	*server
-	backend *backendClient
-	router  string
-	flags   *flags
-	metrics *metrics
-	log     *slog.Logger
+	name     string
+	version  string
+	stateDir string
+	backend  *backendClient
+	router   string
+	follower follower
+	metrics  *metrics
+	log      *slog.Logger
 
-	cancel context.CancelFunc // ends probes and looks at the flags
+	cancel context.CancelFunc // ends probes
 	done   sync.WaitGroup
 	stop   sync.Once
 	err    error // of the first Stop
 }
 
-// Start begins to serve, to probe the backend and to follow the flags. When it returns an error nothing is left running. The
+// Start begins to serve, to probe the backend and to follow the mode. When it returns an error nothing is left running. The
 // caller owns the shop and has to Stop it.
 func Start(o Options) (*Shop, error) {
 	if _, err := url.ParseRequestURI(o.Backend); err != nil {
 		return nil, fmt.Errorf("start shop: URL of the recommendations: %w", err)
 	}
 	reg := prometheus.NewRegistry()
-	s := &Shop{router: o.Router, metrics: newMetrics(reg), log: o.Log}
+	s := &Shop{name: o.Name, version: o.Version, stateDir: o.StateDir, router: o.Router, metrics: newMetrics(reg), log: o.Log}
+	s.follower.none.Scope = engine.Scope(cmp.Or(o.Service, "shop"))
+	reg.MustRegister(modemetrics.New(&s.follower))
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
+	s.log = slog.New(modelog.New(s.log.Handler(), &s.follower))
 	s.backend = &backendClient{url: o.Backend, http: &http.Client{Timeout: cmp.Or(o.Timeout, time.Second), Transport: &http.Transport{MaxIdleConnsPerHost: 16}}}
 
 	mux := http.NewServeMux()
@@ -71,20 +83,21 @@ func Start(o Options) (*Shop, error) {
 	all := http.NewServeMux()
 	all.HandleFunc("POST /pay", s.pay)
 	all.Handle("/", s.metrics.measure(mux))
-	if s.server, err = serve("shop", o.Listen, all, reg); err != nil {
+	s.obey(all)
+	answer := modehttp.Middleware(&s.follower, modehttp.Options{Exempt: []string{"/refuse", "/give-in"}})(all)
+	if s.server, err = serve("shop", o.Listen, answer, reg); err != nil {
 		s.backend.close()
 		return nil, err
 	}
+	s.name = cmp.Or(s.name, s.address)
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
-	s.flags = newFlags(cmp.Or(o.Service, "shop"), s.address, s.metrics, s.log)
 	if o.Modeshift != "" {
 		if err := s.Follow(o.Modeshift, o.Token); err != nil {
 			return nil, errors.Join(fmt.Errorf("start shop: %w", err), s.Stop(ctx))
 		}
 	}
 	s.done.Go(func() { every(ctx, cmp.Or(o.Probe, time.Second), s.probe) })
-	s.done.Go(func() { every(ctx, cmp.Or(o.Refresh, time.Second), s.flags.refresh) })
 	return s, nil
 }
 
@@ -93,20 +106,15 @@ func (s *Shop) Stop(ctx context.Context) error {
 	s.stop.Do(func() {
 		s.cancel()
 		s.done.Wait()
+		s.follower.close()
 		s.err = s.server.stop(ctx)
 		s.backend.close()
-		s.err = errors.Join(s.err, s.flags.close())
 	})
 	return s.err
 }
 
-// Follow makes the instance take its flags from modeshift, or anything that speaks OFREP, at a URL; a zero token is not sent.
-func (s *Shop) Follow(modeshift string, token secret.Secret) error {
-	return s.flags.follow(modeshift, token)
-}
-
-// Mode is the mode the instance took last; empty while modeshift has not answered yet.
-func (s *Shop) Mode() string { return s.flags.now().mode }
+// Name is the instance's name, as modeshift knows it.
+func (s *Shop) Name() string { return s.name }
 
 // Counts is what product pages did about recommendations since the start.
 type Counts struct {
@@ -147,7 +155,7 @@ func (s *Shop) product(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	v := view{Title: products[id]}
-	if !s.flags.now().recommendations {
+	if !s.follower.Current().Bool(flagRecommendations, true) {
 		s.metrics.skip()
 		s.render(w, v)
 		return

@@ -2,16 +2,20 @@ package shop
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
+
+	"github.com/modeshift/modeshift/actions/modehttp"
+	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/engine/secret"
+	"github.com/modeshift/modeshift/test/instancetest"
 )
 
 // eventually polls until ok or 20 s have passed.
@@ -26,64 +30,38 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// flagServer is a modeshift as far as OFREP is concerned. It answers what the test says.
-type flagServer struct {
+// modeshift is one as far as instances see it. It says what the test says.
+type modeshift struct {
 	*httptest.Server
-	mu     sync.Mutex
-	code   int
-	values map[string]any
-	body   string // instead of an evaluation
-	asked  map[string]map[string]any
-	count  int
-
-	authorization string // of the last request
+	instances *instancetest.Server
+	revision  engine.Version
 }
 
-func newFlagServer(t *testing.T, values map[string]any) *flagServer {
+func startModeshift(t *testing.T, mode engine.Mode) *modeshift {
 	t.Helper()
-	f := &flagServer{asked: map[string]map[string]any{}}
-	f.set(200, values, "")
-	f.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		key := r.URL.Path[strings.LastIndex(r.URL.Path, "/")+1:]
-		var body struct {
-			Context map[string]any `json:"context"`
-		}
-		if err := json.NewDecoder(r.Body).Decode(&body); err != nil || r.Method != http.MethodPost {
-			w.WriteHeader(http.StatusBadRequest)
-			return
-		}
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		f.asked[key] = body.Context
-		f.count++
-		f.authorization = r.Header.Get("Authorization")
-		w.WriteHeader(f.code)
-		if f.body != "" {
-			_, _ = io.WriteString(w, f.body) // the client sees what it sees
-			return
-		}
-		_ = json.NewEncoder(w).Encode(map[string]any{"key": key, "value": f.values[key], "reason": "STATIC", "variant": "x"})
-	}))
-	t.Cleanup(f.Close)
-	return f
+	m := &modeshift{instances: instancetest.New(func(r *http.Request) bool { return r.Header.Get("Authorization") == "Bearer of the shop" })}
+	m.tell(mode)
+	mux := http.NewServeMux()
+	mux.Handle(instancetest.Path, m.instances)
+	m.Server = httptest.NewServer(mux)
+	t.Cleanup(m.stop)
+	return m
 }
 
-func (f *flagServer) set(code int, values map[string]any, body string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.code, f.values, f.body = code, values, body
+func (m *modeshift) tell(mode engine.Mode) {
+	m.revision++
+	d := engine.Directive{Term: 1, Revision: m.revision, Mode: mode, Flags: engine.Flags{flagRecommendations: mode == "normal"}}
+	m.instances.Tell(func(string) engine.Told { return engine.Told{Scope: "shop", Directive: d} })
 }
 
-func (f *flagServer) requests() int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.count
+func (m *modeshift) stop() {
+	m.instances.Close()
+	m.CloseClientConnections()
+	m.Close()
 }
 
-var (
-	normal   = map[string]any{"mode": "normal", "recommendations": true}
-	degraded = map[string]any{"mode": "degraded", "recommendations": false}
-)
+// token is what modeshift lets in.
+var token = secret.New("of the shop")
 
 func startBackend(t *testing.T) *Backend {
 	t.Helper()
@@ -127,23 +105,28 @@ func get(t *testing.T, url string) (code int, body string) {
 }
 
 func TestAProductPageShowsRecommendationsUnlessTheFlagIsFalse(t *testing.T) {
-	b, f := startBackend(t), newFlagServer(t, normal)
-	s := startShop(t, Options{Backend: b.URL(), Modeshift: f.URL, Refresh: 5 * time.Millisecond, Probe: time.Hour})
+	b, m := startBackend(t), startModeshift(t, "normal")
+	s := startShop(t, Options{Name: "shop-01", Backend: b.URL(), Modeshift: m.URL, Token: token, Probe: time.Hour})
 	eventually(t, "normal is taken", func() bool { return s.Mode() == "normal" })
 	if code, body := get(t, s.URL()+"/product/0"); code != 200 || !strings.Contains(body, "You may also like") {
 		t.Fatalf("status %d, body %s", code, body)
 	}
-	f.mu.Lock()
-	if got := f.asked[flagRecommendations]; got["service"] != "shop" || got["targetingKey"] != s.Address() {
-		t.Errorf("the context says %v", got)
-	}
-	f.mu.Unlock()
-
-	f.set(200, degraded, "")
-	eventually(t, "degraded is taken", func() bool { return s.Mode() == "degraded" })
+	m.tell("degraded")
+	eventually(t, "degraded is taken, and reported", func() bool {
+		r := m.instances.Reports()["shop-01"]
+		return s.Mode() == "degraded" && r.Mode == "degraded" && r.Outcome == engine.OutcomeDone
+	})
 	before := b.Served()
-	if code, body := get(t, s.URL()+"/product/0"); code != 200 || strings.Contains(body, "You may also like") {
-		t.Errorf("status %d, body %s", code, body)
+	res, err := http.Get(s.URL() + "/product/0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(res.Body)
+	if err := errors.Join(err, res.Body.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if got := res.Header.Get(modehttp.Header); res.StatusCode != 200 || strings.Contains(string(body), "You may also like") || got != "degraded" {
+		t.Errorf("status %d, mode %q, body %s", res.StatusCode, got, body)
 	}
 	if b.Served() != before {
 		t.Error("the backend was called though the flag is false")
@@ -151,63 +134,95 @@ func TestAProductPageShowsRecommendationsUnlessTheFlagIsFalse(t *testing.T) {
 	if got := s.Counts(); got.Skipped != 1 || got.Shown != 1 {
 		t.Errorf("counts = %+v", got)
 	}
-	if _, body := get(t, s.URL()+"/metrics"); !strings.Contains(body, `modeshift_instance_mode{mode="degraded"} 1`) || strings.Contains(body, `mode="normal"`) {
-		t.Errorf("the metrics do not name the mode taken:\n%s", body)
+	_, metrics := get(t, s.URL()+"/metrics")
+	for _, want := range []string{`modeshift_instance_mode{mode="degraded",scope="shop"} 1`, `modeshift_instance_mode{mode="normal",scope="shop"} 0`} {
+		if !strings.Contains(metrics, want) {
+			t.Errorf("the metrics lack %s:\n%s", want, metrics)
+		}
 	}
-
-	f.set(200, normal, "")
+	m.tell("normal")
 	eventually(t, "recommendations are back", func() bool {
 		_, body := get(t, s.URL()+"/product/0")
 		return strings.Contains(body, "You may also like")
 	})
+	var took []string
+	for _, m := range s.Taken() {
+		took = append(took, m.Mode)
+	}
+	if got := strings.Join(took, " "); got != "normal degraded normal" {
+		t.Errorf("it says that it took %s", got)
+	}
 }
 
-func TestTheLastFlagsHoldWhateverBecomesOfModeshift(t *testing.T) {
-	for name, c := range map[string]struct {
-		code int
-		body string
-	}{
-		"it knows no such flag":         {404, `{"errorCode":"FLAG_NOT_FOUND"}`},
-		"it refuses the context":        {400, `{"errorCode":"INVALID_CONTEXT"}`},
-		"it refuses the token":          {401, `{}`},
-		"it fails":                      {500, `{"errorDetails":"disk full"}`},
-		"it answers something else":     {200, `<html>`},
-		"its flag has another type":     {200, `{"key":"recommendations","value":"yes"}`},
-		"its flag has no value":         {200, `{"key":"recommendations"}`},
-		"another program has its place": {204, `nothing`},
-	} {
-		t.Run(name, func(t *testing.T) {
-			b, f := startBackend(t), newFlagServer(t, degraded)
-			s := startShop(t, Options{Backend: b.URL(), Modeshift: f.URL, Refresh: 2 * time.Millisecond, Probe: time.Hour})
-			eventually(t, "degraded is taken", func() bool { return s.Mode() == "degraded" })
-			f.set(c.code, nil, c.body)
-			seen := f.requests()
-			eventually(t, "it has been asked again", func() bool { return f.requests() > seen+6 })
-			if got := s.flags.now(); got != (posture{"degraded", false}) {
-				t.Errorf("the shop fell to %+v", got)
-			}
-		})
+func TestAnInstanceRefusesItsModeOnRequestAndSaysWhyUntilItGivesIn(t *testing.T) {
+	b, m := startBackend(t), startModeshift(t, "normal")
+	s := startShop(t, Options{Name: "shop-01", Backend: b.URL(), Modeshift: m.URL, Token: token, Probe: time.Hour})
+	eventually(t, "normal is taken", func() bool { return s.Mode() == "normal" })
+	if code, _ := send(t, s.URL()+"/refuse", "", ""); code != 200 {
+		t.Fatalf("refuse answers %d", code)
 	}
-	t.Run("it is away", func(t *testing.T) {
-		b, f := startBackend(t), newFlagServer(t, degraded)
-		s := startShop(t, Options{Backend: b.URL(), Modeshift: f.URL, Refresh: 2 * time.Millisecond, Probe: time.Hour})
-		eventually(t, "degraded is taken", func() bool { return s.Mode() == "degraded" })
-		f.Close()
-		eventually(t, "looks at the flags fail", func() bool {
-			_, body := get(t, s.URL()+"/metrics")
-			return !strings.Contains(body, "shop_flag_errors_total 0")
-		})
-		if code, body := get(t, s.URL()+"/product/1"); code != 200 || strings.Contains(body, "You may also like") {
-			t.Errorf("status %d, body %s", code, body)
-		}
+	m.tell("degraded")
+	eventually(t, "the refusal is reported", func() bool {
+		r := m.instances.Reports()["shop-01"]
+		return r.Outcome == engine.OutcomeFailed && r.Revision == 2 && r.Mode == "normal" && strings.Contains(r.Error, "asked to refuse")
 	})
+	if s.Mode() != "normal" {
+		t.Errorf("it refuses, and is in mode %s", s.Mode())
+	}
+	if code, body := get(t, s.URL()+"/product/0"); code != 200 || !strings.Contains(body, "You may also like") {
+		t.Errorf("status %d, body %s", code, body)
+	}
+	if code, _ := send(t, s.URL()+"/give-in", "", ""); code != 200 {
+		t.Fatalf("give-in answers %d", code)
+	}
+	eventually(t, "it takes what it refused", func() bool {
+		return s.Mode() == "degraded" && m.instances.Reports()["shop-01"].Outcome == engine.OutcomeDone
+	})
+}
+
+func TestTheLastModeHoldsWhateverBecomesOfModeshift(t *testing.T) {
+	b, m, dir := startBackend(t), startModeshift(t, "degraded"), t.TempDir()
+	o := Options{Name: "shop-01", Backend: b.URL(), Modeshift: m.URL, Token: token, StateDir: dir, Probe: time.Hour}
+	s := startShop(t, o)
+	eventually(t, "degraded is taken", func() bool { return s.Mode() == "degraded" })
+	without := func(s *Shop) {
+		t.Helper()
+		if code, body := get(t, s.URL()+"/product/1"); code != 200 || strings.Contains(body, "You may also like") || s.Mode() != "degraded" {
+			t.Errorf("status %d, mode %s, body %s", code, s.Mode(), body)
+		}
+	}
+	m.tell("a mode that the shop does not know")
+	eventually(t, "it says that it does not know the mode", func() bool { return m.instances.Reports()["shop-01"].Outcome == engine.OutcomeFailed })
+	without(s)
+	m.tell("degraded")
+	eventually(t, "it has what it is told again", func() bool { return m.instances.Reports()["shop-01"].Outcome == engine.OutcomeDone })
+	m.stop()
+	eventually(t, "it notices", func() bool { return s.follower.Status().LinkError != "" })
+	without(s)
+	if err := s.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	again := startShop(t, o)
+	eventually(t, "it begins with what is on disk", func() bool { return again.Mode() == "degraded" })
+	without(again)
+
 	t.Run("it was never there", func(t *testing.T) {
-		b := startBackend(t)
 		s := startShop(t, Options{Backend: b.URL(), Probe: time.Hour})
 		if code, body := get(t, s.URL()+"/product/1"); code != 200 || !strings.Contains(body, "You may also like") || s.Mode() != "" {
 			t.Errorf("status %d, mode %q, body %s", code, s.Mode(), body)
 		}
 	})
+}
+
+func TestAnInstanceFollowsOneModeshift(t *testing.T) {
+	b, m := startBackend(t), startModeshift(t, "normal")
+	s := startShop(t, Options{Backend: b.URL(), Modeshift: m.URL, Token: token, Probe: time.Hour})
+	if err := s.Follow(m.URL, token); err == nil {
+		t.Error("a second one was taken")
+	}
+	if _, err := Start(Options{Backend: b.URL(), Modeshift: "nowhere"}); err == nil || !strings.Contains(err.Error(), "follow the mode") {
+		t.Errorf("want an error about the address, got %v", err)
+	}
 }
 
 func TestABrokenBackendFailsItsShareOfProductPagesAndNothingElse(t *testing.T) {
@@ -259,10 +274,19 @@ func TestTheBackendIsBrokenAndMendedOverHTTP(t *testing.T) {
 		}
 		return res.StatusCode
 	}
-	for _, bad := range []string{"-0.1", "1.1", "NaN", "half"} {
-		if code := post("/break?share=" + bad); code != 400 || b.Broken() {
-			t.Errorf("share=%s answers %d, broken is %v", bad, code, b.Broken())
+	for _, bad := range []string{"share=-0.1", "share=1.1", "share=NaN", "share=half", "only=probes"} {
+		if code := post("/break?" + bad); code != 400 || b.Broken() {
+			t.Errorf("%s answers %d, broken is %v", bad, code, b.Broken())
 		}
+	}
+	if code := post("/break?only=pages"); code != 200 || !b.Broken() {
+		t.Errorf("break answers %d", code)
+	}
+	if code, _ := get(t, b.URL()+"/recommendations?product=lamp"); code != 500 {
+		t.Errorf("broken for pages, it answers one with %d", code)
+	}
+	if code, _ := get(t, b.URL()+"/recommendations?product="+ProbeProduct); code != 200 {
+		t.Errorf("broken for pages alone, it answers a probe with %d", code)
 	}
 	if code := post("/break"); code != 200 || !b.Broken() {
 		t.Errorf("break answers %d", code)
@@ -279,8 +303,8 @@ func TestTheBackendIsBrokenAndMendedOverHTTP(t *testing.T) {
 }
 
 func TestProbesTellABrokenBackendWhileNoPageCallsIt(t *testing.T) {
-	b, f := startBackend(t), newFlagServer(t, degraded)
-	s := startShop(t, Options{Backend: b.URL(), Modeshift: f.URL, Refresh: 5 * time.Millisecond, Probe: 2 * time.Millisecond})
+	b, m := startBackend(t), startModeshift(t, "degraded")
+	s := startShop(t, Options{Backend: b.URL(), Modeshift: m.URL, Token: token, Probe: 2 * time.Millisecond})
 	eventually(t, "degraded is taken", func() bool { return s.Mode() == "degraded" })
 	b.Break(1)
 	eventually(t, "a probe has failed", func() bool {
@@ -325,14 +349,37 @@ func TestTheLoadCountsWhatVisitorsGotAndStops(t *testing.T) {
 	}
 }
 
+func TestEveryInstanceGetsItsShareOfVisitsToProducts(t *testing.T) {
+	b := startBackend(t)
+	var shops []*Shop
+	var urls []string
+	for range 4 { // a divisor of the visits that go to products
+		s := startShop(t, Options{Backend: b.URL(), Probe: time.Hour})
+		shops, urls = append(shops, s), append(urls, s.URL())
+	}
+	l := NewLoad(urls...)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); l.Run(ctx, 500) }()
+	eventually(t, "each has shown products", func() bool {
+		return !slices.ContainsFunc(shops, func(s *Shop) bool { return s.Counts().Shown < 6 })
+	})
+	cancel()
+	<-done
+	_, metrics := get(t, shops[0].URL()+"/metrics")
+	if pages, n := shops[0].Counts().Shown, l.Visits().Answers/4; pages < n/2 || pages > n {
+		t.Errorf("%d of about %d visits were to products:\n%s", pages, n, metrics)
+	}
+}
+
 func TestStoppingLeavesNoGoroutineBehind(t *testing.T) {
-	f := newFlagServer(t, normal)
+	m := startModeshift(t, "normal")
 	run := func() {
 		b, err := StartBackend("")
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := Start(Options{Backend: b.URL(), Modeshift: f.URL, Refresh: time.Millisecond, Probe: time.Millisecond})
+		s, err := Start(Options{Backend: b.URL(), Modeshift: m.URL, Token: token, Probe: time.Millisecond})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -349,13 +396,13 @@ func TestStoppingLeavesNoGoroutineBehind(t *testing.T) {
 			}
 		}
 	}
-	run() // what the SDK starts once for the whole process does not count
-	f.CloseClientConnections()
+	run() // what a library starts once for the whole process does not count
+	m.CloseClientConnections()
 	before := runtime.NumGoroutine()
 	run()
 	deadline := time.Now().Add(10 * time.Second)
 	for ; runtime.NumGoroutine() > before && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		f.CloseClientConnections()
+		m.CloseClientConnections()
 	}
 	if n := runtime.NumGoroutine(); n > before {
 		buf := make([]byte, 1<<16)
