@@ -70,7 +70,10 @@ func (d *decision) begin(to Mode, t *Transition, why Reason, evidence []Reading,
 	speak := t != nil && loud(t) && why.Code != CodeRequest
 	inc, told := Incident{}, false
 	if speak {
-		if inc, told = d.joined(t, t.Severity); told {
+		if inc, told = d.joined(t, t.Severity); !told { // or the mode was being left, and is entered again
+			inc, told = d.s.entering(t)
+		}
+		if told {
 			c.Incident = inc.ID
 		}
 	}
@@ -82,6 +85,11 @@ func (d *decision) begin(to Mode, t *Transition, why Reason, evidence []Reading,
 	switch {
 	case !speak:
 	case !told:
+		for _, i := range d.s.Incidents {
+			if i.Kind == IncidentTransition && i.Subject == t.Name && i.Mode == to { // told when the transition was louder, or quieter
+				d.resolve(i, CodeStarted, "it is told anew", nil)
+			}
+		}
 		d.open(Incident{Kind: IncidentTransition, Subject: t.Name, Severity: t.Severity, Mode: to}, d.move(from, to, t.Name), t.Name, why, evidence)
 	case !slices.ContainsFunc(d.events, func(e Event) bool {
 		return e.Kind() == "IncidentOpened" && identity(e.Stream, e.Version) == string(inc.ID)

@@ -141,3 +141,8 @@ func passed(fail func(string, ...any), p engine.Policy, c *engine.Change, in eng
 		fail("%s is not true", r.Verify)
 	}
 }
+
+// leavesInWaves reports whether m is being left wave by wave, so that it is still in force at some instances.
+func leavesInWaves(c *engine.Change, m engine.Mode) bool {
+	return c != nil && c.Plan.Rollout != nil && !c.Rolled && c.From == m
+}

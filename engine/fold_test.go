@@ -381,16 +381,16 @@ func obey(t *rapid.T, p engine.Policy, was, now engine.State, in engine.Input, e
 		case engine.IncidentSLO:
 			about = slices.ContainsFunc(p.Alerts, func(a engine.Alert) bool { return "slo/"+a.SLO+"/"+string(a.Severity) == i.Subject })
 		case engine.IncidentTransition:
-			about = i.Mode == now.Target || now.Change != nil && now.Change.To == i.Mode
+			about = i.Mode == now.Target || now.Change != nil && (now.Change.To == i.Mode || leavesInWaves(now.Change, i.Mode))
 		case engine.IncidentTooLong:
-			about = engine.Mode(i.Subject) == now.Target
+			about = engine.Mode(i.Subject) == now.Target || leavesInWaves(now.Change, engine.Mode(i.Subject))
 		case engine.IncidentWithheld:
 			about = slices.ContainsFunc(now.Withheld, func(w engine.Withheld) bool { return w.Transition == i.Subject }) ||
 				slices.ContainsFunc(now.Proposals, func(p engine.Proposal) bool { return p.Transition == i.Subject })
 		case engine.IncidentGate:
 			about = slices.ContainsFunc(now.Proposals, func(p engine.Proposal) bool { return p.Transition == i.Subject })
 		case engine.IncidentGlass:
-			about = i.Mode == now.Target || now.Change != nil && now.Change.To == i.Mode
+			about = i.Mode == now.Target || now.Change != nil && (now.Change.To == i.Mode || leavesInWaves(now.Change, i.Mode))
 		case engine.IncidentChange: // told until a change is done, or a person has settled it
 			about = true
 		case engine.IncidentBlind:

@@ -254,16 +254,26 @@ func (d *decision) leave() {
 			}
 		}
 	}
+	c := d.s.Change
+	// While a mode is left in waves it is still in force at the others, and may be everywhere again.
+	leaving := Mode("")
+	if c != nil && c.waves() && !c.Rolled {
+		leaving = c.From
+	}
 	for _, i := range d.s.Incidents {
 		over, code, text := false, CodeLeft, left
 		switch i.Kind {
 		case IncidentTransition, IncidentGlass:
-			over = moved && i.Mode == from
-			if !over && i.Mode != to && (d.s.Change == nil || d.s.Change.To != i.Mode) {
-				over, code, text = true, CodeUndone, fmt.Sprintf("nothing leads to %s any more", i.Mode)
+			if over = i.Mode != to && i.Mode != leaving && (c == nil || c.To != i.Mode); over && (!moved || i.Mode != from) {
+				code, text = CodeUndone, fmt.Sprintf("nothing leads to %s any more", i.Mode)
+				if p := d.s.Past; c == nil && len(p) > 0 && p[len(p)-1].From == i.Mode {
+					code, text = CodeLeft, fmt.Sprintf("%s was left for %s", i.Mode, to)
+				}
 			}
 		case IncidentTooLong:
-			over = moved && i.Subject == string(from)
+			if over = i.Subject != string(to) && i.Subject != string(leaving); over && (!moved || i.Subject != string(from)) {
+				text = fmt.Sprintf("%s was left for %s", i.Subject, to)
+			}
 		case IncidentGate: // people were woken because nobody answered
 			if p, waits := d.s.proposal(i.Subject); !waits || len(p.missing()) == 0 {
 				over, code, text = true, CodeApproved, "people have answered"

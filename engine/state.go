@@ -144,6 +144,16 @@ func (s State) Incident(k IncidentKind, subject string) (Incident, bool) {
 	return Incident{}, false
 }
 
+// entering finds the open incident that told of t leading where it leads now.
+func (s State) entering(t *Transition) (Incident, bool) {
+	for _, i := range s.Incidents {
+		if i.Kind == IncidentTransition && i.Subject == t.Name && i.Mode == t.To && i.Severity == t.Severity {
+			return i, true
+		}
+	}
+	return Incident{}, false
+}
+
 // clock finds the clock of a condition; one at which nothing was counted when there is none.
 func (s State) clock(condition string) Clock {
 	for i := range s.Clocks {
