@@ -53,6 +53,9 @@ type Options struct {
 	Version string
 	// Kinds are kinds of action beside those of the configuration, by name. Tests bring their own.
 	Kinds map[string]actions.Kind
+	// OnCommit is told of every batch of events as soon as it is stored, from the loop: it must not block. nil: nobody is. Measurements
+	// begin and end there.
+	OnCommit func(events []engine.Event)
 }
 
 // Server is the whole program. New makes it, Run runs it, once.
@@ -293,6 +296,9 @@ func (s *Server) queryOffset() time.Duration {
 
 // committed is told of every batch of stored events.
 func (s *Server) committed(events []engine.Event) {
+	if s.opts.OnCommit != nil {
+		s.opts.OnCommit(events)
+	}
 	s.metrics.committed(events, time.Now())
 	for _, e := range events {
 		s.followers.wake(e.Stream)
