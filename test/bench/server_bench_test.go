@@ -139,22 +139,28 @@ func (p *program) stop(b *testing.B) {
 }
 
 // residentMB is the resident memory of a process.
-func residentMB(b *testing.B, pid int) float64 {
-	b.Helper()
+func residentMB(tb testing.TB, pid int) float64 {
+	tb.Helper()
+	return memoryMB(tb, pid, "VmRSS:")
+}
+
+// memoryMB is a line of a process's status that counts memory.
+func memoryMB(tb testing.TB, pid int, line string) float64 {
+	tb.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
-	for line := range strings.Lines(string(status)) {
-		if rest, found := strings.CutPrefix(line, "VmRSS:"); found {
+	for text := range strings.Lines(string(status)) {
+		if rest, found := strings.CutPrefix(text, line); found {
 			kb, err := strconv.ParseFloat(strings.Fields(rest)[0], 64)
 			if err != nil {
-				b.Fatal(err)
+				tb.Fatal(err)
 			}
 			return kb / 1024
 		}
 	}
-	b.Fatal("no VmRSS")
+	tb.Fatal("no ", line)
 	return 0
 }
 
