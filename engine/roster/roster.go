@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -70,6 +71,11 @@ const (
 	// Coalesce is how long reports are gathered before the core hears of them, and Save how often the table is written.
 	Coalesce = 20 * time.Millisecond
 	Save     = time.Second
+	// A large table is written by so many rows at a time, with a pause in between, so that events need not wait for all of them.
+	saveBatch = 500
+	savePause = 50 * time.Millisecond
+	// A directive that goes out, and the reports that come back, are more urgent than the table, which is put off so many times.
+	putOff = 3
 )
 
 // Roster is the table. It is safe for concurrent use.
@@ -84,6 +90,7 @@ type Roster struct {
 	dirty   map[*member]bool      // to be saved
 	gone    []Instance            // to be forgotten in the store
 	come    chan struct{}         // there is news
+	told    bool                  // a scope's instances were told something else since the table was last to be written
 	closed  bool
 	changed chan struct{} // closed and replaced when a scope's instances are told something else
 }
@@ -186,6 +193,7 @@ func (r *Roster) Follow(ctx context.Context, v engine.View) {
 			m.seat.wake()
 		}
 	}
+	r.told = true
 	r.changedIn(v.State.Scope)
 }
 
@@ -454,7 +462,14 @@ func (r *Roster) Run(ctx context.Context) error {
 	gathering := true // the beginning may be news too
 	defer gather.Stop()
 	defer save.Stop()
-	for {
+	var more <-chan time.Time // set while a table is being written
+	piece := func() {
+		more = nil
+		if r.save(ctx, saveBatch) {
+			more = time.After(savePause)
+		}
+	}
+	for late := 0; ; {
 		select {
 		case <-r.come:
 			if !gathering {
@@ -467,9 +482,14 @@ func (r *Roster) Run(ctx context.Context) error {
 		case <-save.C:
 			r.expire()
 			r.again(ctx)
-			r.save(ctx)
+			if late++; more == nil && (!r.busy() || late > putOff) {
+				late = 0
+				piece()
+			}
+		case <-more:
+			piece()
 		case <-ctx.Done():
-			r.save(context.WithoutCancel(ctx))
+			r.save(context.WithoutCancel(ctx), math.MaxInt)
 			return nil
 		}
 	}
@@ -498,6 +518,15 @@ func (r *Roster) again(ctx context.Context) {
 	for _, v := range views {
 		r.Follow(ctx, v)
 	}
+}
+
+// busy reports whether instances were told something since it was last asked.
+func (r *Roster) busy() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	told := r.told
+	r.told = false
+	return told
 }
 
 // tell lets the core hear of scopes whose instances have come to something it may act on.
@@ -562,15 +591,19 @@ func (r *Roster) expire() {
 	}
 }
 
-// save writes what changed.
-func (r *Roster) save(ctx context.Context) {
+// save writes what changed, so many instances at most, and reports whether there are others.
+func (r *Roster) save(ctx context.Context, most int) (more bool) {
 	r.mu.Lock()
-	list := make([]Instance, 0, len(r.dirty))
+	list := make([]Instance, 0, min(len(r.dirty), most))
 	for m := range r.dirty {
+		if len(list) == most {
+			more = true
+			break
+		}
 		list = append(list, m.Instance)
+		delete(r.dirty, m)
 	}
 	gone := r.gone
-	clear(r.dirty)
 	r.gone = nil
 	r.mu.Unlock()
 	slices.SortFunc(list, func(a, b Instance) int {
@@ -584,7 +617,7 @@ func (r *Roster) save(ctx context.Context) {
 		err = errors.Join(err, r.store.ForgetInstances(ctx, gone))
 	}
 	if err == nil {
-		return
+		return more
 	}
 	// What is not written is in memory, and told again by each instance that reconnects.
 	r.log.Warn("the table of instances could not be written; it is tried again", "error", err)
@@ -596,4 +629,5 @@ func (r *Roster) save(ctx context.Context) {
 		}
 	}
 	r.gone = append(gone, r.gone...)
+	return false
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/modeshift/modeshift/engine"
@@ -22,6 +23,7 @@ type memory struct {
 	rows  map[string]roster.Instance
 	ranks map[string][]string
 	full  bool
+	saved []int // how many rows at a time
 }
 
 var errFull = errors.New("no space left")
@@ -41,6 +43,7 @@ func (m *memory) SaveInstances(_ context.Context, list []roster.Instance) error 
 	if m.full {
 		return errFull
 	}
+	m.saved = append(m.saved, len(list))
 	for _, i := range list {
 		m.rows[string(i.Scope)+"/"+i.Name] = i
 	}
@@ -391,6 +394,58 @@ func TestATableThatCannotBeWrittenIsWrittenLater(t *testing.T) {
 	if err := <-ran; err != nil {
 		t.Error(err)
 	}
+}
+
+func TestALargeTableIsWrittenInPiecesWhileNothingMoreUrgentIsUnderWay(t *testing.T) {
+	const size = 1234
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		ctx, stop := context.WithCancel(t.Context())
+		ran := make(chan error)
+		go func() { ran <- b.Run(ctx) }()
+		saved := func() (rows int, pieces []int) {
+			b.store.mu.Lock()
+			defer b.store.mu.Unlock()
+			return len(b.store.rows), slices.Clone(b.store.saved)
+		}
+		time.Sleep(roster.Save + roster.Save/2) // between two looks at the table, and the first directive is no reason to wait any more
+		var seats []*roster.Seat
+		for n := range size {
+			seats = append(seats, b.connect(fmt.Sprintf("web-%04d", n), "s"))
+		}
+		time.Sleep(roster.Save)
+		if rows, pieces := saved(); rows != size || len(pieces) < 3 || slices.Max(pieces) > 500 {
+			t.Errorf("%d of %d rows are written, in %v", rows, size, pieces)
+		}
+		// Directives one after another put the table off, but not for ever.
+		_, before := saved()
+		for n := range 3 {
+			apply(seats[n], b, fmt.Sprintf("web-%04d", n)) // whoever says something has a row to be written
+			b.publish(engine.Mode([]string{"degraded", "normal"}[n%2]), 0)
+			time.Sleep(roster.Save)
+			if _, now := saved(); len(now) != len(before) {
+				t.Errorf("the table is written while directive %d goes out", n)
+			}
+		}
+		b.publish("degraded", 0)
+		time.Sleep(roster.Save)
+		if _, now := saved(); len(now) == len(before) {
+			t.Error("the table is not written at all")
+		}
+		// At the end all of it is.
+		for n, seat := range seats {
+			apply(seat, b, fmt.Sprintf("web-%04d", n))
+		}
+		stop()
+		if err := <-ran; err != nil {
+			t.Error(err)
+		}
+		for name, row := range b.store.rows {
+			if row.Report.Outcome != engine.OutcomeDone {
+				t.Fatalf("what %s said last is lost", name)
+			}
+		}
+	})
 }
 
 func TestWhoPollsCountsAsConnectedUntilItShouldHaveComeBack(t *testing.T) {
