@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -67,9 +66,10 @@ type API struct {
 
 	evaluating chan struct{} // one element for each evaluation under way
 	instances  chan struct{} // one element for each instance that is connected
+	heard      memo          // of them
 
-	closeOnce sync.Once
-	closed    chan struct{}
+	closed context.Context // ends with Close
+	close  context.CancelFunc
 }
 
 // New prepares the API. Nothing runs until Handler is served.
@@ -84,15 +84,14 @@ func New(opts Options) (*API, error) {
 		opts.Desk = approval.New(approval.Options{Loop: opts.Loop, Log: opts.Log})
 	}
 	a := &API{
-		opts:    opts,
-		log:     cmp.Or(opts.Logger, slog.Default()),
-		feed:    feed{log: opts.Log, changed: opts.Loop.Changed},
-		streams: make(chan struct{}, cmp.Or(opts.MaxStreams, 10_000)),
-		closed:  make(chan struct{}),
-
+		opts:       opts,
+		log:        cmp.Or(opts.Logger, slog.Default()),
+		feed:       feed{log: opts.Log, changed: opts.Loop.Changed},
+		streams:    make(chan struct{}, cmp.Or(opts.MaxStreams, 10_000)),
 		evaluating: make(chan struct{}, maxEvaluating),
 		instances:  make(chan struct{}, cmp.Or(opts.MaxInstances, 50_000)),
 	}
+	a.closed, a.close = context.WithCancel(context.Background())
 	mux := http.NewServeMux()
 	h := humago.New(mux, humaConfig())
 	a.registerScopes(h)
@@ -125,7 +124,7 @@ func New(opts Options) (*API, error) {
 func (a *API) Handler() http.Handler { return a.handler }
 
 // Close ends the open event streams, so that the HTTP server can shut down. Their readers resume elsewhere or later.
-func (a *API) Close() { a.closeOnce.Do(func() { close(a.closed) }) }
+func (a *API) Close() { a.close() }
 
 func humaConfig() huma.Config {
 	config := huma.DefaultConfig("modeshift", "v1")

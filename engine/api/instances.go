@@ -14,6 +14,8 @@ import (
 	"os"
 	"path"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -24,7 +26,8 @@ import (
 
 // How instances follow their mode: one request each, both ways at once. The answer is a stream of server-sent events (welcome,
 // directive, beat), and the request's body a stream of lines, each an engine.Uplink. It is one connection, it passes wherever HTTP
-// does, and any language has what it takes. Package actions/agent describes it for whoever writes another client.
+// does, and any language has what it takes. Package actions/agent describes it for whoever writes another client. A stream of gRPC,
+// which needs generated code and proxies that know it, takes more memory and is no faster: test/bench measures both.
 
 // maxUplink is the length of a line an instance may send, in bytes: a report with a long name and a long error.
 const maxUplink = 16 << 10
@@ -173,16 +176,41 @@ func (t Token) speaksFor(instance string) bool {
 	return false
 }
 
-// uplink reads what an instance sends, line by line, each of them within a time.
+// uplink reads what an instance sends, line by line.
 type uplink struct {
-	conn  *http.ResponseController
 	lines *bufio.Reader
-	wait  time.Duration
+	// wait is called before each line, and bounds how long it may take.
+	wait func() error
+	same *memo
 }
 
-// next returns the next line's message.
+// memo is the last line that was read of any instance, and what it says. Thousands say the same: that they are there, and that
+// they have applied a directive.
+type memo struct{ atomic.Pointer[heard] }
+
+type heard struct {
+	line    string
+	message engine.Uplink // shared, not to be changed
+}
+
+// read returns the message of a line.
+func (m *memo) read(line []byte) (engine.Uplink, error) {
+	if last := m.Load(); last != nil && last.line == string(line) {
+		return last.message, nil
+	}
+	h := &heard{line: string(line)}
+	if err := json.Unmarshal(line, &h.message); err != nil {
+		return engine.Uplink{}, fmt.Errorf("a line is not a message: %w", err)
+	}
+	if h.message.Hello == nil { // which only one says
+		m.Store(h)
+	}
+	return h.message, nil
+}
+
+// next returns the next line's message, which is shared.
 func (u *uplink) next() (m engine.Uplink, err error) {
-	if err := u.conn.SetReadDeadline(time.Now().Add(u.wait)); err != nil {
+	if err := u.wait(); err != nil {
 		return m, err
 	}
 	var line []byte
@@ -202,16 +230,13 @@ func (u *uplink) next() (m engine.Uplink, err error) {
 			break
 		}
 	}
-	if err := json.Unmarshal(line, &m); err != nil {
-		return m, fmt.Errorf("a line is not a message: %w", err)
-	}
-	return m, nil
+	return u.same.read(line)
 }
 
 func (a *API) streamInstance(w http.ResponseWriter, r *http.Request, scope engine.Scope, token Token) {
 	lastRequest(w, r)
 	select {
-	case <-a.closed:
+	case <-a.closed.Done():
 		busy(w, "the server is stopping")
 		return
 	default:
@@ -224,7 +249,8 @@ func (a *API) streamInstance(w http.ResponseWriter, r *http.Request, scope engin
 		return
 	}
 	conn := http.NewResponseController(w)
-	up := &uplink{conn: conn, lines: bufio.NewReaderSize(r.Body, 512), wait: helloTime}
+	out := &downlink{w: w, conn: conn, patience: a.opts.WriteWait, beatEvery: a.opts.InstanceBeat, silence: helloTime, writing: true}
+	up := &uplink{lines: bufio.NewReaderSize(r.Body, 512), wait: out.listen, same: &a.heard}
 	first, err := up.next()
 	switch {
 	case err != nil:
@@ -237,90 +263,195 @@ func (a *API) streamInstance(w http.ResponseWriter, r *http.Request, scope engin
 		writeProblem(w, problem(http.StatusForbidden, CodeForbidden, fmt.Sprintf("the token of %s does not speak for the instance %q", token.Principal, first.Hello.Instance)))
 		return
 	}
-	seat, err := a.opts.Roster.Connect(scope, *first.Hello, from(r))
+	out.silence = 2 * a.opts.InstanceBeat
+	out.seat, err = a.opts.Roster.Connect(scope, *first.Hello, from(r), out)
 	if err != nil {
 		writeProblem(w, asProblem(err))
 		return
 	}
-	up.wait = 2 * a.opts.InstanceBeat
-	over := make(chan ending, 1)
-	go func() { over <- ending{hear(up, seat)} }()
-	stopping := a.tellInstance(r.Context(), w, conn, seat, over)
-	if stopping {
-		// It stays in the table as connected: it is this server that leaves.
-		_ = conn.SetReadDeadline(time.Now()) // whoever reads is let go; there is nothing to be done about an error
-		<-over
+	a.welcomeInstance(out)
+	stop := context.AfterFunc(a.closed, func() { out.end(errStopping) })
+	defer stop()
+	for err == nil {
+		var m engine.Uplink
+		if m, err = up.next(); err == nil && m.Report != nil {
+			out.seat.Report(*m.Report)
+		}
+	}
+	// A connection that was closed or has been silent for two beats, unless it was to end for another reason.
+	if err = out.close(err); !errors.Is(err, errStopping) { // else it stays in the table as connected: it is this server that leaves
+		out.seat.Leave(errors.Is(err, os.ErrDeadlineExceeded))
 	}
 }
 
-// ending is why an instance is not heard any more.
-type ending struct{ err error }
+var (
+	errTaken    = errors.New("the same process has connected again")
+	errStopping = errors.New("the server is stopping")
+)
 
-// hear takes over what an instance says, until it says no more.
-func hear(up *uplink, seat *roster.Seat) error {
-	for {
-		m, err := up.next()
-		if err != nil {
-			return err
-		}
-		if m.Report != nil {
-			seat.Report(*m.Report)
-		}
-	}
+// downlink writes what an instance is to know. Nobody waits for that: whoever has something for it starts a goroutine that writes
+// until there is nothing left. So ten thousand instances that hear nothing cost one goroutine each, which listens, and one that
+// reads slowly keeps nobody but its own writer.
+type downlink struct {
+	w         http.ResponseWriter
+	conn      *http.ResponseController
+	seat      *roster.Seat
+	patience  time.Duration // with a write
+	beatEvery time.Duration
+
+	mu      sync.Mutex    // guards what follows
+	beat    *time.Timer   // the next one; nil before the welcome
+	silence time.Duration // which the instance may keep
+	due     bool          // the seat may have something
+	beating bool          // a beat is due
+	writing bool          // somebody writes; whatever comes now is theirs to send
+	over    error         // why the connection ends; nil while it does not
+	written chan struct{} // closed when nobody writes any more, and nobody will; nil while that is not asked for
 }
 
-// tellInstance sends an instance what it is to know, until it is gone, or too slow, or the server stops; the latter it reports.
-func (a *API) tellInstance(ctx context.Context, w http.ResponseWriter, conn *http.ResponseController, seat *roster.Seat, over chan ending) (stopping bool) {
-	h := w.Header()
+var _ roster.Line = (*downlink)(nil)
+
+var beatFrame = []byte("event: beat\ndata: {}\n\n")
+
+// welcomeInstance sends the first event, and what has come in the meantime.
+func (a *API) welcomeInstance(d *downlink) {
+	h := d.w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no") // proxies that buffer would hold directives back
-	send := func(text []byte) error {
-		if err := conn.SetWriteDeadline(time.Now().Add(a.opts.WriteWait)); err != nil {
-			return err
-		}
-		if _, err := w.Write(text); err != nil {
-			return err
-		}
-		return conn.Flush()
-	}
-	leave := func(err error) {
-		seat.Leave(errors.Is(err, os.ErrDeadlineExceeded))
-		_ = conn.SetReadDeadline(time.Now()) // as above
-	}
 	hello, err := json.Marshal(a.welcome())
 	if err == nil {
-		err = send(fmt.Appendf(nil, "retry: 1000\n\nevent: welcome\ndata: %s\n\n", hello))
+		err = d.send(fmt.Appendf(nil, "retry: 1000\n\nevent: welcome\ndata: %s\n\n", hello))
 	}
-	beat := time.NewTicker(a.opts.InstanceBeat)
-	defer beat.Stop()
-	for err == nil {
-		select {
-		case <-seat.Woken():
-			if frame := seat.Frame(); frame != nil {
-				err = send(frame)
-			}
-		case <-beat.C:
-			err = send([]byte("event: beat\ndata: {}\n\n"))
-		case end := <-over: // a connection that was closed, or has been silent for two beats
-			leave(end.err)
-			return false
-		case <-seat.Taken():
-			err = errTaken
-		case <-ctx.Done(): // net/http noticed it by the same read
-			end := <-over
-			leave(end.err)
-			return false
-		case <-a.closed:
-			return true
-		}
+	if err != nil {
+		d.end(err)
 	}
-	leave(err)
-	<-over
-	return false
+	d.again()
+	d.write()
 }
 
-var errTaken = errors.New("the same process has connected again")
+// again lets the next beat come, unless the connection ends.
+func (d *downlink) again() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.over != nil:
+	case d.beat == nil:
+		d.beat = time.AfterFunc(d.beatEvery, func() {
+			if d.claim(&d.beating) {
+				d.write()
+			}
+			d.again()
+		})
+	default:
+		d.beat.Reset(d.beatEvery)
+	}
+}
+
+// Tell implements roster.Line.
+func (d *downlink) Tell() {
+	if d.claim(&d.due) {
+		go d.write()
+	}
+}
+
+// Taken implements roster.Line.
+func (d *downlink) Taken() { d.end(errTaken) }
+
+// claim notes that something is due, and reports whether the caller is the one to write it.
+func (d *downlink) claim(due *bool) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	*due = true
+	if d.writing || d.over != nil || d.written != nil {
+		return false
+	}
+	d.writing = true
+	return true
+}
+
+// write sends what is due until nothing is.
+func (d *downlink) write() {
+	for {
+		d.mu.Lock()
+		due, beating := d.due, d.beating
+		d.due, d.beating = false, false
+		if !due && !beating || d.over != nil || d.written != nil {
+			d.writing = false
+			if d.written != nil {
+				close(d.written)
+			}
+			d.mu.Unlock()
+			return
+		}
+		d.mu.Unlock()
+		var frame []byte
+		if due {
+			frame = d.seat.Frame()
+		}
+		if frame == nil && beating { // a frame is as good a sign of life
+			frame = beatFrame
+		}
+		if frame == nil {
+			continue
+		}
+		if err := d.send(frame); err != nil {
+			d.end(err)
+		}
+	}
+}
+
+// send writes one event. Only whoever has claimed the connection may.
+func (d *downlink) send(text []byte) error {
+	if err := d.conn.SetWriteDeadline(time.Now().Add(d.patience)); err != nil {
+		return err
+	}
+	if _, err := d.w.Write(text); err != nil {
+		return err
+	}
+	return d.conn.Flush()
+}
+
+// listen gives the instance its time for the next line.
+func (d *downlink) listen() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.over != nil {
+		return d.over
+	}
+	return d.conn.SetReadDeadline(time.Now().Add(d.silence))
+}
+
+// end makes whoever listens stop. The first reason counts.
+func (d *downlink) end(why error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.over == nil {
+		d.over = why
+		_ = d.conn.SetReadDeadline(time.Now()) // nothing to be done about an error: it ends after two beats
+	}
+}
+
+// close waits until nobody writes any more, and returns why the connection ended. heard is why the listener stopped; but when a
+// write ran out of patience that is the reason, and net/http has closed the connection before the writer can say so.
+func (d *downlink) close(heard error) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.writing {
+		written := make(chan struct{})
+		d.written = written
+		d.mu.Unlock()
+		<-written // within its patience
+		d.mu.Lock()
+	}
+	if d.over == nil {
+		d.over = heard
+	}
+	if d.beat != nil {
+		d.beat.Stop()
+	}
+	return d.over
+}
 
 func (a *API) exchangeInstance(w http.ResponseWriter, r *http.Request, scope engine.Scope, token Token) {
 	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxUplink))

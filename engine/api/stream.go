@@ -46,7 +46,7 @@ func (a *API) streamEvents(ctx context.Context, in *streamInput) (*huma.StreamRe
 		return nil, err
 	}
 	select {
-	case <-a.closed:
+	case <-a.closed.Done():
 		return nil, problem(http.StatusServiceUnavailable, CodeUnavailable, "the server is stopping")
 	default:
 	}
@@ -139,7 +139,7 @@ func (a *API) follow(ctx context.Context, s *stream) error {
 			}
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-a.closed:
+		case <-a.closed.Done():
 			return nil
 		}
 	}

@@ -84,6 +84,8 @@ type Roster struct {
 	store Store
 	log   *slog.Logger
 
+	following sync.Mutex // held while instances are told, so that what is told last is the newest; before mu
+
 	mu      sync.Mutex // guards what follows
 	scopes  map[engine.Scope]*crew
 	news    map[engine.Scope]bool // reports came since the core heard of them
@@ -160,11 +162,22 @@ func (r *Roster) Follow(ctx context.Context, v engine.View) {
 	if err != nil {
 		r.log.Warn("a wave waits: the order of its roll-out cannot be kept, and after a restart it would be another one", "scope", v.State.Scope, "change", v.State.Change.ID, "error", err)
 	}
+	r.following.Lock()
+	defer r.following.Unlock()
+	seats, told := r.follow(v, ranks)
+	for i, s := range seats {
+		s.tell(told[i])
+	}
+}
+
+// follow is Follow without the telling: it returns who is to be told what. Reports of the first come in while the last are told, and
+// need the table.
+func (r *Roster) follow(v engine.View, ranks map[string]int) (seats []*Seat, told []*message) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c := r.crew(v.State.Scope)
 	if v.State.Version < c.state.Version { // a later one was faster
-		return
+		return nil, nil
 	}
 	if ch := v.State.Change; ch != nil && ranks != nil {
 		c.change, c.ranks = ch.ID, ranks
@@ -182,19 +195,21 @@ func (r *Roster) Follow(ctx context.Context, v engine.View) {
 	c.sortWave(ranks != nil || waveOf(before) != waveOf(v.State) || before.Directive.Revision != v.State.Directive.Revision)
 	moved := ranks != nil || before.Directive.Position() != v.State.Directive.Position() || waveOf(before) != waveOf(v.State)
 	if !moved && before.Version > 0 && before.Rules == v.State.Rules {
-		return
+		return nil, nil
 	}
 	close(r.changed)
 	r.changed = make(chan struct{})
 	now := r.opts.Now().UTC()
+	seats, told = make([]*Seat, 0, len(c.members)), make([]*message, 0, len(c.members))
 	for _, m := range c.members {
 		r.judge(c, m, now)
 		if m.seat != nil {
-			m.seat.wake()
+			seats, told = append(seats, m.seat), append(told, c.meant(m.Name))
 		}
 	}
 	r.told = true
 	r.changedIn(v.State.Scope)
+	return seats, told
 }
 
 // sortWave names those that are told something else than the rest.

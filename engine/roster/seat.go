@@ -3,6 +3,7 @@ package roster
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -27,29 +28,37 @@ func (e *Error) Error() string { return e.text }
 // Code says what kind of error it is, for programs.
 func (e *Error) Code() string { return e.code }
 
-// Seat is the place of a connected instance. One goroutine reads what it is told, another one hands in what it says.
+// Line leads from a seat to its instance. Its methods are called while the roster is locked: they return at once.
+type Line interface {
+	// Tell says that there may be something to tell: Frame has it.
+	Tell()
+	// Taken says that the same process has come in by another line: this one is of no use any more.
+	Taken()
+}
+
+// Seat is the place of a connected instance. One goroutine at a time asks what it is to be told, another one hands in what it says.
 type Seat struct {
 	roster *Roster
 	crew   *crew
 	member *member
-	woken  chan struct{}
-	taken  chan struct{} // closed when the same process has taken the seat over
-	sent   *message      // last
+	line   Line
+	told   atomic.Pointer[message] // what the instance is to be told; read without the roster's lock, for which ten thousand would queue
+	sent   *message                // last
 }
 
-// Connect gives an instance its seat. from is where it connects from.
-func (r *Roster) Connect(scope engine.Scope, hello engine.Hello, from string) (*Seat, error) {
+// Connect gives an instance its seat. from is where it connects from. The line is told before Connect returns.
+func (r *Roster) Connect(scope engine.Scope, hello engine.Hello, from string, line Line) (*Seat, error) {
 	m, c, err := r.enter(scope, hello, from)
 	if err != nil {
 		return nil, err
 	}
 	defer r.mu.Unlock()
 	if m.seat != nil {
-		close(m.seat.taken)
+		m.seat.line.Taken()
 	}
 	m.due = time.Time{}
-	m.seat = &Seat{roster: r, crew: c, member: m, woken: make(chan struct{}, 1), taken: make(chan struct{})}
-	m.seat.wake()
+	m.seat = &Seat{roster: r, crew: c, member: m, line: line}
+	m.seat.tell(c.meant(m.Name))
 	return m.seat, nil
 }
 
@@ -62,7 +71,7 @@ func (r *Roster) Exchange(scope engine.Scope, hello engine.Hello, report *engine
 	}
 	defer r.mu.Unlock()
 	if m.seat != nil { // it has given up its stream
-		close(m.seat.taken)
+		m.seat.line.Taken()
 		m.seat = nil
 	}
 	m.due = r.opts.Now().UTC().Add(back)
@@ -134,25 +143,16 @@ func (r *Roster) compare(c *crew, hello engine.Hello) {
 	}
 }
 
-// Woken receives when there may be something to tell.
-func (s *Seat) Woken() <-chan struct{} { return s.woken }
-
-// Taken is closed when the same process has come in by another connection: this one is of no use any more.
-func (s *Seat) Taken() <-chan struct{} { return s.taken }
-
-func (s *Seat) wake() {
-	select {
-	case s.woken <- struct{}{}:
-	default: // it has not looked since: it will see the latest
-	}
+// tell leaves a message to be asked for. One that nobody has asked for yet is replaced.
+func (s *Seat) tell(t *message) {
+	s.told.Store(t)
+	s.line.Tell()
 }
 
 // Frame is what the instance has to be told next, as a server-sent event; nil when it was told all. A reader that was slow is told
 // the latest only.
 func (s *Seat) Frame() []byte {
-	s.roster.mu.Lock()
-	defer s.roster.mu.Unlock()
-	t := s.crew.meant(s.member.Name)
+	t := s.told.Load()
 	if t == nil || t == s.sent || s.sent != nil && bytesEqual(t.frame, s.sent.frame) {
 		s.sent = t
 		return nil

@@ -88,8 +88,9 @@ func (r *run) live(i *copyOf) {
 		i.mu.Lock()
 		hello := engine.Hello{Instance: i.name, Session: fmt.Sprint(i.session), Has: i.told}
 		i.mu.Unlock()
-		if seat, err := p.roster.Connect(i.scope, hello, "10.0.0.1"); err == nil {
-			r.sit(p, i, seat)
+		l := line{make(chan struct{}, 1), make(chan struct{})}
+		if seat, err := p.roster.Connect(i.scope, hello, "10.0.0.1", l); err == nil {
+			r.sit(p, i, seat, l)
 		}
 		select {
 		case <-time.After(pause):
@@ -99,8 +100,20 @@ func (r *run) live(i *copyOf) {
 	}
 }
 
+// line carries over what a connection hears of its seat.
+type line struct{ told, taken chan struct{} }
+
+func (l line) Tell() {
+	select {
+	case l.told <- struct{}{}:
+	default: // it has not looked since: it will see the latest
+	}
+}
+
+func (l line) Taken() { close(l.taken) }
+
 // sit is an instance while it is connected.
-func (r *run) sit(p *process, i *copyOf, seat *roster.Seat) {
+func (r *run) sit(p *process, i *copyOf, seat *roster.Seat, l line) {
 	report := func(position engine.Position, outcome engine.Outcome) {
 		i.mu.Lock()
 		rep := engine.Report{Position: position, Mode: i.mode, Outcome: outcome}
@@ -134,7 +147,7 @@ func (r *run) sit(p *process, i *copyOf, seat *roster.Seat) {
 			return
 		}
 		select {
-		case <-seat.Woken():
+		case <-l.told:
 			frame := seat.Frame()
 			if frame == nil {
 				continue
@@ -160,7 +173,7 @@ func (r *run) sit(p *process, i *copyOf, seat *roster.Seat) {
 			if told != nil && ready != nil {
 				ready = time.After(time.Millisecond + time.Duration(r.world.dice(int(time.Second), "minds %s %d", i.name, n)))
 			}
-		case <-seat.Taken():
+		case <-l.taken:
 			return
 		case <-p.ctx.Done():
 			return
