@@ -78,6 +78,9 @@ const (
 	putOff = 3
 )
 
+// sayEvery is how often the log names an instance that is not let in.
+const sayEvery = 10 * time.Second
+
 // Roster is the table. It is safe for concurrent use.
 type Roster struct {
 	opts  Options
@@ -94,7 +97,9 @@ type Roster struct {
 	come    chan struct{}         // there is news
 	told    bool                  // a scope's instances were told something else since the table was last to be written
 	closed  bool
-	changed chan struct{} // closed and replaced when a scope's instances are told something else
+	refused map[string]uint64 // not let in, by code
+	said    time.Time         // when the log last named one of them
+	changed chan struct{}     // closed and replaced when a scope's instances are told something else
 }
 
 // crew is the instances of a scope.
@@ -132,7 +137,8 @@ func New(ctx context.Context, store Store, opts Options) (*Roster, error) {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	r := &Roster{opts: opts, store: store, log: opts.Logger, scopes: map[engine.Scope]*crew{}, news: map[engine.Scope]bool{}, dirty: map[*member]bool{}, changed: make(chan struct{}), come: make(chan struct{}, 1)}
+	r := &Roster{opts: opts, store: store, log: opts.Logger, scopes: map[engine.Scope]*crew{}, news: map[engine.Scope]bool{}, dirty: map[*member]bool{}, changed: make(chan struct{}), come: make(chan struct{}, 1),
+		refused: map[string]uint64{"unknown_scope": 0, "in_use": 0}}
 	list, err := store.Instances(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read the instances: %w", err)

@@ -2,6 +2,7 @@ package roster
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -100,8 +101,7 @@ func (r *Roster) enter(scope engine.Scope, hello engine.Hello, from string) (*me
 	r.mu.Lock()
 	c := r.scopes[scope]
 	if c == nil || c.state.Version == 0 || scope == engine.Fleet {
-		r.mu.Unlock()
-		return nil, nil, &Error{"unknown_scope", fmt.Sprintf("no scope %q", scope)}
+		return nil, nil, r.refuse(scope, hello, from, "unknown_scope", fmt.Sprintf("no scope %q", scope))
 	}
 	if r.closed {
 		r.mu.Unlock()
@@ -114,9 +114,8 @@ func (r *Roster) enter(scope engine.Scope, hello engine.Hello, from string) (*me
 		m = &member{Instance: Instance{Scope: scope, Name: hello.Instance, Seen: now}}
 		c.members[hello.Instance] = m
 	case m.Session != hello.Session && m.Connected():
-		text := fmt.Sprintf("an instance %q of %s is connected already, from %s: give each its own name", hello.Instance, scope, m.From)
-		r.mu.Unlock()
-		return nil, nil, &Error{"in_use", text}
+		return nil, nil, r.refuse(scope, hello, from, "in_use",
+			fmt.Sprintf("an instance %q of %s is connected already, from %s: give each its own name", hello.Instance, scope, m.From))
 	case m.Session != hello.Session:
 		m.Report, m.Reported = engine.Report{}, time.Time{} // what the process before it had says nothing of this one
 	}
@@ -126,6 +125,24 @@ func (r *Roster) enter(scope engine.Scope, hello engine.Hello, from string) (*me
 	r.changedIn(scope)
 	r.compare(c, hello)
 	return m, c, nil
+}
+
+// refuse counts an instance that is not let in, and unlocks the roster. Who tries again and again is named in the log once in a while.
+func (r *Roster) refuse(scope engine.Scope, hello engine.Hello, from, code, text string) error {
+	defer r.mu.Unlock()
+	r.refused[code]++
+	if now := r.opts.Now(); now.Sub(r.said) >= sayEvery || now.Before(r.said) {
+		r.said = now
+		r.log.Warn("an instance is not let in", "scope", scope, "instance", hello.Instance, "from", from, "why", text)
+	}
+	return &Error{code, text}
+}
+
+// Refused says how many instances were not let in since the start, by code: unknown_scope, those no rule knows of, and in_use.
+func (r *Roster) Refused() map[string]uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.refused)
 }
 
 // compare notices that an instance knows of a leader, or of a directive, that this log does not.

@@ -396,6 +396,11 @@ func TestAnInstanceIsLetInUnderItsOwnNameOnly(t *testing.T) {
 	if b, err := io.ReadAll(resp.Body); err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("the connection that was taken over ends with %v after %q", err, b)
 	}
+	for code, n := range map[string]uint64{"unknown_scope": 1, "in_use": 1} {
+		if got := s.server.roster.Refused()[code]; got != n {
+			t.Errorf("%d were refused as %s, want %d", got, code, n)
+		}
+	}
 	// A token of an instance opens nothing else.
 	for _, path := range []string{"/scopes", "/scopes/ship", "/scopes/ship/instances", "/status", "/events", "/approvals"} {
 		if a := get(t, http.DefaultClient, s.server.URL()+"/api/v1"+path, "mine"); a.status != 403 {

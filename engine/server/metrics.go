@@ -45,6 +45,7 @@ var (
 	descDivergent   = prometheus.NewDesc("modeshift_divergent_instances", "Instances that have not had what is meant for them for longer than the grace time.", []string{"scope"}, nil)
 	descApplication = prometheus.NewDesc("modeshift_application_ratio", "Share of the instances that are told the newest directive and have applied it.", []string{"scope"}, nil)
 	descBearing     = prometheus.NewDesc("modeshift_coverage_ratio", "Share of the services with modes whose telemetry bears the mode (modeshift_instance_mode). Absent while a source cannot be asked.", nil, nil)
+	descRefused     = prometheus.NewDesc("modeshift_instances_refused_total", "Instances that were not let in: of a scope that no rule knows of (unknown_scope), or under a name that is in use (in_use).", []string{"code"}, nil)
 	descWithheld    = prometheus.NewDesc("modeshift_transitions_withheld", "Transitions that are ready and kept from starting.", []string{"scope"}, nil)
 )
 
@@ -74,7 +75,7 @@ func newMetrics(views func() []engine.View, version string) *metrics {
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descMode, descModeSeconds, descIncidents, descPinned, descWithheld, descInstances, descDivergent, descApplication, descBearing} {
+	for _, d := range []*prometheus.Desc{descMode, descModeSeconds, descIncidents, descPinned, descWithheld, descInstances, descDivergent, descApplication, descBearing, descRefused} {
 		ch <- d
 	}
 }
@@ -122,6 +123,9 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	m.collectCoverage(ch)
 	if m.roster == nil {
 		return
+	}
+	for code, n := range m.roster.Refused() {
+		ch <- prometheus.MustNewConstMetric(descRefused, prometheus.CounterValue, float64(n), code)
 	}
 	for scope, counts := range m.roster.Counts(now.UTC()) {
 		for _, standing := range roster.Standings {
