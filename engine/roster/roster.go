@@ -384,7 +384,7 @@ func (c *crew) summary(s engine.State, at time.Time) engine.Instances {
 	if s.Change != nil {
 		in.Wave = s.Change.Wave
 	}
-	if waves && !(c.change == s.Change.ID && c.ranks != nil) {
+	if waves && (c.change != s.Change.ID || c.ranks == nil) {
 		in.Revision = 0 // nobody is told before it is known who: there is nothing to be said of this directive yet
 	}
 	grace := cmp.Or(c.rules.Grace, engine.DefaultGrace)
