@@ -76,6 +76,9 @@ type (
 		Server      string `json:"server"` // identity of its log
 		Term        uint64 `json:"term"`   // it leads in
 		HeartbeatMS int64  `json:"heartbeat_ms"`
+		// SpreadMS is how far the reports of all instances are to be spread: each waits for a random part of it before it says what it
+		// has, so that ten thousand of them do not answer one directive at one instant, while others still wait for it. 0: it need not wait.
+		SpreadMS int64 `json:"spread_ms,omitempty"`
 	}
 	// Position orders directives: the term of the leader first, then the revision.
 	Position struct {

@@ -47,7 +47,8 @@
 // # The connection
 //
 // An instance holds one HTTP request to the server, whose body and answer both go on for ever: it sends lines of JSON (a
-// hello, reports, beats) and gets server-sent events (a welcome, directives, beats). Silence for two heartbeats means that the
+// hello, reports, beats) and gets server-sent events (a welcome, directives, beats). Where there are thousands of instances the
+// welcome says how far their reports are to be spread, and each waits for a random part of that. Silence for two heartbeats means that the
 // other side is gone, whatever TCP says. Connections are made again with full jitter. A proxy that holds answers
 // back lets no welcome through; then the agent asks at intervals instead, by ordinary requests, and tries the stream again later.
 package agent

@@ -53,6 +53,39 @@ func TestADirectiveIsAppliedAndReported(t *testing.T) {
 	})
 }
 
+func TestReportsAreSpreadAsFarAsTheServerSays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.spread = 400 * time.Millisecond
+		a := w.start()
+		var took []time.Duration
+		for i := range 20 {
+			w.tell(directive(engine.Version(i+1), "degraded"))
+			began := time.Now()
+			for w.lastReport().Revision != engine.Version(i+1) {
+				time.Sleep(time.Millisecond)
+				if time.Since(began) > time.Second {
+					t.Fatal("it says nothing")
+				}
+			}
+			took = append(took, time.Since(began))
+		}
+		holds(t, a, "degraded", engine.OriginServer)
+		slices.Sort(took)
+		if took[0] > 200*time.Millisecond || took[19] < 200*time.Millisecond || took[19] > 410*time.Millisecond {
+			t.Errorf("they came after %v", took)
+		}
+		w.tell(directive(100, "normal"))
+		w.tell(directive(101, "degraded")) // what it has come to meanwhile is what it says
+		pass(time.Second)
+		w.with(func() {
+			if n := len(w.reports); w.reports[n-1].Revision != 101 {
+				t.Errorf("its last word is %+v", w.reports[n-1])
+			}
+		})
+	})
+}
+
 func TestCallbacksAreCalledInOrderAndOneAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -32,6 +32,7 @@ type server struct {
 	full     bool       // duplex; false in tests that begin with a server that is not
 	mu       sync.Mutex // guards what follows
 	term     uint64
+	spread   time.Duration // of reports
 	told     *engine.Told
 	hellos   []engine.Hello
 	reports  []engine.Report
@@ -138,9 +139,10 @@ func (s *server) stream(w http.ResponseWriter, r *http.Request) {
 	var changed, cut chan struct{}
 	var told *engine.Told
 	var term uint64
+	var spread time.Duration
 	s.with(func() {
 		s.hellos = append(s.hellos, *first.Hello)
-		changed, cut, told, term = s.changed, s.cut, s.told, s.term
+		changed, cut, told, term, spread = s.changed, s.cut, s.told, s.term, s.spread
 	})
 	gone := make(chan struct{})
 	var reader sync.WaitGroup
@@ -184,7 +186,7 @@ func (s *server) stream(w http.ResponseWriter, r *http.Request) {
 		}
 		return control.Flush() == nil
 	}
-	if !send("welcome", "", engine.Welcome{Server: "s1", Term: term, HeartbeatMS: heartbeat.Milliseconds()}) {
+	if !send("welcome", "", engine.Welcome{Server: "s1", Term: term, HeartbeatMS: heartbeat.Milliseconds(), SpreadMS: spread.Milliseconds()}) {
 		return
 	}
 	beat := time.NewTicker(heartbeat)

@@ -30,7 +30,7 @@ func (a *Agent) stream(ctx context.Context, patience time.Duration, said *speake
 	if err != nil {
 		return err
 	}
-	welcomed := make(chan time.Duration, 1)
+	welcomed := make(chan pace, 1)
 	var writer sync.WaitGroup
 	defer writer.Wait()
 	defer cancel(errStopped) // before the wait
@@ -54,6 +54,7 @@ func (a *Agent) stream(ctx context.Context, patience time.Duration, said *speake
 	}
 	from := newEvents(resp.Body)
 	heartbeat := time.Duration(0) // 0: no welcome yet
+	var p pace
 	for {
 		e, err := from.next()
 		switch {
@@ -67,13 +68,14 @@ func (a *Agent) stream(ctx context.Context, patience time.Duration, said *speake
 			return err
 		}
 		if heartbeat == 0 {
-			if heartbeat, err = a.greeted(ctx, e); err != nil {
+			if p, err = a.greeted(ctx, e); err != nil {
 				return err
 			}
+			heartbeat = p.heartbeat
 			a.heartbeat = heartbeat
 			silence.Stop()
 			silence = time.AfterFunc(2*heartbeat, func() { cancel(errSilent) })
-			welcomed <- heartbeat
+			welcomed <- p
 			said.connected(a, ViaStream)
 			a.log.Info("connected to the server", "heartbeat", heartbeat)
 		} else {
@@ -86,20 +88,24 @@ func (a *Agent) stream(ctx context.Context, patience time.Duration, said *speake
 }
 
 // greeted takes the first event, which has to be a welcome from a server that leads.
-func (a *Agent) greeted(ctx context.Context, e event) (time.Duration, error) {
+func (a *Agent) greeted(ctx context.Context, e event) (pace, error) {
 	if e.kind != "welcome" {
-		return 0, &garbageError{fmt.Errorf("a stream begins with %q and no welcome", clip(e.kind, 100))}
+		return pace{}, &garbageError{fmt.Errorf("a stream begins with %q and no welcome", clip(e.kind, 100))}
 	}
 	var w engine.Welcome
 	if err := decode(e.data, &w); err != nil {
-		return 0, err
+		return pace{}, err
 	}
 	var verdict error
 	if err := a.call(ctx, func() { verdict = a.loop.welcome(w) }); err != nil {
-		return 0, err
+		return pace{}, err
 	}
-	return heartbeatOf(w), verdict
+	heartbeat := heartbeatOf(w)
+	return pace{heartbeat, min(max(0, time.Duration(w.SpreadMS)*time.Millisecond), heartbeat/2)}, verdict
 }
+
+// pace is how often a server wants to hear from an instance, and how far it wants reports to be spread.
+type pace struct{ heartbeat, spread time.Duration }
 
 // heard takes every other event. Kinds that are not known are signs of life, as beats are: a newer server may send more.
 func (a *Agent) heard(ctx context.Context, e event) error {
@@ -115,19 +121,30 @@ func (a *Agent) heard(ctx context.Context, e event) error {
 
 // talk is the sending half: a hello, and after the welcome reports and beats, until ctx ends. When nobody takes its lines any
 // more it ends too, and says nothing: why, the other half hears.
-func (a *Agent) talk(ctx context.Context, to io.Writer, welcomed <-chan time.Duration) {
+func (a *Agent) talk(ctx context.Context, to io.Writer, welcomed <-chan pace) {
 	lines := json.NewEncoder(to) // one write a line
 	if lines.Encode(engine.Uplink{Hello: a.hello.Load()}) != nil {
 		return
 	}
-	var heartbeat time.Duration
+	var p pace
 	select {
 	case <-ctx.Done():
 		return
-	case heartbeat = <-welcomed:
+	case p = <-welcomed:
 	}
+	heartbeat := p.heartbeat
 	for {
 		report, changed := a.report.get()
+		if report != nil && p.spread > 0 {
+			pause := time.NewTimer(rand.N(p.spread))
+			select {
+			case <-ctx.Done():
+				pause.Stop()
+				return
+			case <-pause.C:
+			}
+			report, changed = a.report.get() // what it has come to meanwhile
+		}
 		if report != nil && lines.Encode(engine.Uplink{Report: report}) != nil {
 			return
 		}

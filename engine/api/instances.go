@@ -145,9 +145,20 @@ func lastRequest(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (a *API) welcome() engine.Welcome {
-	return engine.Welcome{Server: a.opts.Identity, Term: a.opts.Term(), HeartbeatMS: a.opts.InstanceBeat.Milliseconds()}
+func (a *API) welcome(scope engine.Scope) engine.Welcome {
+	spread := min(time.Duration(a.opts.Roster.Size(scope))*reportTime, a.opts.InstanceBeat/2)
+	if spread < leastSpread {
+		spread = 0
+	}
+	return engine.Welcome{Server: a.opts.Identity, Term: a.opts.Term(), HeartbeatMS: a.opts.InstanceBeat.Milliseconds(), SpreadMS: spread.Milliseconds()}
 }
+
+// What reports cost, and from when on they are spread: what a few hundred instances say at once is no burden. Measured with ten
+// thousand on two cores: without it their answers take the time in which the others are told.
+const (
+	reportTime  = 25 * time.Microsecond
+	leastSpread = 10 * time.Millisecond
+)
 
 // busy turns an instance away for a while that differs for each, so that they do not all come back at once.
 func busy(w http.ResponseWriter, detail string) {
@@ -269,7 +280,7 @@ func (a *API) streamInstance(w http.ResponseWriter, r *http.Request, scope engin
 		writeProblem(w, asProblem(err))
 		return
 	}
-	a.welcomeInstance(out)
+	a.welcomeInstance(out, scope)
 	stop := context.AfterFunc(a.closed, func() { out.end(errStopping) })
 	defer stop()
 	for err == nil {
@@ -314,12 +325,12 @@ var _ roster.Line = (*downlink)(nil)
 var beatFrame = []byte("event: beat\ndata: {}\n\n")
 
 // welcomeInstance sends the first event, and what has come in the meantime.
-func (a *API) welcomeInstance(d *downlink) {
+func (a *API) welcomeInstance(d *downlink, scope engine.Scope) {
 	h := d.w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no") // proxies that buffer would hold directives back
-	hello, err := json.Marshal(a.welcome())
+	hello, err := json.Marshal(a.welcome(scope))
 	if err == nil {
 		err = d.send(fmt.Appendf(nil, "retry: 1000\n\nevent: welcome\ndata: %s\n\n", hello))
 	}
@@ -473,7 +484,7 @@ func (a *API) exchangeInstance(w http.ResponseWriter, r *http.Request, scope eng
 		writeProblem(w, asProblem(err))
 		return
 	}
-	out := ExchangeAnswer{Welcome: a.welcome(), PollMS: poll.Milliseconds()}
+	out := ExchangeAnswer{Welcome: a.welcome(scope), PollMS: poll.Milliseconds()}
 	if any {
 		out.Directive = &told
 	}

@@ -84,6 +84,16 @@ func (c *crew) standing(m *member, at time.Time) Standing {
 	return Waiting
 }
 
+// Size is how many instances are known of a scope, whatever they do.
+func (r *Roster) Size(scope engine.Scope) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c := r.scopes[scope]; c != nil {
+		return len(c.members)
+	}
+	return 0
+}
+
 // Counts says of every scope how many instances stand how.
 func (r *Roster) Counts(at time.Time) map[engine.Scope]map[Standing]int {
 	r.mu.Lock()

@@ -192,7 +192,7 @@ func followModeshift(m *client, conn net.Conn, greeted func()) error {
 		return err
 	}
 	var beat *time.Timer
-	beats := time.Duration(0)
+	beats, spread := time.Duration(0), time.Duration(0)
 	defer func() {
 		if beat != nil {
 			beat.Stop()
@@ -205,7 +205,7 @@ func followModeshift(m *client, conn net.Conn, greeted func()) error {
 			if err := json.Unmarshal(data, &w); err != nil {
 				return err
 			}
-			beats = time.Duration(w.HeartbeatMS) * time.Millisecond
+			beats, spread = time.Duration(w.HeartbeatMS)*time.Millisecond, time.Duration(w.SpreadMS)*time.Millisecond
 			pause := func() time.Duration { return beats*4/5 + rand.N(beats/5) }
 			beat = time.AfterFunc(time.Hour, func() {
 				if line(engine.Uplink{Beat: true}, "") == nil { // else whoever reads hears of it
@@ -222,6 +222,9 @@ func followModeshift(m *client, conn net.Conn, greeted func()) error {
 			go func() {
 				if held := m.crowd.held.Load(); held != nil {
 					<-*held
+				}
+				if spread > 0 {
+					time.Sleep(rand.N(spread))
 				}
 				// A real one keeps it on disk and calls the program's callbacks first. Meanwhile others decode.
 				runtime.Gosched()
