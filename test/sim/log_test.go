@@ -86,7 +86,18 @@ func (u *unlucky) lease(call func() error) error {
 		return errDied
 	}
 	u.throws["lease"]++
-	before, after := u.falls("lease", fmt.Sprintf("lease %d %d", u.throws["lease"], u.process))
+	throw := fmt.Sprintf("lease %d %d", u.throws["lease"], u.process)
+	if name, _, _ := strings.Cut(u.fatal, " "); name == "lease" && u.left == 1 {
+		// The runner asks at the instant at which the loop has stored something, and is about to store more: the process does not die at
+		// that very instant, or it would be up to chance what else it has done.
+		u.mu.Unlock()
+		time.Sleep(time.Duration(1 + u.w.dice(int(time.Millisecond), "dies %s", throw)))
+		u.mu.Lock()
+		if u.dead {
+			return errDied
+		}
+	}
+	before, after := u.falls("lease", throw)
 	if before != nil {
 		return before
 	}
