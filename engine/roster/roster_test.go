@@ -348,6 +348,21 @@ func TestANameIsTakenOnceAndItsOwnProcessComesBack(t *testing.T) {
 	}
 }
 
+func TestOfAThousandInstancesWithOneNameOneIsLetIn(t *testing.T) {
+	b := newBench(t)
+	first := b.connect("web", "0")
+	for i := 1; i < 1000; i++ {
+		_, err := b.Connect("shop", engine.Hello{Instance: "web", Session: fmt.Sprint(i)}, "10.0.0.2", &line{})
+		if err == nil || !strings.Contains(err.Error(), `"web" of shop is connected already, from 10.0.0.1`) {
+			t.Fatalf("the %dth is let in: %v", i, err)
+		}
+	}
+	apply(first, b, "web")
+	if in := b.summary(); in.Known != 1 || in.Applied != 1 || b.Refused()["in_use"] != 999 {
+		t.Errorf("%+v, refused %v", in, b.Refused())
+	}
+}
+
 func TestWhoKnowsOfALaterLeaderIsHeard(t *testing.T) {
 	b := newBench(t)
 	for _, c := range []struct {
