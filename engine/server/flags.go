@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"path/filepath"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -64,7 +63,7 @@ func (s *Server) listenSync() (err error) {
 	if address == "" {
 		return nil
 	}
-	if s.syncListener, err = net.Listen("tcp", address); err != nil {
+	if s.syncListener, err = listen(context.Background(), address); err != nil {
 		return fmt.Errorf("listen on %s for flagd: %w; choose another address under flags.sync_listen", address, err)
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -173,5 +174,29 @@ func TestTwoFilesOfOneServiceAreOneFault(t *testing.T) {
 	}
 	if n := strings.Count(said(s), "ownr: x"); n != 2 {
 		t.Errorf("status says of two faults %d: %s", n, said(s))
+	}
+}
+
+func TestAnAddressThatIsFreeAMomentLaterIsTaken(t *testing.T) {
+	held, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tried := make(chan struct{})
+	go func() {
+		<-tried
+		time.Sleep(100 * time.Millisecond) // a try or two that fail
+		_ = held.Close()
+	}()
+	close(tried)
+	l, err := listen(t.Context(), held.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	if again, err := listen(ctx, l.Addr().String()); err == nil || !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("an address in use is taken: %v, %v", again, err)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -103,7 +104,7 @@ func New(ctx context.Context, opts Options) (_ *Server, err error) {
 		return nil, err
 	}
 	// The port comes first: it is what most often goes wrong, and nothing has been touched yet.
-	if s.listener, err = net.Listen("tcp", cfg.Listen); err != nil {
+	if s.listener, err = listen(ctx, cfg.Listen); err != nil {
 		return nil, fmt.Errorf("listen on %s: %w; is another modeshift running? choose another address with --listen", cfg.Listen, err)
 	}
 	defer func() {
@@ -159,6 +160,25 @@ func New(ctx context.Context, opts Options) (_ *Server, err error) {
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: answerTimeout, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 	}
 	return s, nil
+}
+
+// listenPatience is how long an address that is in use is tried again. A run that was killed while it was starting a program leaves a
+// child that holds what the run held, the address too, until a moment later it is that program.
+const listenPatience = 2 * time.Second
+
+// listen takes an address.
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	for began := time.Now(); ; {
+		l, err := net.Listen("tcp", address)
+		if err == nil || !errors.Is(err, syscall.EADDRINUSE) || time.Since(began) > listenPatience {
+			return l, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 // dial prepares the Prometheis, the notifiers and the metrics. It talks to nobody.
