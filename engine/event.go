@@ -96,6 +96,8 @@ const (
 	CodeResumed      Code = "resumed"          // what was held goes on
 	CodeDivergence   Code = "divergence"       // instances do not follow
 	CodeTerm         Code = "term"             // somebody else has led since
+	CodeSuggest      Code = "suggest"          // automation only says what it would do
+	CodeOff          Code = "off"              // automation is off
 )
 
 // Reason is why, for programs and for people.

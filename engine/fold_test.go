@@ -77,6 +77,14 @@ func drawPolicy(t *rapid.T, modes []engine.ModeRule) engine.Policy {
 			p.Transitions = append(p.Transitions, tr)
 		}
 	}
+	p.Automation = pick(t, []engine.Automation{"", "", "", "", "", engine.AutomationOn, engine.AutomationSuggest, engine.AutomationOff}, "automation")
+	for i := range p.Modes {
+		for _, tr := range p.Transitions {
+			if tr.Gate != nil && slices.Contains(tr.From, p.Modes[i].Name) && p.Modes[i].MaxDuration > 0 && between(t, 0, 1, "way out") == 0 {
+				p.Modes[i].OnExpiry = tr.Name
+			}
+		}
+	}
 	text, err := explain.EncodePolicy(p)
 	if err != nil {
 		t.Fatal(err)
@@ -345,6 +353,14 @@ func obey(t *rapid.T, p engine.Policy, was, now engine.State, in engine.Input, e
 		switch f := e.Fact.(type) {
 		case engine.ChangeStarted:
 			started++
+			byPerson := e.Reason.Code == engine.CodeRequest || slices.ContainsFunc(was.Proposals, func(p engine.Proposal) bool { return p.ID == f.Proposal && p.Requester != nil })
+			if (p.Automation == engine.AutomationSuggest || p.Automation == engine.AutomationOff) && !byPerson {
+				t.Fatalf("automation is %s, and %s started", p.Automation, f.Transition)
+			}
+		case engine.ChangeProposed:
+			if f.Proposal.Requester == nil && (p.Automation == engine.AutomationSuggest || p.Automation == engine.AutomationOff) {
+				t.Fatalf("automation is %s, and %s was proposed", p.Automation, f.Proposal.Transition)
+			}
 		case engine.IncidentOpened:
 			if open[f.Incident.ID] {
 				t.Fatalf("%s was opened twice", f.Incident.ID)

@@ -44,6 +44,7 @@ func (d *decision) propose(t *Transition, r *SetRequested, why Reason, evidence 
 		ID: ChangeID(d.next()), Transition: t.Name, From: d.s.Target, To: t.To, Digest: digestOf(t, d.s, plan),
 		Gate: *t.Gate, Until: d.in.At.Add(t.Gate.Within), Retry: d.retry(t),
 	}
+	p.Expiry = r == nil && why.Code == CodeTooLong
 	if r != nil {
 		by := d.in.By
 		p.Requester, p.Reason, p.Pin = &by, r.Reason, pinFor(r)
@@ -85,7 +86,7 @@ func (d *decision) proposeReady(o *Observed) {
 func (d *decision) withdrawFalse(o *Observed) {
 	for _, p := range d.s.Proposals {
 		t := d.p.transition(p.Transition)
-		if p.Requester != nil || d.moot(&p) || o.Conditions[t.When].Truth != False {
+		if p.Requester != nil || p.Expiry || d.moot(&p) || o.Conditions[t.When].Truth != False {
 			continue
 		}
 		cond := &d.p.Conditions[t.When]
@@ -349,7 +350,7 @@ func (d *decision) startApproved() {
 		truth := d.truth(&p)
 		why := d.hindrance(t, p.Requester != nil)
 		switch {
-		case why.Code != "" || p.Requester != nil:
+		case why.Code != "" || p.Requester != nil || p.Expiry:
 		case truth == False:
 			continue // it starts when it is true again, or is withdrawn
 		case truth == Unknown && p.BlindBy == "":

@@ -68,7 +68,7 @@ func (d *decision) time(o *Observed) {
 
 // ready reports whether t wants to happen: its condition holds, and has for long enough.
 func (d *decision) ready(o *Observed, t *Transition) bool {
-	if !t.leaves(d.s.Target) || o.Conditions[t.When].Truth != True {
+	if !t.leaves(d.s.Target) || o.Conditions[t.When].Truth != True || d.p.Automation == AutomationOff {
 		return false
 	}
 	if t.For == 0 {
@@ -109,6 +109,10 @@ func (d *decision) keptOff() Reason {
 		return Reason{CodeFrozen, "all automation is frozen: " + d.in.Frozen}
 	case d.s.Freeze != nil:
 		return Reason{CodeFrozen, "automation is frozen: " + d.s.Freeze.Reason}
+	case d.p.Automation == AutomationSuggest:
+		return Reason{CodeSuggest, "automation only suggests"}
+	case d.p.Automation == AutomationOff:
+		return Reason{CodeOff, "automation is off"}
 	case d.s.Pin != nil:
 		return Reason{CodePinned, fmt.Sprintf("%s pinned %s: %s", d.s.Pin.By, d.s.Pin.Mode, d.s.Pin.Reason)}
 	}
@@ -212,17 +216,22 @@ func (d *decision) tell(o *Observed, t *Transition, why Reason) IncidentID {
 		return "" // the fleet's page says so, once for all scopes
 	}
 	note := fmt.Sprintf("%s: %s → %s (%s) is withheld: %s", d.p.Scope, d.s.Target, t.To, t.Name, why.Text)
-	loud := SeverityTicket
+	volume := SeverityTicket
 	if d.p.moreRestrictive(d.s.Target, t.To) {
-		loud = SeverityPage
+		volume = SeverityPage
 	}
-	inc, open := d.joined(t, loud)
+	if why.Code == CodeSuggest { // as loudly as it would be done
+		if volume = t.Severity; !loud(t) {
+			return ""
+		}
+	}
+	inc, open := d.joined(t, volume)
 	switch {
 	case open:
 		d.emit(IncidentUpdated{Incident: inc.ID, Severity: inc.Severity, Note: note}, why.Code, why.Text, nil)
 		return inc.ID
-	case loud == SeverityPage:
-		return d.open(Incident{Kind: IncidentWithheld, Subject: t.Name, Severity: SeverityPage}, note, t.Name,
+	case volume == SeverityPage || why.Code == CodeSuggest:
+		return d.open(Incident{Kind: IncidentWithheld, Subject: t.Name, Severity: volume}, note, t.Name,
 			Reason{CodeWithheld, why.Text}, o.Conditions[t.When].Readings)
 	}
 	return ""
@@ -294,10 +303,29 @@ func (d *decision) leave() {
 	}
 }
 
+// proposeWayOut asks people about the way out of a mode that lasts too long, and reports whether they are asked. Its gate applies as
+// ever. What keeps automation off, or that they have said no, makes it a page.
+func (d *decision) proposeWayOut(t *Transition, m ModeRule) bool {
+	if _, waits := d.s.proposal(t.Name); waits || d.s.Change != nil {
+		return true
+	}
+	if d.keptOff().Code != "" || d.rests(t).Code != "" {
+		return false
+	}
+	if w, was := d.s.withheld(t.Name); was {
+		d.emit(WithholdingEnded{Transition: w.Transition}, CodeProposed, "", nil)
+	}
+	d.propose(t, nil, Reason{CodeTooLong, fmt.Sprintf("max_duration is %v", m.MaxDuration)}, nil)
+	return true
+}
+
 // overstay tells people of a mode that lasts longer than it should.
 func (d *decision) overstay() {
 	m, _ := d.p.Mode(d.s.Target)
 	if m.MaxDuration == 0 || d.s.Dwell(d.in.At) < m.MaxDuration {
+		return
+	}
+	if t := d.p.transition(m.OnExpiry); t != nil && t.Gate != nil && t.leaves(d.s.Target) && d.proposeWayOut(t, m) {
 		return
 	}
 	if _, open := d.s.Incident(IncidentTooLong, string(m.Name)); open {

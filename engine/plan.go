@@ -133,6 +133,7 @@ type Proposal struct {
 	Requester  *Actor        `json:"requester,omitempty"` // nil: automation proposes
 	Reason     string        `json:"reason,omitempty"`    // the requester's
 	Pin        time.Duration `json:"pin,omitempty"`       // begins with the change
+	Expiry     bool          `json:"expiry,omitempty"`    // its mode lasts too long, whatever its condition says
 	BlindBy    string        `json:"blind_by,omitempty"`  // who said yes to starting without sight
 	Retry      RetryRules    `json:"retry,omitzero"`
 

@@ -14,6 +14,8 @@ type Policy struct {
 	Owner   string
 	Runbook string // URL, or empty
 
+	Automation Automation // how far it goes; empty: AutomationOn
+
 	Modes       []ModeRule   // the first is where a scope starts; empty: SLO alerts only
 	Conditions  []Condition  // everything that can be observed; Observed.Conditions stands at the same indexes
 	Transitions []Transition // in file order
@@ -22,6 +24,16 @@ type Policy struct {
 	Instances InstanceRules
 }
 
+// Automation says how far automation goes in a scope. SLOs are watched, and people may set modes, in any case.
+type Automation string
+
+// How far automation may go.
+const (
+	AutomationOn      Automation = "on"
+	AutomationSuggest Automation = "suggest" // it says what it would do, and starts nothing
+	AutomationOff     Automation = "off"     // it judges no transition
+)
+
 // ModeRule is one mode as declared. Modes that are not Beside rank by their place: least restrictive first.
 type ModeRule struct {
 	Name        Mode          `json:"name"`
@@ -29,6 +41,7 @@ type ModeRule struct {
 	Flags       Flags         `json:"flags,omitempty"`        // what instances are told while it is in force
 	MinDuration time.Duration `json:"min_duration,omitempty"` // no automatic move to something less restrictive sooner; 0: none
 	MaxDuration time.Duration `json:"max_duration,omitempty"` // a page when it lasts longer; 0: none
+	OnExpiry    string        `json:"on_expiry,omitempty"`    // the gated transition that is proposed then, in place of the page
 	Unavailable *Unavailable  `json:"unavailable,omitempty"`  // the service does not answer in it
 }
 

@@ -478,6 +478,7 @@ func (c command) compile() (engine.Policy, error) {
 			if err := unmarshal(l.key("flags"), &m.Flags); err != nil {
 				return p, fmt.Errorf("mode %s: flags: %w", m.Name, err)
 			}
+			_, m.OnExpiry, _ = strings.Cut(l.key("on_expiry"), "propose:")
 			p.Modes = append(p.Modes, m)
 		case "alert":
 			a := engine.Alert{SLO: l.args[0], Severity: engine.Severity(l.args[1]), Name: l.key("name"), Condition: condition(l.key("when"))}
@@ -527,6 +528,8 @@ func (c command) compile() (engine.Policy, error) {
 				r.Waves = append(r.Waves, engine.Percent(n))
 			}
 			p.Transitions[len(p.Transitions)-1].Rollout = r
+		case "automation":
+			p.Automation = engine.Automation(l.args[0])
 		case "min_applied":
 			p.Instances.MinApplied = share(l.args[0])
 		case "divergence":

@@ -199,7 +199,7 @@ var policyWords = map[string]grammar{
 	"condition":   {args: []check{aName}, keys: map[string]check{"every": aDuration, "text": anything}},
 	"mode": {args: []check{aName}, keys: map[string]check{"flags": aJSON, "min": aDuration, "max": aDuration,
 		"on_expiry": matching("page or propose:NAME", `page|propose:[\w-]+`), "imposes": aName, "pause": names},
-		words: []string{"beside"}, later: []string{"on_expiry", "imposes", "pause"}},
+		words: []string{"beside"}, later: []string{"imposes", "pause"}},
 	"alert": {args: []check{aName, oneOf("page", "ticket")}, keys: map[string]check{"when": aName, "name": aName, "labels": aJSON, "notes": aJSON}},
 	"transition": {args: []check{aName}, keys: map[string]check{"from": names, "to": aName, "when": aName, "severity": severity, "for": aDuration,
 		"alerts": tiers, "text": anything, "approval": groups, "within": aDuration, "otherwise": oneOf("deny", "page", "escalate"),
@@ -210,13 +210,13 @@ var policyWords = map[string]grammar{
 
 	"rollout":     {keys: map[string]check{"waves": waves, "pause": aDuration, "verify": aName}},
 	"min_applied": {args: []check{aPercent}},
+	"automation":  {args: []check{oneOf("on", "suggest", "off")}},
 	"divergence":  {keys: map[string]check{"grace": aDuration, "page": aPercent}},
 
 	// Not built yet.
-	"parent":     {args: []check{aName}, later: []string{""}},
-	"automation": {args: []check{oneOf("on", "suggest", "off")}, later: []string{""}},
-	"brake":      {keys: map[string]check{"max": aNumber, "share": aPercent, "within": aDuration}, later: []string{""}},
-	"flap":       {keys: map[string]check{"changes": aNumber, "within": aDuration}, later: []string{""}},
+	"parent": {args: []check{aName}, later: []string{""}},
+	"brake":  {keys: map[string]check{"max": aNumber, "share": aPercent, "within": aDuration}, later: []string{""}},
+	"flap":   {keys: map[string]check{"changes": aNumber, "within": aDuration}, later: []string{""}},
 }
 
 // later names the words of a policy that are not built yet, in the order written.

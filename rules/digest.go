@@ -39,6 +39,9 @@ func (d *draft) digests() {
 		t.Digest = digestOf(does)
 	}
 	all := []any{p.Scope, p.Interval, p.BlindAfter, p.Owner, p.Runbook, p.Modes, s.Labels}
+	if p.Automation != "" {
+		all = append(all, p.Automation)
+	}
 	for i := range p.Conditions {
 		c := &p.Conditions[i]
 		all = append(all, []any{c.Name, c.Every, c.Digest})

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/modeshift/modeshift/engine"
 )
 
@@ -100,6 +102,7 @@ type draft struct {
 	agreeing                                                      []agreeing
 	sourced                                                       []sourced
 	transitions                                                   []transitionDraft
+	expiries                                                      []wayOut
 }
 
 func (d *draft) name() engine.Scope { return d.service.Policy.Scope }
@@ -175,6 +178,7 @@ func (l *loader) document(r *reader, n *node) *draft {
 		fields = append(fields,
 			may("owner", r.setText(&s.Policy.Owner, "the owner")),
 			may("runbook", d.runbook),
+			may("automation", d.automation),
 			may("source", func(n *node) { s.Source = d.source(n) }),
 			may("evaluate", func(n *node) { d.recorded, _ = d.evaluate(n) }),
 			may("slos", d.slos),
@@ -199,6 +203,7 @@ func (l *loader) document(r *reader, n *node) *draft {
 	d.untold(n)
 	d.flagDoubts()
 	d.conditions()
+	d.waysOut()
 	if r.faults == 0 && n.get("slos") == nil && n.get("modes") == nil {
 		r.warnf(d.scope.or(n), "declare `slos:`, or `modes:` and `transitions:`", "the file declares nothing: the service has no SLOs and no modes")
 	}
@@ -226,6 +231,18 @@ func (d *draft) serviceName(n *node) {
 		return
 	}
 	d.service.Policy.Scope = engine.Scope(name)
+}
+
+// automation reads how far automation goes.
+func (d *draft) automation(n *node) {
+	how := engine.Automation(n.value)
+	switch {
+	case n.kind == yaml.ScalarNode && slices.Contains([]engine.Automation{engine.AutomationSuggest, engine.AutomationOff}, how):
+		d.service.Policy.Automation = how
+	case n.kind == yaml.ScalarNode && how == engine.AutomationOn: // as when it is left out
+	default:
+		d.r.errorf(n, "write `on`, `suggest` (it says what it would do, and starts nothing) or `off`", "automation cannot be %s", n.is())
+	}
 }
 
 func (d *draft) runbook(n *node) {

@@ -1,6 +1,8 @@
 package rules
 
 import (
+	"slices"
+
 	"go.yaml.in/yaml/v3"
 
 	"github.com/modeshift/modeshift/engine"
@@ -15,7 +17,7 @@ type flagType struct {
 func (d *draft) mode(n *node) {
 	r := d.r
 	var m engine.ModeRule
-	var least, most *node
+	var least, most, expiry *node
 	r.mapping(n, "a mode",
 		need("name", func(n *node) {
 			if name, ok := r.name(n, "the name of a mode"); ok && r.unique(d.modeNames, n, "mode", name) {
@@ -31,7 +33,7 @@ func (d *draft) mode(n *node) {
 		may("flags", func(n *node) { m.Flags = d.flags(n) }),
 		may("min_duration", func(n *node) { least = n; m.MinDuration, _ = r.duration(n, "min_duration") }),
 		may("max_duration", func(n *node) { most = n; m.MaxDuration, _ = r.duration(n, "max_duration") }),
-		may("on_expiry", func(n *node) { d.onExpiry(n) }),
+		may("on_expiry", func(n *node) { expiry = d.onExpiry(n) }),
 		may("unavailable", func(n *node) { m.Unavailable = d.unavailable(n) }))
 	if most == nil && n.get("on_expiry") != nil {
 		r.errorf(n.keyNode("on_expiry"), "give max_duration too", "on_expiry says what happens after max_duration, and there is none")
@@ -40,17 +42,57 @@ func (d *draft) mode(n *node) {
 		r.errorf(least, "", "min_duration must be shorter than max_duration")
 	}
 	if m.Name != "" {
+		if expiry != nil {
+			d.expiries = append(d.expiries, wayOut{m.Name, expiry})
+		}
 		d.service.Policy.Modes = append(d.service.Policy.Modes, m)
 	}
 }
 
-func (d *draft) onExpiry(n *node) {
+// onExpiry reads what happens when a mode lasts too long: a page, or `propose: NAME` of a transition.
+func (d *draft) onExpiry(n *node) *node {
+	const shape = "write `page`, or the gated transition that leads out: `on_expiry: {propose: recover}`"
 	switch {
 	case n.kind == yaml.ScalarNode && n.value == "page":
-	case n.kind == yaml.MappingNode && n.get("propose") != nil, n.kind == yaml.ScalarNode && len(n.value) >= 7 && n.value[:7] == "propose":
-		d.r.errorf(n, "write `page`", "on_expiry: propose is not supported yet")
+	case n.kind == yaml.MappingNode:
+		var way *node
+		d.r.mapping(n, "on_expiry", need("propose", func(n *node) {
+			if _, ok := d.r.text(n, "the transition to propose"); ok {
+				way = n
+			}
+		}))
+		return way
 	default:
-		d.r.errorf(n, "write `page`", "on_expiry cannot be %s", n.is())
+		d.r.errorf(n, shape, "on_expiry cannot be %s", n.is())
+	}
+	return nil
+}
+
+// wayOut is the transition that is proposed when a mode lasts too long.
+type wayOut struct {
+	mode engine.Mode
+	node *node
+}
+
+// waysOut checks that what is proposed when a mode lasts too long leads out of it, and asks somebody.
+func (d *draft) waysOut() {
+	for _, w := range d.expiries {
+		i := slices.IndexFunc(d.transitions, func(t transitionDraft) bool { return t.rule.Name == w.node.value })
+		switch {
+		case d.transitionNames[w.node.value] == nil:
+			d.r.errorf(w.node, d.r.choose(w.node.value, keys(d.transitionNames), "declare it under `transitions:`"), "there is no transition %q", clip(w.node.value))
+		case i < 0: // it is faulty itself
+		case !slices.ContainsFunc(d.transitions[i].from, func(n *node) bool { return n.value == string(w.mode) }):
+			d.r.errorf(w.node, "name one whose `from` has "+string(w.mode), "%s does not lead out of %s", w.node.value, w.mode)
+		case d.transitions[i].rule.Gate == nil:
+			d.r.errorf(w.node, "give it an `approval`, or write `on_expiry: page`", "%s asks nobody: it would be taken though its condition does not hold", w.node.value)
+		default:
+			for m := range d.service.Policy.Modes {
+				if d.service.Policy.Modes[m].Name == w.mode {
+					d.service.Policy.Modes[m].OnExpiry = w.node.value
+				}
+			}
+		}
 	}
 }
 

@@ -133,7 +133,7 @@ func notes(sc api.Summary) string {
 		holds bool
 		text  string
 	}{
-		{sc.Retired, "retired"}, {sc.Pinned, "pinned"}, {sc.Frozen, "frozen"}, {sc.Blind, "blind"},
+		{sc.Retired, "retired"}, {sc.Automation == engine.AutomationSuggest, "only suggests"}, {sc.Automation == engine.AutomationOff && sc.Target != "" && !sc.Retired, "automation off"}, {sc.Pinned, "pinned"}, {sc.Frozen, "frozen"}, {sc.Blind, "blind"},
 		{sc.Proposals > 0, fmt.Sprintf("%d to approve", sc.Proposals)}, {sc.Withheld > 0, fmt.Sprintf("%d withheld", sc.Withheld)}, {sc.RulesProblem != "", "rules on disk not in force"},
 	} {
 		if n.holds {
@@ -160,6 +160,9 @@ func printScope(w io.Writer, sc api.Scope) error {
 	}
 	if sc.Runbook != "" {
 		line("runbook", "%s", sc.Runbook)
+	}
+	if sc.Automation != engine.AutomationOn && sc.Target != "" {
+		line("automation", "%s", map[engine.Automation]string{engine.AutomationSuggest: "only suggests: history says what it would have done", engine.AutomationOff: "off"}[sc.Automation])
 	}
 	if sc.Pin != nil {
 		line("pinned", "to %s until %s by %s: %s", sc.Pin.Mode, sc.Pin.Until.Local().Format("15:04:05"), sc.Pin.By, sc.Pin.Reason)

@@ -12,20 +12,21 @@ import (
 
 // Summary is a scope in a list.
 type Summary struct {
-	Scope        engine.Scope `json:"scope"`
-	Mode         engine.Mode  `json:"mode,omitempty" doc:"the last settled mode; empty for a scope with SLO alerts only"`
-	Target       engine.Mode  `json:"target,omitempty" doc:"the published mode; differs from mode while a change is under way"`
-	Since        time.Time    `json:"since,omitzero" doc:"when the target was published"`
-	Revision     uint64       `json:"revision,omitempty" doc:"of the directive"`
-	Change       string       `json:"change,omitempty" doc:"the change under way"`
-	Pinned       bool         `json:"pinned"`
-	Frozen       bool         `json:"frozen" doc:"automation is frozen, in this scope or everywhere"`
-	Blind        bool         `json:"blind" doc:"what has to be seen of this scope cannot be seen"`
-	Retired      bool         `json:"retired" doc:"no rule file declares it any more; instances keep its last directive"`
-	Incidents    int          `json:"incidents" doc:"open ones"`
-	Proposals    int          `json:"proposals" doc:"that wait for people"`
-	Withheld     int          `json:"withheld" doc:"transitions that are ready and do not start"`
-	RulesProblem string       `json:"rules_problem,omitempty" doc:"why the rule file on disk is not the one in force"`
+	Scope        engine.Scope      `json:"scope"`
+	Mode         engine.Mode       `json:"mode,omitempty" doc:"the last settled mode; empty for a scope with SLO alerts only"`
+	Target       engine.Mode       `json:"target,omitempty" doc:"the published mode; differs from mode while a change is under way"`
+	Since        time.Time         `json:"since,omitzero" doc:"when the target was published"`
+	Revision     uint64            `json:"revision,omitempty" doc:"of the directive"`
+	Change       string            `json:"change,omitempty" doc:"the change under way"`
+	Pinned       bool              `json:"pinned"`
+	Automation   engine.Automation `json:"automation" enum:"on,suggest,off" doc:"how far it goes"`
+	Frozen       bool              `json:"frozen" doc:"automation is frozen, in this scope or everywhere"`
+	Blind        bool              `json:"blind" doc:"what has to be seen of this scope cannot be seen"`
+	Retired      bool              `json:"retired" doc:"no rule file declares it any more; instances keep its last directive"`
+	Incidents    int               `json:"incidents" doc:"open ones"`
+	Proposals    int               `json:"proposals" doc:"that wait for people"`
+	Withheld     int               `json:"withheld" doc:"transitions that are ready and do not start"`
+	RulesProblem string            `json:"rules_problem,omitempty" doc:"why the rule file on disk is not the one in force"`
 }
 
 // Scope is all that is known of a scope now.
@@ -36,6 +37,7 @@ type Scope struct {
 	Owner        string            `json:"owner,omitempty"`
 	Runbook      string            `json:"runbook,omitempty"`
 	Retired      bool              `json:"retired"`
+	Automation   engine.Automation `json:"automation" enum:"on,suggest,off" doc:"how far it goes: suggest says what it would do and starts nothing, off judges no transition"`
 	Mode         engine.Mode       `json:"mode,omitempty" doc:"the last settled mode"`
 	Target       engine.Mode       `json:"target,omitempty" doc:"the published mode"`
 	Since        time.Time         `json:"since,omitzero" doc:"when the target was published"`
@@ -64,6 +66,7 @@ type Mode struct {
 	Flags       engine.Flags `json:"flags,omitempty"`
 	MinDuration Duration     `json:"min_duration,omitzero"`
 	MaxDuration Duration     `json:"max_duration,omitzero"`
+	OnExpiry    string       `json:"on_expiry,omitempty" doc:"the transition that is proposed after max_duration; empty: a page"`
 
 	Unavailable *engine.Unavailable `json:"unavailable,omitempty" doc:"the service does not answer in it"`
 }

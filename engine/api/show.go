@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"reflect"
 	"time"
 
@@ -21,7 +22,16 @@ func summarize(v engine.View, fleet *engine.Freeze) Summary {
 	if s.Change != nil {
 		out.Change = string(s.Change.ID)
 	}
+	out.Automation = automation(v.Policy)
 	return out
+}
+
+// automation is how far it goes; without rules nobody does anything by itself.
+func automation(p *engine.Policy) engine.Automation {
+	if p == nil {
+		return engine.AutomationOff
+	}
+	return cmp.Or(p.Automation, engine.AutomationOn)
 }
 
 func detail(v engine.View, fleet *engine.Freeze) Scope {
@@ -41,12 +51,13 @@ func detail(v engine.View, fleet *engine.Freeze) Scope {
 	if v.Observed != nil {
 		out.Observed = v.Observed.Instant
 	}
+	out.Automation = automation(v.Policy)
 	if v.Policy == nil {
 		return out
 	}
 	out.Owner, out.Runbook = v.Policy.Owner, v.Policy.Runbook
 	for _, m := range v.Policy.Modes {
-		out.Modes = append(out.Modes, Mode{m.Name, m.Beside, m.Flags, Duration(m.MinDuration), Duration(m.MaxDuration), m.Unavailable})
+		out.Modes = append(out.Modes, Mode{m.Name, m.Beside, m.Flags, Duration(m.MinDuration), Duration(m.MaxDuration), m.OnExpiry, m.Unavailable})
 	}
 	for i, c := range v.Policy.Conditions {
 		out.Conditions = append(out.Conditions, condition(c, observation(v.Observed, i)))
