@@ -307,7 +307,8 @@ func (c *check) starts(s *stream, before engine.State, e engine.Event, f engine.
 	if s.change != "" {
 		old := s.changes[s.change]
 		old.overtaken = true
-		if ch.transition != nil && (ch.transition.Gate != nil || slices.ContainsFunc(f.Plan.Steps, func(st engine.Step) bool { return st.Destructive })) {
+		// Whoever breaks the glass goes around the gate; what destroys waits for them too.
+		if ch.transition != nil && (ch.transition.Gate != nil && !f.Forced || slices.ContainsFunc(f.Plan.Steps, func(st engine.Step) bool { return st.Destructive })) {
 			c.breaks("%s: what is gated or destroys does not overtake", where)
 		}
 	}
