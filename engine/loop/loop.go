@@ -184,6 +184,14 @@ func (l *Loop) Start(ctx context.Context, rules Rules) error {
 	if err != nil {
 		return fmt.Errorf("read the last evaluated instant: %w", err)
 	}
+	now, err := l.log.Now(ctx)
+	if err != nil {
+		return fmt.Errorf("read the store's clock: %w", err)
+	}
+	if mark.After(now) {
+		// The clock was set back, and what was evaluated since is not marked: nobody knows how long anything has been so.
+		mark = time.Time{}
+	}
 	l.tick = mark
 	states, err := l.log.LoadAll(ctx)
 	if err != nil {

@@ -336,6 +336,31 @@ func TestARestartKnowsHowMuchTimeItLost(t *testing.T) {
 	})
 }
 
+// The mark of before lies in what is the future now. Taken for the evaluation before, all that time would count as seen.
+func TestARestartAfterTheClockWasSetBackCountsNothingTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, log := &world{}, newMemory()
+		w.say("shed.when", engine.True)
+		h := start(t, log, w, w.rules(checkout("v1")))
+		h.pass(10 * time.Minute)
+		w.say("recover.when", engine.True)
+		h.pass(16 * time.Second) // true at one tick, and the process dies before it marks that
+		h.stop()
+		if err := log.Mark(t.Context(), log.wall().Add(time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		h = start(t, log, w, w.rules(checkout("v1")))
+		h.pass(16 * time.Second)
+		if h.mode() != "degraded" {
+			t.Fatal("an hour that nobody saw counted toward `for`")
+		}
+		h.pass(2 * time.Minute)
+		if h.mode() != "normal" {
+			t.Errorf("mode %s: two minutes that were seen did not", h.mode())
+		}
+	})
+}
+
 func TestOtherRulesComeIntoForceAndAScopeThatVanishedIsRetired(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, log := &world{}, newMemory()
