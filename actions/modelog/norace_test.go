@@ -1,0 +1,5 @@
+//go:build !race
+
+package modelog_test
+
+const underRace = false
