@@ -156,8 +156,8 @@ func (a *API) welcome(scope engine.Scope) engine.Welcome {
 // What reports cost, and from when on they are spread: what a few hundred instances say at once is no burden. Measured with ten
 // thousand on two cores: without it their answers take the time in which the others are told.
 const (
-	reportTime  = 25 * time.Microsecond
-	leastSpread = 10 * time.Millisecond
+	reportTime  = 50 * time.Microsecond
+	leastSpread = 20 * time.Millisecond
 )
 
 // busy turns an instance away for a while that differs for each, so that they do not all come back at once.
