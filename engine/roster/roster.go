@@ -1,18 +1,13 @@
 package roster
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
-	"math"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -218,98 +213,6 @@ func (r *Roster) follow(v engine.View, ranks map[string]int) (seats []*Seat, tol
 	return seats, told
 }
 
-// sortWave names those that are told something else than the rest.
-func (c *crew) sortWave(moved bool) {
-	switch {
-	case c.before == nil:
-		c.wave = nil
-	case moved || c.wave == nil:
-		c.wave = []string{}
-		for name, rank := range c.ranks {
-			if c.ranked() && rank < c.state.Change.Waved {
-				c.wave = append(c.wave, name)
-			}
-		}
-		slices.Sort(c.wave)
-	}
-}
-
-// Wave names those that are told the newest directive while others are not; nil when all are told the same. It is another slice
-// when they, or what they are told, are others.
-func (r *Roster) Wave(scope engine.Scope) []string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	c := r.scopes[scope]
-	if c == nil {
-		return nil
-	}
-	return c.wave
-}
-
-// waveOf is what distinguishes who is told what within one revision.
-func waveOf(s engine.State) int {
-	if s.Change == nil || s.Change.Before == nil {
-		return 0
-	}
-	return s.Change.Wave
-}
-
-// ranks are the places of the instances in the change under way; nil when it has no waves, or they are known already.
-func (r *Roster) ranks(ctx context.Context, v engine.View) (map[string]int, error) {
-	ch := v.State.Change
-	if ch == nil || ch.Before == nil {
-		return nil, nil
-	}
-	scope := v.State.Scope
-	r.mu.Lock()
-	c := r.crew(scope)
-	known := c.ranked()
-	if c.change == ch.ID && c.state.Change == nil { // not followed yet
-		known = c.ranks != nil
-	}
-	var names []string
-	for name, m := range c.members {
-		if m.counts(c.rules, r.opts.Now().UTC()) {
-			names = append(names, name)
-		}
-	}
-	r.mu.Unlock()
-	if known {
-		return nil, nil
-	}
-	kept, err := r.store.Ranks(ctx, scope, ch.ID)
-	if err == nil && kept == nil {
-		slices.SortFunc(names, func(a, b string) int {
-			return cmp.Or(bytes.Compare(hash(scope, a), hash(scope, b)), strings.Compare(a, b))
-		})
-		kept, err = names, r.store.SaveRanks(ctx, scope, ch.ID, names)
-	}
-	if err != nil {
-		return nil, err
-	}
-	ranks := make(map[string]int, len(kept))
-	for i, name := range kept {
-		ranks[name] = i
-	}
-	return ranks, nil
-}
-
-// ranked reports whether the order of the change under way is kept.
-func (c *crew) ranked() bool {
-	return c.state.Change != nil && c.change == c.state.Change.ID && c.ranks != nil
-}
-
-// hash places an instance among the others of its scope, each time the same.
-func hash(scope engine.Scope, name string) []byte {
-	sum := sha256.Sum256([]byte(string(scope) + "\x00" + name))
-	return sum[:]
-}
-
-// counts reports whether a change waits for the instance: it is connected, or has been gone for less than the grace time.
-func (m *member) counts(rules engine.InstanceRules, now time.Time) bool {
-	return m.Connected() || now.Sub(m.Left) < cmp.Or(rules.Grace, engine.DefaultGrace)
-}
-
 // encode makes the message of a directive.
 func (r *Roster) encode(v engine.View, d engine.Directive) *message {
 	if d.Revision == 0 {
@@ -366,82 +269,6 @@ func (r *Roster) judge(c *crew, m *member, now time.Time) {
 	}
 }
 
-// Summary says how the instances of a scope follow at an instant, in the state the core is going to decide in. That state may be
-// ahead of what was followed.
-func (r *Roster) Summary(s engine.State, at time.Time) engine.Instances {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	c := r.scopes[s.Scope]
-	if c == nil || len(c.members) == 0 {
-		return engine.Instances{}
-	}
-	return c.summary(s, at)
-}
-
-func (c *crew) summary(s engine.State, at time.Time) engine.Instances {
-	in := engine.Instances{Revision: s.Directive.Revision}
-	waves := s.Change != nil && s.Change.Before != nil
-	if s.Change != nil {
-		in.Wave = s.Change.Wave
-	}
-	if waves && (c.change != s.Change.ID || c.ranks == nil) {
-		in.Revision = 0 // nobody is told before it is known who: there is nothing to be said of this directive yet
-	}
-	grace := cmp.Or(c.rules.Grace, engine.DefaultGrace)
-	newest := s.Directive.Position()
-	for name, m := range c.members {
-		counts := m.counts(c.rules, at)
-		stale := !m.Behind.IsZero() && at.Sub(m.Behind) >= grace && (m.Connected() || m.Silent)
-		if !counts && !stale {
-			continue
-		}
-		in.Known++
-		told := in.Revision > 0
-		if told && waves {
-			rank, known := c.ranks[name]
-			told = known && rank < s.Change.Waved
-		}
-		if counts && told {
-			in.Told++
-			switch {
-			case m.Report.Position != newest:
-			case m.Report.Outcome == engine.OutcomeDone:
-				in.Applied++
-			case m.Report.Outcome == engine.OutcomeFailed:
-				in.Failed++
-			}
-		}
-		if stale {
-			in.Behind++
-			if in.Since.IsZero() || m.Behind.Before(in.Since) {
-				in.Since = m.Behind
-			}
-		}
-	}
-	if in.Known == 0 {
-		return engine.Instances{}
-	}
-	return in
-}
-
-// Members names the instances that are told the newest directive while a change goes by waves, sorted; nil when none does.
-func (r *Roster) Members(scope engine.Scope) []string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	c := r.scopes[scope]
-	if c == nil || c.state.Change == nil || c.state.Change.Wave == 0 || c.state.Change.Rolled {
-		return nil
-	}
-	names := []string{}
-	for name, m := range c.members {
-		if c.meant(name) == c.now && (m.Connected() || m.counts(c.rules, r.opts.Now())) {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	return names
-}
-
 // Told is what an instance, or a reader of flags by its name, is told; false when the scope has told nothing yet. A name that is
 // not in a wave gets what the others have.
 func (r *Roster) Told(scope engine.Scope, name string) (engine.Told, bool) {
@@ -477,70 +304,6 @@ func (r *Roster) Instances(scope engine.Scope) []Instance {
 	return list
 }
 
-// Run gathers what instances report, keeps the table, and forgets who is gone, until ctx ends.
-func (r *Roster) Run(ctx context.Context) error {
-	gather, save := time.NewTimer(Coalesce), time.NewTicker(Save)
-	gathering := true // the beginning may be news too
-	defer gather.Stop()
-	defer save.Stop()
-	var more <-chan time.Time // set while a table is being written
-	piece := func() {
-		more = nil
-		if r.save(ctx, saveBatch) {
-			more = time.After(savePause)
-		}
-	}
-	for late := 0; ; {
-		select {
-		case <-r.come:
-			if !gathering {
-				gather.Reset(Coalesce)
-				gathering = true
-			}
-		case <-gather.C:
-			gathering = false
-			r.tell()
-		case <-save.C:
-			r.expire()
-			r.again(ctx)
-			if late++; more == nil && (!r.busy() || late > putOff) {
-				late = 0
-				piece()
-			}
-		case <-more:
-			piece()
-		case <-ctx.Done():
-			r.save(context.WithoutCancel(ctx), math.MaxInt)
-			return nil
-		}
-	}
-}
-
-// changedIn notes that the instances of a scope have come to something. The caller holds the lock.
-func (r *Roster) changedIn(scope engine.Scope) {
-	r.news[scope] = true
-	select {
-	case r.come <- struct{}{}:
-	default: // it is known that there is something
-	}
-}
-
-// again follows scopes once more whose waves wait for their order to be kept.
-func (r *Roster) again(ctx context.Context) {
-	r.mu.Lock()
-	var views []engine.View
-	for _, c := range r.scopes {
-		if c.before != nil && !c.ranked() {
-			views = append(views, c.view)
-		}
-	}
-	r.mu.Unlock()
-	slices.SortFunc(views, func(a, b engine.View) int { return strings.Compare(string(a.State.Scope), string(b.State.Scope)) })
-	for _, v := range views {
-		r.Follow(ctx, v)
-	}
-}
-
 // busy reports whether instances were told something since it was last asked.
 func (r *Roster) busy() bool {
 	r.mu.Lock()
@@ -548,107 +311,4 @@ func (r *Roster) busy() bool {
 	told := r.told
 	r.told = false
 	return told
-}
-
-// tell lets the core hear of scopes whose instances have come to something it may act on.
-func (r *Roster) tell() {
-	if r.opts.OnNews == nil {
-		return
-	}
-	var tell []engine.Scope
-	r.mu.Lock()
-	for scope := range r.news {
-		if c := r.scopes[scope]; c.awaited(r.opts.Now().UTC()) {
-			tell = append(tell, scope)
-		}
-	}
-	clear(r.news)
-	r.mu.Unlock()
-	slices.Sort(tell)
-	for _, scope := range tell {
-		r.opts.OnNews(scope)
-	}
-}
-
-// awaited reports whether the core waits for what the instances have come to: enough of them have applied a directive, or cannot,
-// or do not diverge any more. What is only a matter of time it sees at its next tick.
-func (c *crew) awaited(now time.Time) bool {
-	in := c.summary(c.state, now)
-	if _, open := c.state.Incident(engine.IncidentDivergence, string(c.state.Scope)); open && !c.rules.Diverges(in.Behind, in.Known) {
-		return true
-	}
-	ch := c.state.Change
-	if ch == nil || !ch.Published || ch.Rolled || ch.Undoing || ch.Applied != nil {
-		return false
-	}
-	need := c.rules.Need(in.Told)
-	return in.Known == 0 || in.Told == 0 || in.Applied >= need || in.Told-in.Failed < need
-}
-
-// expire ends the seats of those who poll and did not come back, and forgets whoever is gone for long.
-func (r *Roster) expire() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	now := r.opts.Now().UTC()
-	for scope, c := range r.scopes {
-		for name, m := range c.members {
-			if m.Connected() && !m.due.IsZero() && now.After(m.due) {
-				r.left(c, m, true, now)
-			}
-			keep := r.opts.Forget
-			if !m.Silent {
-				keep = cmp.Or(c.rules.Grace, engine.DefaultGrace)
-			}
-			if m.Connected() || now.Sub(m.Left) < keep {
-				continue
-			}
-			delete(c.members, name)
-			delete(r.dirty, m)
-			r.gone = append(r.gone, m.Instance)
-		}
-		if ch := c.state.Change; ch != nil && !ch.Rolled || len(r.gone) > 0 {
-			r.changedIn(scope) // nobody waits any more for those who have been gone for the grace time
-		}
-	}
-}
-
-// save writes what changed, so many instances at most, and reports whether there are others.
-func (r *Roster) save(ctx context.Context, most int) (more bool) {
-	r.mu.Lock()
-	list := make([]Instance, 0, min(len(r.dirty), most))
-	for m := range r.dirty {
-		if len(list) == most {
-			more = true
-			break
-		}
-		list = append(list, m.Instance)
-		delete(r.dirty, m)
-	}
-	gone := r.gone
-	r.gone = nil
-	r.mu.Unlock()
-	slices.SortFunc(list, func(a, b Instance) int {
-		return cmp.Or(strings.Compare(string(a.Scope), string(b.Scope)), strings.Compare(a.Name, b.Name))
-	})
-	var err error
-	if len(list) > 0 {
-		err = r.store.SaveInstances(ctx, list)
-	}
-	if len(gone) > 0 {
-		err = errors.Join(err, r.store.ForgetInstances(ctx, gone))
-	}
-	if err == nil {
-		return more
-	}
-	// What is not written is in memory, and told again by each instance that reconnects.
-	r.log.Warn("the table of instances could not be written; it is tried again", "error", err)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, i := range list {
-		if m := r.crew(i.Scope).members[i.Name]; m != nil {
-			r.dirty[m] = true
-		}
-	}
-	r.gone = append(gone, r.gone...)
-	return false
 }
