@@ -268,3 +268,34 @@ func TestAServerThatStopsEndsItsStreamsAndKeepsItsInstances(t *testing.T) {
 		t.Errorf("it is %s", got)
 	}
 }
+
+func TestReportsOfManyAreSpreadByTheirNumberAndThoseOfFewAreNot(t *testing.T) {
+	f := newFleet(t, func(o *api.Options) { o.InstanceBeat = 100 * time.Second })
+	known := 0
+	for _, c := range []struct {
+		others int
+		want   int64 // ms
+	}{{99, 0}, {999, 50}, {1999, 100}} {
+		for ; known < c.others; known++ {
+			if _, _, err := f.roster.Exchange("checkout", engine.Hello{Instance: fmt.Sprint("other-", known), Session: "s"}, nil, "", time.Hour); err != nil {
+				t.Fatal(err)
+			}
+		}
+		i := f.connect("web-1")
+		line, err := i.hear("welcome")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var w engine.Welcome
+		if err := json.Unmarshal([]byte(line), &w); err != nil {
+			t.Fatal(err)
+		}
+		if w.SpreadMS != c.want {
+			t.Errorf("of %d instances the reports are spread over %d ms, want %d", c.others+1, w.SpreadMS, c.want)
+		}
+		if err := i.conn.Close(); err != nil {
+			t.Fatal(err)
+		}
+		f.eventually("web-1", roster.Gone)
+	}
+}

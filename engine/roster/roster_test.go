@@ -387,36 +387,38 @@ func TestWhoKnowsOfALaterLeaderIsHeard(t *testing.T) {
 }
 
 func TestATableThatCannotBeWrittenIsWrittenLater(t *testing.T) {
-	b := newBench(t)
-	b.store.full = true
-	seat := b.connect("web-1", "s")
-	b.publish("degraded", 1)
-	if told, _ := b.Told("shop", "web-1"); told.Mode != "normal" {
-		t.Fatal("a wave is told whose order would be another one after a restart")
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	ran := make(chan error)
-	go func() { ran <- b.Run(ctx) }()
-	time.Sleep(roster.Save + 200*time.Millisecond) // a try or two that fail; none at all would make the test weaker, not wrong
-	b.store.mu.Lock()
-	b.store.full = false
-	b.store.mu.Unlock()
-	for {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.store.full = true
+		seat := b.connect("web-1", "s")
+		b.publish("degraded", 1)
+		ctx, stop := context.WithCancel(t.Context())
+		ran := make(chan error)
+		go func() { ran <- b.Run(ctx) }()
+		time.Sleep(3 * roster.Save) // virtual; a try or two that fail
+		if told, _ := b.Told("shop", "web-1"); told.Mode != "normal" {
+			t.Fatal("a wave is told whose order would be another one after a restart")
+		}
+		b.store.mu.Lock()
+		b.store.full = false
+		b.store.mu.Unlock()
+		time.Sleep(3 * roster.Save)
+		if told, _ := b.Told("shop", "web-1"); told.Mode != "degraded" {
+			t.Fatalf("its order can be kept now, and it is told %q", told.Mode)
+		}
+		apply(seat, b, "web-1")
+		time.Sleep(3 * roster.Save)
 		b.store.mu.Lock()
 		row, kept := b.store.rows["shop/web-1"]
 		b.store.mu.Unlock()
-		if kept && row.Report.Mode == "degraded" {
-			break
+		if !kept || row.Report.Mode != "degraded" {
+			t.Errorf("what it said is not kept: %+v", row)
 		}
-		if told, _ := b.Told("shop", "web-1"); told.Mode == "degraded" {
-			apply(seat, b, "web-1")
+		stop()
+		if err := <-ran; err != nil {
+			t.Error(err)
 		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	stop()
-	if err := <-ran; err != nil {
-		t.Error(err)
-	}
+	})
 }
 
 func TestALargeTableIsWrittenInPiecesWhileNothingMoreUrgentIsUnderWay(t *testing.T) {
