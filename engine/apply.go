@@ -79,6 +79,10 @@ func Apply(s State, e Event) State {
 // enter makes m the target from e on. Sums of `for` belong to the target they were counted in; what is known of the
 // conditions of proposals stays known, also while their change is under way and may ask again.
 func (s State) enter(m Mode, e Event) State {
+	if s.Target != "" {
+		s.Moves = with(s.Moves, e.At)
+		s.Moves = s.Moves[max(0, len(s.Moves)-MaxFlap):]
+	}
 	s.Target, s.Entered, s.Lost, s.EnteredBy = m, e.At, 0, e.Version
 	s.Clocks = without(s.Clocks, func(c Clock) bool {
 		asks := s.Change != nil && s.Change.Approved != nil && s.Change.Retry.Condition == c.Condition

@@ -96,6 +96,7 @@ const (
 	CodeResumed      Code = "resumed"          // what was held goes on
 	CodeDivergence   Code = "divergence"       // instances do not follow
 	CodeTerm         Code = "term"             // somebody else has led since
+	CodeFlapping     Code = "flapping"         // too many changes in a while
 	CodeSuggest      Code = "suggest"          // automation only says what it would do
 	CodeOff          Code = "off"              // automation is off
 )

@@ -77,6 +77,7 @@ func drawPolicy(t *rapid.T, modes []engine.ModeRule) engine.Policy {
 			p.Transitions = append(p.Transitions, tr)
 		}
 	}
+	p.Flap = pick(t, []engine.Flap{{}, {}, {Changes: 2, Within: time.Minute}, {Changes: 3, Within: 10 * time.Minute}}, "flap")
 	p.Automation = pick(t, []engine.Automation{"", "", "", "", "", engine.AutomationOn, engine.AutomationSuggest, engine.AutomationOff}, "automation")
 	for i := range p.Modes {
 		for _, tr := range p.Transitions {
@@ -411,6 +412,8 @@ func obey(t *rapid.T, p engine.Policy, was, now engine.State, in engine.Input, e
 			about = true
 		case engine.IncidentBlind:
 			about = len(now.Blind) > 0
+		case engine.IncidentFlapping:
+			about = slices.ContainsFunc(now.Withheld, func(w engine.Withheld) bool { return w.Reason.Code == engine.CodeFlapping })
 		case engine.IncidentDivergence:
 			about = p.Instances.Diverges(in.Instances.Behind, in.Instances.Known)
 		}

@@ -22,6 +22,7 @@ func (d *decision) observe(o *Observed) {
 	}
 	d.alerts(o, chosen)
 	d.withhold(o, chosen)
+	d.calm(chosen >= 0)
 	if here {
 		d.proposeReady(o)
 	}
@@ -97,7 +98,39 @@ func (d *decision) obstacle(t *Transition) Reason {
 	if m, _ := d.p.Mode(d.s.Target); m.MinDuration > 0 && d.s.Dwell(d.in.At) < m.MinDuration && !d.p.moreRestrictive(d.s.Target, t.To) {
 		return Reason{CodeMinDuration, fmt.Sprintf("%s has to last %v first", m.Name, m.MinDuration)}
 	}
-	return Reason{}
+	return d.flaps(t)
+}
+
+// flaps says that a scope has changed too often for something to be taken away from its protection now. What protects does not wait,
+// and where a mode has no rank nobody can say what protects more.
+func (d *decision) flaps(t *Transition) Reason {
+	f := d.p.Flap
+	if f.Changes == 0 || d.p.moreRestrictive(d.s.Target, t.To) {
+		return Reason{}
+	}
+	n := 0
+	for _, at := range d.s.Moves {
+		if d.in.At.Sub(at) < f.Within {
+			n++
+		}
+	}
+	if n < f.Changes {
+		return Reason{}
+	}
+	return Reason{CodeFlapping, fmt.Sprintf("%d changes or more in %v", f.Changes, f.Within)}
+}
+
+// calm ends what was told of a flapping scope, once nothing is withheld for it.
+func (d *decision) calm(starts bool) {
+	i, open := d.s.Incident(IncidentFlapping, string(d.p.Scope))
+	if !open || slices.ContainsFunc(d.s.Withheld, func(w Withheld) bool { return w.Reason.Code == CodeFlapping }) {
+		return
+	}
+	code := CodeNotReady
+	if starts {
+		code = CodeStarted
+	}
+	d.resolve(i, code, "it does not flap any more", nil)
 }
 
 // keptOff says what keeps automation as a whole from starting anything in this scope.
@@ -214,6 +247,12 @@ func (d *decision) tell(o *Observed, t *Transition, why Reason) IncidentID {
 		return "" // it is meant to be so: nobody has to do anything
 	case CodeTerm:
 		return "" // the fleet's page says so, once for all scopes
+	case CodeFlapping:
+		if i, open := d.s.Incident(IncidentFlapping, string(d.p.Scope)); open {
+			return i.ID
+		}
+		return d.open(Incident{Kind: IncidentFlapping, Subject: string(d.p.Scope), Severity: SeverityTicket},
+			fmt.Sprintf("%s: %s; it stays in %s", d.p.Scope, why.Text, d.s.Target), t.Name, why, nil)
 	}
 	note := fmt.Sprintf("%s: %s → %s (%s) is withheld: %s", d.p.Scope, d.s.Target, t.To, t.Name, why.Text)
 	volume := SeverityTicket
@@ -298,6 +337,7 @@ func (d *decision) leave() {
 			d.resolve(i, code, text, nil)
 		}
 	}
+	d.calm(moved)
 	if moved {
 		d.renew(CodeLeft)
 	}

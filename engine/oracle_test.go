@@ -118,8 +118,8 @@ func TestTransitionsStartWhenTheNaiveSumSaysSo(t *testing.T) {
 			modes = append(modes, engine.ModeRule{Name: engine.Mode([]string{"one", "two"}[len(modes)])})
 		}
 		p := drawPolicy(t, modes)
-		p.Automation = ""              // what is not started for that is the laws' matter too
-		for i := range p.Transitions { // what a change does and who says yes to it is the laws' matter
+		p.Automation, p.Flap = "", engine.Flap{} // what is not started for those is the laws' matter too
+		for i := range p.Transitions {           // what a change does and who says yes to it is the laws' matter
 			tr := &p.Transitions[i]
 			tr.Gate, tr.Playbook, tr.Until, tr.UndoEntry = nil, engine.Playbook{}, 0, false
 		}

@@ -15,6 +15,7 @@ type Policy struct {
 	Runbook string // URL, or empty
 
 	Automation Automation // how far it goes; empty: AutomationOn
+	Flap       Flap       // when a scope that moves to and fro is kept where it protects; zero: never
 
 	Modes       []ModeRule   // the first is where a scope starts; empty: SLO alerts only
 	Conditions  []Condition  // everything that can be observed; Observed.Conditions stands at the same indexes
@@ -33,6 +34,15 @@ const (
 	AutomationSuggest Automation = "suggest" // it says what it would do, and starts nothing
 	AutomationOff     Automation = "off"     // it judges no transition
 )
+
+// MaxFlap is how many changes are remembered, and so the most that Flap.Changes may be.
+const MaxFlap = 50
+
+// Flap says how often a scope may change its mode in a while before what would take protection away is withheld.
+type Flap struct {
+	Changes int           // that are too many; 0: none are
+	Within  time.Duration // > 0
+}
 
 // ModeRule is one mode as declared. Modes that are not Beside rank by their place: least restrictive first.
 type ModeRule struct {

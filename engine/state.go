@@ -22,15 +22,16 @@ type State struct {
 	Directive Directive     `json:"directive,omitzero"`
 	Change    *Change       `json:"change,omitempty"` // under way
 
-	Proposals []Proposal `json:"proposals,omitempty"` // that wait, oldest first
-	Resting   []Rest     `json:"resting,omitempty"`   // transitions that came to nothing, by transition
-	Past      []Past     `json:"past,omitempty"`      // changes that are done; the last one entered the present mode
-	Clocks    []Clock    `json:"clocks,omitempty"`    // of conditions whose duration matters, by name
-	Withheld  []Withheld `json:"withheld,omitempty"`  // by transition
-	Incidents []Incident `json:"incidents,omitempty"` // open ones, oldest first
-	Pin       *Pin       `json:"pin,omitempty"`
-	Freeze    *Freeze    `json:"freeze,omitempty"`
-	Blind     []Blind    `json:"blind,omitempty"` // what cannot be seen
+	Proposals []Proposal  `json:"proposals,omitempty"` // that wait, oldest first
+	Resting   []Rest      `json:"resting,omitempty"`   // transitions that came to nothing, by transition
+	Past      []Past      `json:"past,omitempty"`      // changes that are done; the last one entered the present mode
+	Moves     []time.Time `json:"moves,omitempty"`     // when the target changed, as far back as flapping is counted, oldest first
+	Clocks    []Clock     `json:"clocks,omitempty"`    // of conditions whose duration matters, by name
+	Withheld  []Withheld  `json:"withheld,omitempty"`  // by transition
+	Incidents []Incident  `json:"incidents,omitempty"` // open ones, oldest first
+	Pin       *Pin        `json:"pin,omitempty"`
+	Freeze    *Freeze     `json:"freeze,omitempty"`
+	Blind     []Blind     `json:"blind,omitempty"` // what cannot be seen
 
 	Term     uint64    `json:"term,omitempty"`     // of the fleet: the one a person gave this server
 	Exceeded *Exceeded `json:"exceeded,omitempty"` // of the fleet: a later one was heard of
@@ -91,6 +92,7 @@ const (
 	IncidentChange     IncidentKind = "change"     // a change is held, failed or stuck
 	IncidentGate       IncidentKind = "gate"       // nobody answers
 	IncidentGlass      IncidentKind = "break-glass"
+	IncidentFlapping   IncidentKind = "flapping"   // the mode changes too often
 	IncidentDivergence IncidentKind = "divergence" // instances do not follow
 	IncidentTerm       IncidentKind = "term"       // of the fleet: somebody else has led since
 )

@@ -528,6 +528,8 @@ func (c command) compile() (engine.Policy, error) {
 				r.Waves = append(r.Waves, engine.Percent(n))
 			}
 			p.Transitions[len(p.Transitions)-1].Rollout = r
+		case "flap":
+			p.Flap = engine.Flap{Changes: l.number("changes"), Within: l.duration("within")}
 		case "automation":
 			p.Automation = engine.Automation(l.args[0])
 		case "min_applied":

@@ -210,13 +210,13 @@ var policyWords = map[string]grammar{
 
 	"rollout":     {keys: map[string]check{"waves": waves, "pause": aDuration, "verify": aName}},
 	"min_applied": {args: []check{aPercent}},
+	"flap":        {keys: map[string]check{"changes": aNumber, "within": aDuration}},
 	"automation":  {args: []check{oneOf("on", "suggest", "off")}},
 	"divergence":  {keys: map[string]check{"grace": aDuration, "page": aPercent}},
 
 	// Not built yet.
 	"parent": {args: []check{aName}, later: []string{""}},
 	"brake":  {keys: map[string]check{"max": aNumber, "share": aPercent, "within": aDuration}, later: []string{""}},
-	"flap":   {keys: map[string]check{"changes": aNumber, "within": aDuration}, later: []string{""}},
 }
 
 // later names the words of a policy that are not built yet, in the order written.

@@ -3,9 +3,33 @@ package rules
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/modeshift/modeshift/engine"
 )
+
+func TestAFileSaysHowManyChangesAreTooMany(t *testing.T) {
+	const file = `version: modeshift/v1
+service: checkout
+modes: [{name: normal}, {name: degraded}]
+`
+	without, with := mustLoad(t, Options{}, file).Services[0].Policy, mustLoad(t, Options{}, file+"flapping: {changes: 6, within: 1h}\n").Services[0].Policy
+	if without.Flap != (engine.Flap{}) || with.Flap != (engine.Flap{Changes: 6, Within: time.Hour}) || with.Digest == without.Digest {
+		t.Errorf("%+v, %+v", without.Flap, with.Flap)
+	}
+	for line, want := range map[string]string{
+		"flapping: 6":                           "flapping must be a mapping",
+		"flapping: {changes: 1, within: 1h}":    "number of changes",
+		"flapping: {changes: 6}":                "within",
+		"flapping: {changes: 6, within: 30d}":   "at most 1w",
+		"flapping: {changes: 600, within: 1h}":  "number of changes",
+		"flapping: {changes: 6, within: never}": "never",
+	} {
+		if _, faults := load(t, Options{}, file+line+"\n"); !strings.Contains(faults.Error(), want) {
+			t.Errorf("%s: %v", line, faults)
+		}
+	}
+}
 
 func TestAFileSaysHowFarAutomationGoes(t *testing.T) {
 	const file = `version: modeshift/v1

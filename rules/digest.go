@@ -42,6 +42,9 @@ func (d *draft) digests() {
 	if p.Automation != "" {
 		all = append(all, p.Automation)
 	}
+	if p.Flap != (engine.Flap{}) {
+		all = append(all, p.Flap)
+	}
 	for i := range p.Conditions {
 		c := &p.Conditions[i]
 		all = append(all, []any{c.Name, c.Every, c.Digest})

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/modeshift/modeshift/engine"
@@ -179,6 +180,7 @@ func (l *loader) document(r *reader, n *node) *draft {
 			may("owner", r.setText(&s.Policy.Owner, "the owner")),
 			may("runbook", d.runbook),
 			may("automation", d.automation),
+			may("flapping", d.flapping),
 			may("source", func(n *node) { s.Source = d.source(n) }),
 			may("evaluate", func(n *node) { d.recorded, _ = d.evaluate(n) }),
 			may("slos", d.slos),
@@ -243,6 +245,26 @@ func (d *draft) automation(n *node) {
 	default:
 		d.r.errorf(n, "write `on`, `suggest` (it says what it would do, and starts nothing) or `off`", "automation cannot be %s", n.is())
 	}
+}
+
+// maxFlapping bounds how far back changes are counted.
+const maxFlapping = 7 * 24 * time.Hour
+
+// flapping reads how many changes in a while are too many.
+func (d *draft) flapping(n *node) {
+	r := d.r
+	if n.kind != yaml.MappingNode {
+		r.errorf(n, "write `flapping: {changes: 6, within: 1h}`", "flapping must be a mapping, not %s", n.is())
+		return
+	}
+	f := &d.service.Policy.Flap
+	r.mapping(n, "flapping",
+		need("changes", func(n *node) { f.Changes = r.integer(n, "the number of changes", 2, engine.MaxFlap) }),
+		need("within", func(n *node) {
+			if f.Within, _ = r.duration(n, "within"); f.Within > maxFlapping {
+				r.errorf(n, "", "within may be at most %s", model.Duration(maxFlapping))
+			}
+		}))
 }
 
 func (d *draft) runbook(n *node) {
