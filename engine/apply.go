@@ -26,6 +26,7 @@ func Apply(s State, e Event) State {
 		s.Clocks = without(s.Clocks, func(c Clock) bool { return slices.Contains(f.Clocks, c.Condition) })
 	case ScopeRetired:
 		s.Retired, s.Clocks, s.Withheld, s.Blind, s.Pin, s.Change, s.Resting = true, nil, nil, nil, nil, nil, nil
+		s.Imposed, s.Own = nil, ""
 	case TimeLost:
 		s = s.lose(f.From, f.To)
 	case ConditionTurned:
@@ -60,6 +61,8 @@ func Apply(s State, e Event) State {
 		s.Incidents = with(s.Incidents, f.Incident)
 	case IncidentResolved:
 		s.Incidents = without(s.Incidents, func(i Incident) bool { return i.ID == f.Incident })
+	case CheckpointMade:
+		s.Checkpoint = e.Version
 	case TermExceeded:
 		s.Exceeded = &Exceeded{Term: f.Term, Own: f.Own}
 	case TermRecovered:
@@ -72,6 +75,8 @@ func Apply(s State, e Event) State {
 		s = applyProposal(s, e)
 		s = applyChange(s, e)
 		s = applyCorrection(s, e)
+		s = applyAbove(s, e)
+		s = applyBrake(s, e)
 	}
 	return s
 }

@@ -139,6 +139,9 @@ func applyChange(s State, e Event) State {
 	case ChangeDone:
 		s = s.unasked(c)
 		s.Mode, s.Change = s.Target, nil
+		if c.Overtook == nil && (c.Imposed != "" || c.Returns) {
+			return s // what is undone is the scope's own doing
+		}
 		past := c.past()
 		if c.Overtook != nil { // whoever undoes the entry undoes what the overtaken change did as well
 			past.Did = slices.Concat(c.Overtook.Did, c.Did)
@@ -149,6 +152,9 @@ func applyChange(s State, e Event) State {
 		s.Mode, s.Change = s.Target, nil
 		if c.Overtook != nil {
 			s = s.remember(*c.Overtook)
+		}
+		if c.Imposed != "" {
+			s.Own = "" // else it would be tried again at every turn
 		}
 		if c.Transition != "" {
 			r := Rest{Transition: c.Transition, ID: c.ID, Since: e.At, Retry: c.Retry, End: "was undone"}
@@ -171,8 +177,9 @@ func applyChange(s State, e Event) State {
 
 // begin makes a started change the one under way. What it overtakes leaves it its undo stack and the step that runs.
 func (s State) begin(f ChangeStarted, why string) State {
-	c := Change{ID: f.Change, Transition: f.Transition, From: f.From, To: f.To, Plan: f.Plan, Gated: f.Proposal != "" || f.Forced, Retry: f.Retry, Reason: why,
-		Instances: f.Instances, Rolled: f.Instances == 0}
+	c := Change{ID: f.Change, Transition: f.Transition, From: f.From, To: f.To, Plan: f.Plan, Gated: f.Forced || s.gated(f.Proposal), Retry: f.Retry, Reason: why,
+		Instances: f.Instances, Rolled: f.Instances == 0, Imposed: f.Imposed, Returns: f.Returns}
+	s.Own = s.owns(f)
 	if f.Undo != "" && len(s.Past) > 0 {
 		c.Entry = s.Past[len(s.Past)-1].Did
 	}
@@ -191,6 +198,13 @@ func (s State) begin(f ChangeStarted, why string) State {
 	s.Proposals = without(s.Proposals, func(p Proposal) bool { return p.ID == f.Proposal })
 	s.Resting = without(s.Resting, func(r Rest) bool { return r.Transition == f.Transition })
 	return s
+}
+
+// gated reports whether people were asked because the transition has a gate. What only the brake withheld fails as it would have by
+// itself.
+func (s State) gated(proposal ChangeID) bool {
+	i := slices.IndexFunc(s.Proposals, func(p Proposal) bool { return p.ID == proposal })
+	return proposal != "" && (i < 0 || !s.Proposals[i].Braked)
 }
 
 // unasked drops the clock that ran on because people might have had to be asked again.

@@ -56,7 +56,7 @@ func (d *decision) begin(to Mode, t *Transition, why Reason, evidence []Reading,
 	c := ChangeStarted{Change: ChangeID(d.next()), From: from, To: to, Plan: d.plan(t, to), Retry: d.retry(t), Forced: forced, Instances: d.in.Instances.Known}
 	if t != nil {
 		c.Transition, c.Position, c.Severity = t.Name, t.Position, t.Severity
-		if t.UndoEntry && len(d.s.Past) > 0 && len(d.s.Past[len(d.s.Past)-1].Did) > 0 {
+		if last := len(d.s.Past) - 1; t.UndoEntry && last >= 0 && len(d.s.Past[last].Did) > 0 && d.s.Past[last].To == from {
 			c.Undo = d.s.Past[len(d.s.Past)-1].ID
 		}
 	}
@@ -424,7 +424,7 @@ func (d *decision) until(o *Observed) {
 		return
 	}
 	last := &d.s.Past[len(d.s.Past)-1]
-	if last.Until == "" || last.To != d.s.Target {
+	if last.Until == "" || last.To != d.s.Target || d.beneath(last.Back.Name).Code != "" {
 		return
 	}
 	for i := range d.p.Conditions {
@@ -457,6 +457,8 @@ func (d *decision) cancel(r *CancelRequested) {
 		d.refuse(d.deposed())
 	case c == nil || c.ID != r.Change:
 		d.refuse(Reason{CodeNoChange, fmt.Sprintf("%s is not under way in %s; a change that is done is taken back with undo", r.Change, d.p.Scope)})
+	case c.Imposed != "":
+		d.refuse(Reason{CodeImposed, fmt.Sprintf("%s asks for it: set %s to another mode, or pin %s before", c.Imposed, c.Imposed, d.p.Scope)})
 	case c.Undoing:
 		d.refuse(Reason{CodeUnderWay, fmt.Sprintf("%s is being undone already", c.ID)})
 	case c.Stuck:
@@ -486,6 +488,8 @@ func (d *decision) undo(r *UndoRequested) {
 			why = Reason{CodeNoChange, fmt.Sprintf("%s has no change %s that could be taken back", d.p.Scope, r.Change)}
 		case i < len(d.s.Past)-1:
 			why = Reason{CodeNotLast, fmt.Sprintf("%s came after it; undo that first", d.s.Past[len(d.s.Past)-1].ID)}
+		default:
+			why = d.beneath(d.s.Past[i].Back.Name)
 		}
 	}
 	if why.Code != "" {

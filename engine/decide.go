@@ -26,6 +26,7 @@ func Decide(p Policy, s State, in Input) []Event {
 		d.gap(in.At, w.Prev)
 	}
 	d.expire()
+	d.above()
 	switch w := in.What.(type) {
 	case *Observed:
 		d.observe(w)
@@ -67,7 +68,10 @@ func Decide(p Policy, s State, in Input) []Event {
 		d.heard(w)
 	case *RecoverRequested:
 		d.recoverTerm(w)
+	case *PermitRequested:
+		d.permit(w)
 	}
+	d.impose()
 	d.leave()
 	if len(d.events) > 0 || d.s.Directive.Mode != d.s.Target || d.outranked() { // a server that was led past could not publish it
 		d.refresh()
@@ -83,6 +87,8 @@ type decision struct {
 	in     Input
 	events []Event
 	left   Mode // the target before this decision, when it moved
+	// floored is why what is asked from above has changed; zero when it has not.
+	floored Reason
 }
 
 // emit appends an event and folds it into the state the rest of the decision sees.
@@ -212,8 +218,16 @@ func (d *decision) refresh() {
 		d.publishAgain()
 	}
 	m, ok := d.p.Mode(d.s.Target)
+	m = d.laid(m)
 	if now := d.s.Directive; ok && d.s.Change == nil && (now.Mode != m.Name || !sameFlags(now.Flags, m.Flags) || !reflect.DeepEqual(now.Unavailable, m.Unavailable)) {
-		d.publish("", m)
+		why := Reason{CodeRules, "the mode's flags changed"}
+		switch {
+		case now.Revision == 0:
+			why.Text = "the scope's first mode"
+		case m.Beside && d.floored.Code != "":
+			why = d.floored
+		}
+		d.emit(DirectivePublished{Directive: d.directive(m)}, why.Code, why.Text, nil)
 	}
 }
 
@@ -231,17 +245,16 @@ func (d *decision) publishAgain() {
 	d.emit(DirectivePublished{Directive: next}, CodeTerm, fmt.Sprintf("this server has term %d now", next.Term), nil)
 }
 
-// publish makes m the directive.
+// directive is the next one, for m.
+func (d *decision) directive(m ModeRule) Directive {
+	m = d.laid(m)
+	return Directive{Term: max(d.in.Term, d.s.Directive.Term), Revision: d.s.Directive.Revision + 1, Mode: m.Name, Flags: m.Flags, Unavailable: m.Unavailable}
+}
+
+// publish makes m the directive, for a change.
 func (d *decision) publish(c ChangeID, m ModeRule) {
-	next := Directive{Term: max(d.in.Term, d.s.Directive.Term), Revision: d.s.Directive.Revision + 1, Mode: m.Name, Flags: m.Flags, Unavailable: m.Unavailable}
-	code, text := CodeRules, "the mode's flags changed"
-	if c != "" {
-		code, text = CodeStarted, ""
-	} else if d.s.Directive.Revision == 0 {
-		text = "the scope's first mode"
-	}
-	d.emit(DirectivePublished{Change: c, Directive: next}, code, text, nil)
-	if now := d.s.Change; c != "" && now.waves() && !now.Undoing && !now.Rolled && now.Why == "" {
+	d.emit(DirectivePublished{Change: c, Directive: d.directive(m)}, CodeStarted, "", nil)
+	if now := d.s.Change; now.waves() && !now.Undoing && !now.Rolled && now.Why == "" {
 		d.wave(CodeStarted, "")
 	}
 }

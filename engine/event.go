@@ -154,6 +154,8 @@ type (
 		Instances  int        `json:"instances,omitempty"` // there are
 		Undo       ChangeID   `json:"undo,omitempty"`      // the change whose steps it takes back first
 		Overtakes  ChangeID   `json:"overtakes,omitempty"` // the change under way that it does not wait for
+		Imposed    Scope      `json:"imposed,omitempty"`   // the scope above that asks for it
+		Returns    bool       `json:"returns,omitempty"`   // it leaves what was asked for from above
 		Retry      RetryRules `json:"retry,omitzero"`
 	}
 	// DirectivePublished is what instances are told from here on.
@@ -259,6 +261,7 @@ type Details struct {
 	Runbook    string            `json:"runbook,omitempty"`
 	Transition string            `json:"transition,omitempty"` // what automation does about it
 	Proposal   ChangeID          `json:"proposal,omitempty"`   // of it, which waits for people
+	Checkpoint string            `json:"checkpoint,omitempty"` // of a page: the log's latest, so that a witness stands outside of it
 	Labels     map[string]string `json:"labels,omitempty"`
 	Notes      map[string]string `json:"annotations,omitempty"`
 }
@@ -300,7 +303,7 @@ var kinds = func() map[string]reflect.Type {
 		ScopeAdded{}, RulesChanged{}, ScopeRetired{}, TimeLost{}, ConditionTurned{}, ChangeStarted{}, DirectivePublished{},
 		ChangeDone{}, TransitionWithheld{}, WithholdingEnded{}, ModePinned{}, ModeUnpinned{}, AutomationFrozen{},
 		AutomationReleased{}, RequestRefused{}, IncidentOpened{}, IncidentUpdated{}, IncidentResolved{}, SightLost{},
-		SightRegained{}, CheckpointMade{}, LogRecovered{},
+		SightRegained{}, CheckpointMade{}, LogRecovered{}, BrakePermitted{}, ModeImposed{}, ImpositionEnded{}, ModeKept{},
 		ChangeProposed{}, ProposalRenewed{}, ApprovalGranted{}, ApprovalRefused{}, GateEscalated{}, DeadlineMoved{},
 		ProposalDenied{}, ProposalExpired{}, ProposalWithdrawn{}, GlassBroken{}, StepStarted{}, TargetsFound{}, StepHeld{}, StepDone{}, StepFailed{},
 		StepUnknown{}, VerificationStarted{}, VerificationHeld{}, ChangeHeld{}, ChangeFailed{}, UndoStarted{}, ChangeUndone{},

@@ -38,11 +38,11 @@ func (d *decision) move(from, to Mode, transition string) string {
 func (d *decision) summary(p *Proposal) string { return d.move(p.From, p.To, p.Transition) }
 
 // propose asks people for their yes to t. A person who asks for the move brings their request, automation none.
-func (d *decision) propose(t *Transition, r *SetRequested, why Reason, evidence []Reading) {
+func (d *decision) propose(t *Transition, g *Gate, r *SetRequested, why Reason, evidence []Reading) {
 	plan := d.plan(t, t.To)
 	p := Proposal{
 		ID: ChangeID(d.next()), Transition: t.Name, From: d.s.Target, To: t.To, Digest: digestOf(t, d.s, plan),
-		Gate: *t.Gate, Until: d.in.At.Add(t.Gate.Within), Retry: d.retry(t),
+		Gate: *g, Until: d.in.At.Add(g.Within), Retry: d.retry(t), Braked: t.Gate == nil,
 	}
 	p.Expiry = r == nil && why.Code == CodeTooLong
 	if r != nil {
@@ -55,7 +55,7 @@ func (d *decision) propose(t *Transition, r *SetRequested, why Reason, evidence 
 		proposed.Clock = &Clock{Condition: cond.Name, Digest: cond.Digest, Truth: o.Conditions[t.When].Truth, Since: o.Instant}
 	}
 	inc, told := d.joined(t, t.Severity)
-	if told = told && loud(t); told {
+	if told = told && loud(t) && !p.Braked; told { // what the brake withholds is told by whoever withholds it
 		proposed.Incident = inc.ID
 	}
 	d.emit(proposed, why.Code, why.Text, evidence)
@@ -78,7 +78,7 @@ func (d *decision) proposeReady(o *Observed) {
 		if w, was := d.s.withheld(t.Name); was {
 			d.emit(WithholdingEnded{Transition: w.Transition}, CodeProposed, "", nil)
 		}
-		d.propose(t, nil, Reason{CodeCondition, d.held(o, t)}, o.Conditions[t.When].Readings)
+		d.propose(t, t.Gate, nil, Reason{CodeCondition, d.held(o, t)}, o.Conditions[t.When].Readings)
 	}
 }
 
@@ -147,7 +147,7 @@ func (d *decision) renew(code Code) {
 		switch {
 		case p.Change != "":
 			continue // its change finishes by the plan it was stored with
-		case t == nil || t.Gate == nil:
+		case t == nil || (t.Gate == nil) != p.Braked:
 			d.withdraw(p, CodeRules, "the rules do not ask for it any more")
 			continue
 		case !t.leaves(d.s.Target):
@@ -159,8 +159,12 @@ func (d *decision) renew(code Code) {
 		if digest == p.Digest {
 			continue
 		}
+		gate := &p.Gate
+		if t.Gate != nil {
+			gate = t.Gate
+		}
 		r := ProposalRenewed{
-			Proposal: p.ID, Transition: t.Name, Digest: digest, Gate: *t.Gate, Voided: len(p.Votes), Plan: plan, From: d.s.Target, To: t.To,
+			Proposal: p.ID, Transition: t.Name, Digest: digest, Gate: *gate, Voided: len(p.Votes), Plan: plan, From: d.s.Target, To: t.To,
 			Retry: d.retry(t),
 		}
 		text := "the transition's text and the plan changed"

@@ -14,7 +14,10 @@ type Given struct {
 	SourceBlind bool    `json:"source_blind,omitempty"`
 	Sources     []Sight `json:"sources,omitempty"` // of SourcesObserved
 	// Instances, where there are any.
-	Instances *Instances `json:"instances,omitempty"`
+	Instances  *Instances `json:"instances,omitempty"`
+	Above      []Above    `json:"above,omitempty"`
+	Brake      *Brake     `json:"brake,omitempty"`      // where some of it was used
+	Checkpoint string     `json:"checkpoint,omitempty"` // where a page carries it
 
 	Set      *SetRequested      `json:"set,omitempty"`
 	Review   *ReviewGiven       `json:"review,omitempty"`
@@ -32,6 +35,7 @@ type Given struct {
 
 	Heard   *TermHeard        `json:"heard,omitempty"`
 	Recover *RecoverRequested `json:"recover,omitempty"`
+	Permit  *PermitRequested  `json:"permit,omitempty"`
 }
 
 // The letters of Given.Truths.
@@ -45,7 +49,10 @@ const (
 
 // given is what of an input has to be kept beside its events.
 func given(in Input) *Given {
-	g := &Given{Term: in.Term, Frozen: in.Frozen, Deposed: in.Deposed, Recovered: in.Recovered}
+	g := &Given{Term: in.Term, Frozen: in.Frozen, Deposed: in.Deposed, Recovered: in.Recovered, Above: in.Above}
+	if in.Brake.Used > 0 { // of an unused one nothing comes
+		g.Brake = &in.Brake
+	}
 	if in.Instances != (Instances{}) {
 		g.Instances = &in.Instances
 	}
@@ -86,6 +93,8 @@ func given(in Input) *Given {
 		g.Heard = w
 	case *RecoverRequested:
 		g.Recover = w
+	case *PermitRequested:
+		g.Permit = w
 	}
 	return g
 }
@@ -135,9 +144,12 @@ func InputOf(decision []Event) (Input, error) {
 	}
 	first := decision[0]
 	cause, g := first.Cause, first.Cause.Given
-	in := Input{At: first.At, Term: g.Term, Frozen: g.Frozen, Deposed: g.Deposed, Recovered: g.Recovered, By: cause.Actor}
+	in := Input{At: first.At, Term: g.Term, Frozen: g.Frozen, Deposed: g.Deposed, Recovered: g.Recovered, Above: g.Above, Checkpoint: g.Checkpoint, By: cause.Actor}
 	if g.Instances != nil {
 		in.Instances = *g.Instances
+	}
+	if g.Brake != nil {
+		in.Brake = *g.Brake
 	}
 	switch cause.Input {
 	case (*Observed)(nil).name():
@@ -154,6 +166,8 @@ func InputOf(decision []Event) (Input, error) {
 		in.What = &ScopeRemoved{}
 	case (*InstancesReported)(nil).name():
 		in.What = &InstancesReported{}
+	case (*AncestorMoved)(nil).name():
+		in.What = &AncestorMoved{}
 	case (*HeadsObserved)(nil).name(): // its events say all of it
 		in.What = &HeadsObserved{}
 		for _, e := range decision {
@@ -185,7 +199,7 @@ func (g *Given) request(kind string) Happening {
 		{g.Set, g.Set != nil}, {g.Review, g.Review != nil}, {g.Step, g.Step != nil}, {g.Targets, g.Targets != nil}, {g.Cancel, g.Cancel != nil},
 		{g.Undo, g.Undo != nil}, {g.Settle, g.Settle != nil}, {g.Unpin, g.Unpin != nil}, {g.Freeze, g.Freeze != nil},
 		{g.Unfreeze, g.Unfreeze != nil}, {g.Correct, g.Correct != nil}, {g.Withdraw, g.Withdraw != nil},
-		{g.Heard, g.Heard != nil}, {g.Recover, g.Recover != nil},
+		{g.Heard, g.Heard != nil}, {g.Recover, g.Recover != nil}, {g.Permit, g.Permit != nil},
 	} {
 		if r.kept && r.what.name() == kind {
 			return r.what

@@ -19,7 +19,13 @@ func (d *decision) open(i Incident, summary, transition string, why Reason, evid
 			}
 		}
 	}
+	if i.Severity == SeverityPage {
+		details.Checkpoint = d.in.Checkpoint
+	}
 	d.emit(IncidentOpened{Incident: i, Summary: summary, Details: details}, why.Code, why.Text, evidence)
+	if details.Checkpoint != "" {
+		d.events[0].Cause.Given.Checkpoint = details.Checkpoint
+	}
 	return i.ID
 }
 

@@ -15,6 +15,12 @@ type Input struct {
 	// Recovered is the term a person gave this server after it had been led past (the fleet's): a directive of a lower term may be
 	// older than what instances have. 0: none.
 	Recovered uint64
+	// Above are the scopes above in the tree, the nearest first, and what they ask for.
+	Above []Above
+	// Brake says how far the fleet's brake is used up for the scope.
+	Brake Brake
+	// Checkpoint names the fleet's latest checkpoint; empty: there is none. A page carries it.
+	Checkpoint string
 	// Instances says how the instances of the scope follow by now.
 	Instances Instances
 	By        Actor

@@ -15,6 +15,7 @@ func (d *decision) observe(o *Observed) {
 	d.withdrawFalse(o)
 	d.goOn(o)
 	d.until(o)
+	d.giveBack(o)
 	chosen := -1
 	here := d.left == "" // else this very decision took a change back, and what was asked was asked in the mode before
 	if here {
@@ -28,6 +29,7 @@ func (d *decision) observe(o *Observed) {
 	}
 	if chosen >= 0 {
 		t := &d.p.Transitions[chosen]
+		d.released(t)
 		d.start(t.To, t, Reason{CodeCondition, d.held(o, t)}, o.Conditions[t.When].Readings, nil)
 	}
 	d.startApproved()
@@ -84,6 +86,9 @@ func (d *decision) obstacle(t *Transition) Reason {
 	if why := d.keptOff(); why.Code != "" {
 		return why
 	}
+	if why := d.beneath(t.To); why.Code != "" {
+		return why
+	}
 	if why := d.rests(t); why.Code != "" {
 		return why
 	}
@@ -98,7 +103,10 @@ func (d *decision) obstacle(t *Transition) Reason {
 	if m, _ := d.p.Mode(d.s.Target); m.MinDuration > 0 && d.s.Dwell(d.in.At) < m.MinDuration && !d.p.moreRestrictive(d.s.Target, t.To) {
 		return Reason{CodeMinDuration, fmt.Sprintf("%s has to last %v first", m.Name, m.MinDuration)}
 	}
-	return d.flaps(t)
+	if why := d.flaps(t); why.Code != "" {
+		return why
+	}
+	return d.braked(t)
 }
 
 // flaps says that a scope has changed too often for something to be taken away from its protection now. What protects does not wait,
@@ -155,6 +163,9 @@ func (d *decision) keptOff() Reason {
 // hindrance says what keeps an approved transition from starting. What a person asked for is not automation's doing.
 func (d *decision) hindrance(t *Transition, byPerson bool) Reason {
 	if why := d.keptOff(); why.Code != "" && (!byPerson || why.Code == CodeTerm) {
+		return why
+	}
+	if why := d.beneath(t.To); why.Code != "" {
 		return why
 	}
 	if d.s.Change != nil && !d.overtakes(t) {
@@ -235,6 +246,9 @@ func (d *decision) withhold(o *Observed, chosen int) {
 		if why.Code == "" || why.Text == "" || was.Reason == why && !d.over(was.Incident) {
 			continue
 		}
+		if why.Code == CodeBrake { // people are asked first, so that what they are told says so
+			d.propose(t, brakeGate(), nil, why, o.Conditions[t.When].Readings)
+		}
 		d.emit(TransitionWithheld{Transition: t.Name, To: t.To, Incident: d.tell(o, t, why)}, why.Code, why.Text, o.Conditions[t.When].Readings)
 	}
 }
@@ -243,7 +257,7 @@ func (d *decision) withhold(o *Observed, chosen int) {
 // withheld and nobody was told yet, one of its own. It returns that incident.
 func (d *decision) tell(o *Observed, t *Transition, why Reason) IncidentID {
 	switch why.Code {
-	case CodeMinDuration, CodeRetryAfter, CodeUnderWay:
+	case CodeMinDuration, CodeRetryAfter, CodeUnderWay, CodeImposed:
 		return "" // it is meant to be so: nobody has to do anything
 	case CodeTerm:
 		return "" // the fleet's page says so, once for all scopes
@@ -256,7 +270,7 @@ func (d *decision) tell(o *Observed, t *Transition, why Reason) IncidentID {
 	}
 	note := fmt.Sprintf("%s: %s → %s (%s) is withheld: %s", d.p.Scope, d.s.Target, t.To, t.Name, why.Text)
 	volume := SeverityTicket
-	if d.p.moreRestrictive(d.s.Target, t.To) {
+	if why.Code == CodeBrake || d.p.moreRestrictive(d.s.Target, t.To) {
 		volume = SeverityPage
 	}
 	if why.Code == CodeSuggest { // as loudly as it would be done
@@ -349,13 +363,13 @@ func (d *decision) proposeWayOut(t *Transition, m ModeRule) bool {
 	if _, waits := d.s.proposal(t.Name); waits || d.s.Change != nil {
 		return true
 	}
-	if d.keptOff().Code != "" || d.rests(t).Code != "" {
+	if d.keptOff().Code != "" || d.beneath(t.To).Code != "" || d.rests(t).Code != "" {
 		return false
 	}
 	if w, was := d.s.withheld(t.Name); was {
 		d.emit(WithholdingEnded{Transition: w.Transition}, CodeProposed, "", nil)
 	}
-	d.propose(t, nil, Reason{CodeTooLong, fmt.Sprintf("max_duration is %v", m.MaxDuration)}, nil)
+	d.propose(t, t.Gate, nil, Reason{CodeTooLong, fmt.Sprintf("max_duration is %v", m.MaxDuration)}, nil)
 	return true
 }
 

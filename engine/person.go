@@ -33,7 +33,7 @@ func (d *decision) set(r *SetRequested) {
 		return
 	}
 	if t != nil && t.Gate != nil && !r.Force {
-		d.propose(t, r, Reason{CodeRequest, r.Reason}, nil)
+		d.propose(t, t.Gate, r, Reason{CodeRequest, r.Reason}, nil)
 		return
 	}
 	around := d.gatesAround(r, t)
@@ -42,7 +42,7 @@ func (d *decision) set(r *SetRequested) {
 	}
 	d.emit(ModePinned{Mode: r.Mode, Until: d.in.At.Add(pinFor(r))}, CodeRequest, r.Reason, nil)
 	if r.Mode != d.s.Target {
-		d.begin(r.Mode, t, Reason{CodeRequest, r.Reason}, nil, nil, len(around) > 0)
+		d.begin(r.Mode, t, Reason{CodeRequest, r.Reason}, nil, nil, len(around) > 0 || d.beneath(r.Mode).Code != "")
 	}
 }
 
@@ -71,6 +71,9 @@ func (d *decision) ways(m Mode) []*Transition {
 func (d *decision) mayStart(r *SetRequested, t *Transition) Reason {
 	if r.Force && !slices.Contains(r.Roles, RoleBreakGlass) {
 		return Reason{CodeRole, "--force needs the role " + RoleBreakGlass}
+	}
+	if i, _ := d.floor(); !r.Force && d.beneath(r.Mode).Code != "" {
+		return Reason{CodeImposed, fmt.Sprintf("%s is in %s, which asks for %s at least: set %s, or go around it with --force", i.Parent, i.In, i.Mode, i.Parent)}
 	}
 	if t != nil && t.Gate != nil && !r.Force {
 		if p, waits := d.s.proposal(t.Name); waits {

@@ -54,7 +54,9 @@ type Change struct {
 	Why        Code       `json:"why,omitempty"`   // it is undone for
 	Stuck      bool       `json:"stuck,omitempty"` // nobody knows what the world is like: a person has to say
 	Retry      RetryRules `json:"retry,omitzero"`
-	Reason     string     `json:"reason,omitempty"` // why it started
+	Reason     string     `json:"reason,omitempty"`  // why it started
+	Imposed    Scope      `json:"imposed,omitempty"` // by the scope above that asked for it
+	Returns    bool       `json:"returns,omitempty"` // it leaves what was asked for from above
 }
 
 // Applied says that enough of the instances that were told have applied a directive.
@@ -134,6 +136,7 @@ type Proposal struct {
 	Reason     string        `json:"reason,omitempty"`    // the requester's
 	Pin        time.Duration `json:"pin,omitempty"`       // begins with the change
 	Expiry     bool          `json:"expiry,omitempty"`    // its mode lasts too long, whatever its condition says
+	Braked     bool          `json:"braked,omitempty"`    // it would start by itself, but for the brake
 	BlindBy    string        `json:"blind_by,omitempty"`  // who said yes to starting without sight
 	Retry      RetryRules    `json:"retry,omitzero"`
 

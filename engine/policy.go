@@ -15,6 +15,7 @@ type Policy struct {
 	Runbook string // URL, or empty
 
 	Automation Automation // how far it goes; empty: AutomationOn
+	Parent     Scope      // the scope above it in the tree; empty: none
 	Flap       Flap       // when a scope that moves to and fro is kept where it protects; zero: never
 
 	Modes       []ModeRule   // the first is where a scope starts; empty: SLO alerts only
@@ -23,6 +24,8 @@ type Policy struct {
 	Alerts      []Alert      // the tiers of the SLOs, the louder before the quieter of the same SLO
 
 	Instances InstanceRules
+
+	Brake BrakeRule // of the fleet
 }
 
 // Automation says how far automation goes in a scope. SLOs are watched, and people may set modes, in any case.
@@ -53,6 +56,7 @@ type ModeRule struct {
 	MaxDuration time.Duration `json:"max_duration,omitempty"` // a page when it lasts longer; 0: none
 	OnExpiry    string        `json:"on_expiry,omitempty"`    // the gated transition that is proposed then, in place of the page
 	Unavailable *Unavailable  `json:"unavailable,omitempty"`  // the service does not answer in it
+	Imposes     Mode          `json:"imposes,omitempty"`      // the least that the scopes below are in meanwhile; empty: whatever they like
 }
 
 // Flags are a mode's feature flags: name to a JSON value (bool, float64, string, or a map of such).
@@ -65,6 +69,8 @@ type Condition struct {
 	Text   string        // as written
 	Every  time.Duration // asked when this much has passed, at aligned instants; 0: at every tick
 	Digest Digest        // of its text and the queries behind it
+	// Scheduled says that it rests on declared schedules and the time spent in the mode alone: nothing measured can make it true.
+	Scheduled bool
 }
 
 // Transition is the rule from some modes to another.
@@ -229,7 +235,7 @@ func (p *Policy) Relevant(s State, i int) bool {
 	}
 	for k := range p.Transitions {
 		if t := &p.Transitions[k]; t.When == i {
-			if t.leaves(s.Target) || s.resting(t.Name) || s.mayAsk(t.Name) {
+			if t.leaves(s.Target) || s.Own != "" && t.leaves(s.Own) || s.resting(t.Name) || s.mayAsk(t.Name) {
 				return true
 			}
 		}

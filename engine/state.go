@@ -22,6 +22,9 @@ type State struct {
 	Directive Directive     `json:"directive,omitzero"`
 	Change    *Change       `json:"change,omitempty"` // under way
 
+	Imposed []Imposition `json:"imposed,omitempty"` // by the scopes above
+	Own     Mode         `json:"own,omitempty"`     // the mode it was in before it was moved from above; empty: it was not
+
 	Proposals []Proposal  `json:"proposals,omitempty"` // that wait, oldest first
 	Resting   []Rest      `json:"resting,omitempty"`   // transitions that came to nothing, by transition
 	Past      []Past      `json:"past,omitempty"`      // changes that are done; the last one entered the present mode
@@ -32,6 +35,10 @@ type State struct {
 	Pin       *Pin        `json:"pin,omitempty"`
 	Freeze    *Freeze     `json:"freeze,omitempty"`
 	Blind     []Blind     `json:"blind,omitempty"` // what cannot be seen
+
+	Permits []Permit `json:"permits,omitempty"` // of the fleet: to move by itself, oldest first
+
+	Checkpoint Version `json:"checkpoint,omitempty"` // of the fleet: the event that named the heads last
 
 	Term     uint64    `json:"term,omitempty"`     // of the fleet: the one a person gave this server
 	Exceeded *Exceeded `json:"exceeded,omitempty"` // of the fleet: a later one was heard of
@@ -94,6 +101,7 @@ const (
 	IncidentGlass      IncidentKind = "break-glass"
 	IncidentFlapping   IncidentKind = "flapping"   // the mode changes too often
 	IncidentDivergence IncidentKind = "divergence" // instances do not follow
+	IncidentImposed    IncidentKind = "imposed"    // a pin keeps out what a scope above asks for
 	IncidentTerm       IncidentKind = "term"       // of the fleet: somebody else has led since
 )
 

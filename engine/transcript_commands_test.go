@@ -469,12 +469,13 @@ func (c command) compile() (engine.Policy, error) {
 			p.Runbook = l.args[0]
 		case "condition":
 			k := &p.Conditions[condition(l.args[0])]
-			k.Every = l.duration("every")
+			k.Every, k.Scheduled = l.duration("every"), l.word("scheduled")
 			if t := l.key("text"); t != "" {
 				k.Text, k.Digest = t, engine.Digest(t)
 			}
 		case "mode":
-			m := engine.ModeRule{Name: engine.Mode(l.args[0]), Beside: l.word("beside"), MinDuration: l.duration("min"), MaxDuration: l.duration("max")}
+			m := engine.ModeRule{Name: engine.Mode(l.args[0]), Beside: l.word("beside"), MinDuration: l.duration("min"), MaxDuration: l.duration("max"),
+				Imposes: engine.Mode(l.key("imposes"))}
 			if err := unmarshal(l.key("flags"), &m.Flags); err != nil {
 				return p, fmt.Errorf("mode %s: flags: %w", m.Name, err)
 			}
@@ -528,6 +529,10 @@ func (c command) compile() (engine.Policy, error) {
 				r.Waves = append(r.Waves, engine.Percent(n))
 			}
 			p.Transitions[len(p.Transitions)-1].Rollout = r
+		case "parent":
+			p.Parent = engine.Scope(l.args[0])
+		case "brake":
+			p.Brake = engine.BrakeRule{Max: l.number("max"), Share: share(l.key("share")), Within: l.duration("within")}
 		case "flap":
 			p.Flap = engine.Flap{Changes: l.number("changes"), Within: l.duration("within")}
 		case "automation":

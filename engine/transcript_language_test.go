@@ -196,10 +196,10 @@ var policyWords = map[string]grammar{
 	"blind_after": {args: []check{aDuration}},
 	"owner":       {args: []check{anything}},
 	"runbook":     {args: []check{anything}},
-	"condition":   {args: []check{aName}, keys: map[string]check{"every": aDuration, "text": anything}},
+	"condition":   {args: []check{aName}, keys: map[string]check{"every": aDuration, "text": anything}, words: []string{"scheduled"}},
 	"mode": {args: []check{aName}, keys: map[string]check{"flags": aJSON, "min": aDuration, "max": aDuration,
 		"on_expiry": matching("page or propose:NAME", `page|propose:[\w-]+`), "imposes": aName, "pause": names},
-		words: []string{"beside"}, later: []string{"imposes", "pause"}},
+		words: []string{"beside"}, later: []string{"pause"}},
 	"alert": {args: []check{aName, oneOf("page", "ticket")}, keys: map[string]check{"when": aName, "name": aName, "labels": aJSON, "notes": aJSON}},
 	"transition": {args: []check{aName}, keys: map[string]check{"from": names, "to": aName, "when": aName, "severity": severity, "for": aDuration,
 		"alerts": tiers, "text": anything, "approval": groups, "within": aDuration, "otherwise": oneOf("deny", "page", "escalate"),
@@ -214,9 +214,8 @@ var policyWords = map[string]grammar{
 	"automation":  {args: []check{oneOf("on", "suggest", "off")}},
 	"divergence":  {keys: map[string]check{"grace": aDuration, "page": aPercent}},
 
-	// Not built yet.
-	"parent": {args: []check{aName}, later: []string{""}},
-	"brake":  {keys: map[string]check{"max": aNumber, "share": aPercent, "within": aDuration}, later: []string{""}},
+	"parent": {args: []check{aName}},
+	"brake":  {keys: map[string]check{"max": aNumber, "share": aPercent, "within": aDuration}},
 }
 
 // later names the words of a policy that are not built yet, in the order written.

@@ -284,10 +284,24 @@ func (s *session) decide(st *stream, c command, at time.Time, what engine.Happen
 		in.Term = max(in.Term, fleet.state.Term)
 		if st != fleet {
 			in.Deposed, in.Recovered = fleet.state.Deposed(), fleet.state.Term
+			in.Brake = fleet.state.Brake(s.braking(fleet), st.policy.Scope, at)
+			if v := fleet.state.Checkpoint; v > 0 {
+				in.Checkpoint = fmt.Sprintf("fleet-%d:hash-of-fleet-%d", v, v)
+			}
 		}
 	}
+	in.Above = engine.Ancestry(&st.policy, func(name engine.Scope) (engine.State, *engine.Policy) {
+		above := s.streams[name]
+		if above == nil {
+			return engine.State{}, nil
+		}
+		return above.state, &above.policy
+	})
 	events := engine.Decide(st.policy, st.state, in)
 	var b strings.Builder
+	if permit := engine.PermitOf(st.policy, in, events); permit != nil {
+		b.WriteString(s.decide(s.streams[engine.Fleet], command{}, at, permit))
+	}
 	for _, e := range events {
 		st.state = engine.Apply(st.state, e)
 		s.printEvent(&b, e)
@@ -297,6 +311,17 @@ func (s *session) decide(st *stream, c command, at time.Time, what engine.Happen
 		s.last = events
 	}
 	return b.String()
+}
+
+// braking is the policy of the fleet with as many scopes as the file has.
+func (s *session) braking(fleet *stream) *engine.Policy {
+	p := fleet.policy
+	for _, st := range s.streams {
+		if len(st.policy.Modes) > 0 {
+			p.Brake.Scopes++
+		}
+	}
+	return &p
 }
 
 // checkFold reports an error unless folding the stored events gives the live state, and making the decisions again from the
