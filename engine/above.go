@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"slices"
+	"time"
 )
 
 // Above is an ancestor of a scope, and the least that its mode lets the scope be in.
@@ -49,8 +50,9 @@ func (ModeImposed) fact()     {}
 func (ImpositionEnded) fact() {}
 func (ModeKept) fact()        {}
 
-// AncestorMoved says that an ancestor's mode, or its rules, changed. What they are by now stands in Input.Above.
-type AncestorMoved struct{}
+// AncestorMoved says that an ancestor's mode, or its rules, changed. What they are by now stands in Input.Above. Prev is as that of
+// TimePassed.
+type AncestorMoved struct{ Prev time.Time }
 
 func (*AncestorMoved) name() string { return "ancestor moved" }
 

@@ -24,6 +24,8 @@ func Decide(p Policy, s State, in Input) []Event {
 		d.gap(w.Instant, w.Prev)
 	case *TimePassed:
 		d.gap(in.At, w.Prev)
+	case *AncestorMoved:
+		d.gap(in.At, w.Prev)
 	}
 	d.expire()
 	d.above()
@@ -104,6 +106,8 @@ func (d *decision) emit(f Fact, code Code, text string, evidence []Reading) {
 	case *SourcesObserved:
 		e.Cause.Instant, e.Cause.Prev = w.Instant, w.Prev
 	case *TimePassed:
+		e.Cause.Prev = w.Prev
+	case *AncestorMoved:
 		e.Cause.Prev = w.Prev
 	}
 	if len(d.events) == 0 {

@@ -134,6 +134,13 @@ func asking(scope Scope, from, to Mode, transition string, plan Plan) string {
 	return text
 }
 
+// Append is what is to be added to one stream. Without events it only asks that the stream still be at After.
+type Append struct {
+	Stream Scope
+	After  Version // of the last event the writer saw; 0: none
+	Events []Event // versions After+1, After+2, …; times not running backwards
+}
+
 // Job is an effect as the store keeps it until it has been carried out.
 type Job struct {
 	Effect

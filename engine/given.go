@@ -167,7 +167,7 @@ func InputOf(decision []Event) (Input, error) {
 	case (*InstancesReported)(nil).name():
 		in.What = &InstancesReported{}
 	case (*AncestorMoved)(nil).name():
-		in.What = &AncestorMoved{}
+		in.What = &AncestorMoved{Prev: cause.Prev}
 	case (*HeadsObserved)(nil).name(): // its events say all of it
 		in.What = &HeadsObserved{}
 		for _, e := range decision {

@@ -28,6 +28,18 @@ type burningRef struct {
 // Signals are all the condition may ask for, each once, in order of first use.
 func (c *Condition) Signals() []Signal { return c.signals }
 
+// scheduled reports whether it rests on declared schedules, and how long the mode has lasted, alone.
+func (c *Condition) scheduled() bool {
+	scheduled := false
+	for _, s := range c.signals {
+		if s.Kind != SignalSchedule && s.Kind != SignalDwell {
+			return false
+		}
+		scheduled = scheduled || s.Kind == SignalSchedule
+	}
+	return scheduled
+}
+
 // Eval says what the condition comes to with what is known. Unknown is contagious as in Kleene's logic: `false && unknown` is
 // false, `true || unknown` is true. It asks lookup only for what can still decide, and for each signal once.
 func (c *Condition) Eval(lookup Lookup) Verdict {

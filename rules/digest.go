@@ -42,6 +42,9 @@ func (d *draft) digests() {
 	if p.Automation != "" {
 		all = append(all, p.Automation)
 	}
+	if p.Parent != "" {
+		all = append(all, []any{"parent", p.Parent})
+	}
 	if p.Flap != (engine.Flap{}) {
 		all = append(all, p.Flap)
 	}

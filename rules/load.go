@@ -97,6 +97,7 @@ type draft struct {
 	flagTypes                                                     map[string]flagType
 	queries                                                       map[string][]string // of each SLO and SLI that is whole, canonical
 	modes                                                         *node
+	parent                                                        *node
 	declared                                                      *node // flags
 	recorded                                                      bool  // SLOs that do not say otherwise are read from what Sloth's rules record
 	undecided                                                     []int // indexes of SLOs that do not say how they are evaluated
@@ -179,6 +180,7 @@ func (l *loader) document(r *reader, n *node) *draft {
 		fields = append(fields,
 			may("owner", r.setText(&s.Policy.Owner, "the owner")),
 			may("runbook", d.runbook),
+			may("parent", d.parentName),
 			may("automation", d.automation),
 			may("flapping", d.flapping),
 			may("source", func(n *node) { s.Source = d.source(n) }),
@@ -219,17 +221,14 @@ func (d *draft) slos(n *node) {
 	}
 }
 
-// reserved are scopes the engine keeps for itself.
-var reserved = []string{string(engine.Fleet), "global"}
-
 func (d *draft) serviceName(n *node) {
 	d.scope = n
 	name, ok := d.r.name(n, "the name of a service")
 	if !ok {
 		return
 	}
-	if slices.Contains(reserved, name) {
-		d.r.errorf(n, "choose another name", "%q is reserved: modeshift uses it for what spans services", name)
+	if name == string(engine.Fleet) {
+		d.r.errorf(n, "choose another name; a scope above all others is usually called global", "%q is reserved: modeshift uses it for what spans services", name)
 		return
 	}
 	d.service.Policy.Scope = engine.Scope(name)
@@ -367,6 +366,7 @@ func (l *loader) references() {
 			names = append(names, string(d.name()))
 		}
 	}
+	l.circles(known)
 	told := map[reference]bool{}
 	for again := true; again; {
 		again = false
@@ -392,6 +392,9 @@ func (l *loader) references() {
 				default:
 					d.r.at(line, column, "", "service %q has no modes", ref.scope)
 				}
+			}
+			if !d.bad && d.parent != nil && l.above(d, known) {
+				again = true
 			}
 		}
 	}

@@ -34,7 +34,8 @@ func (d *draft) mode(n *node) {
 		may("min_duration", func(n *node) { least = n; m.MinDuration, _ = r.duration(n, "min_duration") }),
 		may("max_duration", func(n *node) { most = n; m.MaxDuration, _ = r.duration(n, "max_duration") }),
 		may("on_expiry", func(n *node) { expiry = d.onExpiry(n) }),
-		may("unavailable", func(n *node) { m.Unavailable = d.unavailable(n) }))
+		may("unavailable", func(n *node) { m.Unavailable = d.unavailable(n) }),
+		may("imposes", func(n *node) { m.Imposes = d.imposes(n) }))
 	if most == nil && n.get("on_expiry") != nil {
 		r.errorf(n.keyNode("on_expiry"), "give max_duration too", "on_expiry says what happens after max_duration, and there is none")
 	}

@@ -90,7 +90,7 @@ func may(key string, read func(*node)) field  { return field{key, false, read} }
 
 // later are keys of the language that this version does not know how to carry out. Ignoring one would leave out a safety
 // that somebody relies on.
-var later = []string{"parent", "imposes", "pause"}
+var later = []string{"pause"}
 
 // mapping reads a mapping's keys in the order of fields, and reports those nobody knows. what names it: "a transition".
 func (r *reader) mapping(n *node, what string, fields ...field) bool {

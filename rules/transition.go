@@ -217,7 +217,7 @@ func orList(modes []engine.Mode) string {
 
 func (d *draft) add(c *Condition, every time.Duration) {
 	p := &d.service.Policy
-	p.Conditions = append(p.Conditions, engine.Condition{Name: c.Name, Text: c.Text, Every: every})
+	p.Conditions = append(p.Conditions, engine.Condition{Name: c.Name, Text: c.Text, Every: every, Scheduled: c.scheduled()})
 	d.service.Conditions = append(d.service.Conditions, c)
 	for _, s := range c.signals {
 		if s.Kind == SignalAlert && !slices.Contains(d.service.Alerts, s.Name) {

@@ -133,7 +133,7 @@ func notes(sc api.Summary) string {
 		holds bool
 		text  string
 	}{
-		{sc.Retired, "retired"}, {sc.Automation == engine.AutomationSuggest, "only suggests"}, {sc.Automation == engine.AutomationOff && sc.Target != "" && !sc.Retired, "automation off"}, {sc.Pinned, "pinned"}, {sc.Frozen, "frozen"}, {sc.Blind, "blind"},
+		{sc.Retired, "retired"}, {sc.Automation == engine.AutomationSuggest, "only suggests"}, {sc.Automation == engine.AutomationOff && sc.Target != "" && !sc.Retired, "automation off"}, {sc.Imposed != "", "held by " + string(sc.Imposed)}, {sc.Pinned, "pinned"}, {sc.Frozen, "frozen"}, {sc.Blind, "blind"},
 		{sc.Proposals > 0, fmt.Sprintf("%d to approve", sc.Proposals)}, {sc.Withheld > 0, fmt.Sprintf("%d withheld", sc.Withheld)}, {sc.RulesProblem != "", "rules on disk not in force"},
 	} {
 		if n.holds {
@@ -151,6 +151,18 @@ func printScope(w io.Writer, sc api.Scope) error {
 	line("scope", "%s", sc.Scope)
 	if sc.Mode != "" {
 		line("mode", "%s for %s", sc.Mode, round(time.Since(sc.Since).Round(time.Second)))
+	}
+	for _, i := range sc.Imposed {
+		line("imposed", "%s, in %s, asks for %s at least", i.Parent, i.In, i.Mode)
+	}
+	if sc.Own != "" {
+		line("own mode", "%s: it goes back to that when less is asked for", sc.Own)
+	}
+	if sc.Parent != "" {
+		line("parent", "%s", sc.Parent)
+	}
+	if b := sc.Brake; b != nil {
+		line("brake", "%d of %d scopes have moved by themselves in %s", b.Used, b.Of, round(b.Within))
 	}
 	if sc.Directive != nil {
 		line("directive", "term %d, revision %d, flags %v", sc.Directive.Term, sc.Directive.Revision, map[string]any(sc.Directive.Flags))

@@ -90,7 +90,15 @@ func (a *API) preview(ctx context.Context, scope engine.Scope, by engine.Actor, 
 	if at.Before(v.State.At) {
 		at = v.State.At
 	}
-	events := engine.Decide(*v.Policy, v.State, engine.Input{At: at, Term: max(v.State.Directive.Term, 1), By: by, What: what})
+	in := engine.Input{At: at, Term: max(v.State.Directive.Term, 1), By: by, What: what}
+	if fleet, known := a.opts.Loop.View(engine.Fleet); known && scope != engine.Fleet {
+		in.Deposed, in.Recovered = fleet.State.Deposed(), fleet.State.Term
+	}
+	in.Above = engine.Ancestry(v.Policy, func(name engine.Scope) (engine.State, *engine.Policy) {
+		above, _ := a.opts.Loop.View(name)
+		return above.State, above.Policy
+	})
+	events := engine.Decide(*v.Policy, v.State, in)
 	out := Outcome{Events: wrap(events), DryRun: true}
 	after, moves := v.State, false // moves: a change is started or taken back, and was not under way that way before
 	for _, e := range events {

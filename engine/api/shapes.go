@@ -26,37 +26,42 @@ type Summary struct {
 	Incidents    int               `json:"incidents" doc:"open ones"`
 	Proposals    int               `json:"proposals" doc:"that wait for people"`
 	Withheld     int               `json:"withheld" doc:"transitions that are ready and do not start"`
+	Imposed      engine.Scope      `json:"imposed,omitempty" doc:"the scope above that holds it in its mode"`
 	RulesProblem string            `json:"rules_problem,omitempty" doc:"why the rule file on disk is not the one in force"`
 }
 
 // Scope is all that is known of a scope now.
 type Scope struct {
-	Scope        engine.Scope      `json:"scope"`
-	Version      engine.Version    `json:"version" doc:"of its stream: the number of its events"`
-	At           time.Time         `json:"at,omitzero" doc:"of its last event"`
-	Owner        string            `json:"owner,omitempty"`
-	Runbook      string            `json:"runbook,omitempty"`
-	Retired      bool              `json:"retired"`
-	Automation   engine.Automation `json:"automation" enum:"on,suggest,off" doc:"how far it goes: suggest says what it would do and starts nothing, off judges no transition"`
-	Mode         engine.Mode       `json:"mode,omitempty" doc:"the last settled mode"`
-	Target       engine.Mode       `json:"target,omitempty" doc:"the published mode"`
-	Since        time.Time         `json:"since,omitzero" doc:"when the target was published"`
-	Modes        []Mode            `json:"modes" nullable:"false" doc:"from the least to the most restrictive"`
-	Change       *engine.Change    `json:"change,omitempty" doc:"under way"`
-	Instances    engine.Instances  `json:"instances" doc:"how they follow, in sum"`
-	Directive    *engine.Directive `json:"directive,omitempty" doc:"what instances are told"`
-	Pin          *engine.Pin       `json:"pin,omitempty"`
-	Freeze       *engine.Freeze    `json:"freeze,omitempty" doc:"of this scope"`
-	FleetFreeze  *engine.Freeze    `json:"fleet_freeze,omitempty" doc:"of all automation"`
-	Proposals    []engine.ChangeID `json:"proposals" nullable:"false" doc:"that wait for people: see /approvals"`
-	Withheld     []engine.Withheld `json:"withheld" nullable:"false" doc:"transitions that are ready and do not start, and why"`
-	Incidents    []engine.Incident `json:"incidents" nullable:"false" doc:"open ones, oldest first"`
-	Blind        []engine.Blind    `json:"blind" nullable:"false" doc:"which conditions cannot be seen, and since when; of the fleet: which sources"`
-	Observed     time.Time         `json:"observed,omitzero" doc:"the instant of the last evaluation"`
-	Conditions   []Condition       `json:"conditions" nullable:"false" doc:"everything the rules look at, as last evaluated"`
-	Transitions  []Transition      `json:"transitions" nullable:"false" doc:"in file order"`
-	Rules        engine.Digest     `json:"rules,omitempty" doc:"digest of the rules in force"`
-	RulesProblem string            `json:"rules_problem,omitempty" doc:"why the rule file on disk is not the one in force"`
+	Scope        engine.Scope        `json:"scope"`
+	Version      engine.Version      `json:"version" doc:"of its stream: the number of its events"`
+	At           time.Time           `json:"at,omitzero" doc:"of its last event"`
+	Owner        string              `json:"owner,omitempty"`
+	Runbook      string              `json:"runbook,omitempty"`
+	Retired      bool                `json:"retired"`
+	Automation   engine.Automation   `json:"automation" enum:"on,suggest,off" doc:"how far it goes: suggest says what it would do and starts nothing, off judges no transition"`
+	Mode         engine.Mode         `json:"mode,omitempty" doc:"the last settled mode"`
+	Target       engine.Mode         `json:"target,omitempty" doc:"the published mode"`
+	Since        time.Time           `json:"since,omitzero" doc:"when the target was published"`
+	Parent       engine.Scope        `json:"parent,omitempty" doc:"the scope above it"`
+	Imposed      []engine.Imposition `json:"imposed" nullable:"false" doc:"the least that the scopes above let it be in"`
+	Own          engine.Mode         `json:"own,omitempty" doc:"the mode it goes back to when nothing is imposed any more; absent: it was not moved from above"`
+	Brake        *engine.Brake       `json:"brake,omitempty" doc:"of the fleet: how many scopes have moved by themselves, of how many in a window"`
+	Modes        []Mode              `json:"modes" nullable:"false" doc:"from the least to the most restrictive"`
+	Change       *engine.Change      `json:"change,omitempty" doc:"under way"`
+	Instances    engine.Instances    `json:"instances" doc:"how they follow, in sum"`
+	Directive    *engine.Directive   `json:"directive,omitempty" doc:"what instances are told"`
+	Pin          *engine.Pin         `json:"pin,omitempty"`
+	Freeze       *engine.Freeze      `json:"freeze,omitempty" doc:"of this scope"`
+	FleetFreeze  *engine.Freeze      `json:"fleet_freeze,omitempty" doc:"of all automation"`
+	Proposals    []engine.ChangeID   `json:"proposals" nullable:"false" doc:"that wait for people: see /approvals"`
+	Withheld     []engine.Withheld   `json:"withheld" nullable:"false" doc:"transitions that are ready and do not start, and why"`
+	Incidents    []engine.Incident   `json:"incidents" nullable:"false" doc:"open ones, oldest first"`
+	Blind        []engine.Blind      `json:"blind" nullable:"false" doc:"which conditions cannot be seen, and since when; of the fleet: which sources"`
+	Observed     time.Time           `json:"observed,omitzero" doc:"the instant of the last evaluation"`
+	Conditions   []Condition         `json:"conditions" nullable:"false" doc:"everything the rules look at, as last evaluated"`
+	Transitions  []Transition        `json:"transitions" nullable:"false" doc:"in file order"`
+	Rules        engine.Digest       `json:"rules,omitempty" doc:"digest of the rules in force"`
+	RulesProblem string              `json:"rules_problem,omitempty" doc:"why the rule file on disk is not the one in force"`
 }
 
 // Mode is a declared mode.
@@ -69,6 +74,7 @@ type Mode struct {
 	OnExpiry    string       `json:"on_expiry,omitempty" doc:"the transition that is proposed after max_duration; empty: a page"`
 
 	Unavailable *engine.Unavailable `json:"unavailable,omitempty" doc:"the service does not answer in it"`
+	Imposes     engine.Mode         `json:"imposes,omitempty" doc:"the least that the scopes below are in meanwhile"`
 }
 
 // Condition is a condition as it was last evaluated, with its evidence.

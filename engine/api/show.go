@@ -23,6 +23,9 @@ func summarize(v engine.View, fleet *engine.Freeze) Summary {
 		out.Change = string(s.Change.ID)
 	}
 	out.Automation = automation(v.Policy)
+	if s.Own != "" && len(s.Imposed) > 0 {
+		out.Imposed = s.Imposed[0].Parent
+	}
 	return out
 }
 
@@ -39,7 +42,7 @@ func detail(v engine.View, fleet *engine.Freeze) Scope {
 	out := Scope{
 		Scope: s.Scope, Version: s.Version, At: s.At, Retired: s.Retired, Mode: s.Mode, Target: s.Target, Since: s.Entered,
 		Change: s.Change, Pin: s.Pin, Freeze: s.Freeze, FleetFreeze: fleet, Rules: s.Rules, RulesProblem: v.RulesProblem,
-		Withheld: list(s.Withheld), Incidents: list(s.Incidents), Blind: list(s.Blind),
+		Imposed: list(s.Imposed), Own: s.Own, Withheld: list(s.Withheld), Incidents: list(s.Incidents), Blind: list(s.Blind),
 		Proposals: []engine.ChangeID{}, Modes: []Mode{}, Conditions: []Condition{}, Transitions: []Transition{},
 	}
 	for _, p := range s.Proposals {
@@ -55,9 +58,12 @@ func detail(v engine.View, fleet *engine.Freeze) Scope {
 	if v.Policy == nil {
 		return out
 	}
-	out.Owner, out.Runbook = v.Policy.Owner, v.Policy.Runbook
+	out.Owner, out.Runbook, out.Parent = v.Policy.Owner, v.Policy.Runbook, v.Policy.Parent
+	if b := s.Brake(v.Policy, "", time.Now()); b.Of > 0 {
+		out.Brake = &b
+	}
 	for _, m := range v.Policy.Modes {
-		out.Modes = append(out.Modes, Mode{m.Name, m.Beside, m.Flags, Duration(m.MinDuration), Duration(m.MaxDuration), m.OnExpiry, m.Unavailable})
+		out.Modes = append(out.Modes, Mode{m.Name, m.Beside, m.Flags, Duration(m.MinDuration), Duration(m.MaxDuration), m.OnExpiry, m.Unavailable, m.Imposes})
 	}
 	for i, c := range v.Policy.Conditions {
 		out.Conditions = append(out.Conditions, condition(c, observation(v.Observed, i)))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/modeshift/modeshift/engine"
@@ -37,10 +38,15 @@ func (l *Loop) decideOnce(ctx context.Context, name engine.Scope, by engine.Acto
 	if err != nil {
 		return nil, err
 	}
-	if _, passed := what.(*engine.TimePassed); passed && behind {
+	if behind {
 		// The instants of evaluations go back with the clock and the time of events does not: what lies between them is no
 		// time in which nobody evaluated, and no deadline runs meanwhile.
-		what = &engine.TimePassed{}
+		switch what.(type) {
+		case *engine.TimePassed:
+			what = &engine.TimePassed{}
+		case *engine.AncestorMoved:
+			what = &engine.AncestorMoved{}
+		}
 	}
 	p := sc.policy
 	if p == nil {
@@ -53,6 +59,7 @@ func (l *Loop) decideOnce(ctx context.Context, name engine.Scope, by engine.Acto
 	}
 	if name != engine.Fleet {
 		in.Deposed, in.Recovered = fleet.Deposed(), fleet.Term
+		in.Brake, in.Above, in.Checkpoint = fleet.Brake(l.fleetPolicy(), name, now), engine.Ancestry(p, l.find), l.witness
 		if l.opts.Instances != nil {
 			in.Instances = l.opts.Instances(sc.state, now)
 		}
@@ -71,7 +78,61 @@ func (l *Loop) decideOnce(ctx context.Context, name engine.Scope, by engine.Acto
 	if len(events) == 0 {
 		return nil, nil
 	}
-	return events, l.store(ctx, name, events)
+	appends := []engine.Append{{Stream: name, After: sc.state.Version, Events: events}}
+	if permit := engine.PermitOf(*p, in, events); permit != nil {
+		taken, err := l.permit(permit, in)
+		if err != nil {
+			return nil, err
+		}
+		appends = append([]engine.Append{taken}, appends...)
+	}
+	return events, l.store(ctx, appends...)
+}
+
+// permit is what the fleet's stream holds of a scope that moves by itself. It is stored together with the move, so that of any
+// number that ask at once no more move than may.
+func (l *Loop) permit(what *engine.PermitRequested, in engine.Input) (engine.Append, error) {
+	fleet := l.scopes[engine.Fleet]
+	at := in.At
+	if at.Before(fleet.state.At) {
+		at = fleet.state.At
+	}
+	events, err := guarded(*l.fleetPolicy(), fleet.state, engine.Input{At: at, Term: in.Term, What: what})
+	if err != nil {
+		return engine.Append{}, fmt.Errorf("permit for %s: %w", what.Scope, err)
+	}
+	return engine.Append{Stream: engine.Fleet, After: fleet.state.Version, Events: events}, nil
+}
+
+// find is a scope as those below it see it.
+func (l *Loop) find(name engine.Scope) (engine.State, *engine.Policy) {
+	sc := l.scopes[name]
+	if sc == nil {
+		return engine.State{}, nil
+	}
+	return sc.state, sc.policy
+}
+
+// follow tells the scopes below those that moved, and those below them, at once: a product that is contained is not half contained
+// until the next tick.
+func (l *Loop) follow(ctx context.Context) {
+	told := map[engine.Scope]bool{}
+	for len(l.moved) > 0 {
+		above := l.moved
+		l.moved = nil
+		for _, name := range slices.Sorted(maps.Keys(l.scopes)) {
+			sc := l.scopes[name]
+			if sc.policy == nil || sc.policy.Parent == "" || told[name] || !slices.Contains(above, sc.policy.Parent) {
+				continue
+			}
+			told[name] = true
+			// What is asked from further above comes through here also where this scope's own mode stays.
+			l.moved = append(l.moved, name)
+			if _, err := l.decide(ctx, name, engine.Actor{}, &engine.AncestorMoved{Prev: sc.prev}); err != nil && l.fault == nil && stack(err) == "" {
+				l.opts.Logger.Error("a scope does not hear of the one above it; it will at the next tick", "scope", name, "error", err)
+			}
+		}
+	}
 }
 
 // brokenError is a panic of the core about one scope.
@@ -140,37 +201,48 @@ func (l *Loop) breaking(name engine.Scope, why string) {
 	l.health.Broken = broken
 }
 
-// store appends the events, applies them and tells whoever waits for them.
-func (l *Loop) store(ctx context.Context, name engine.Scope, events []engine.Event) error {
-	sc := l.scopes[name]
+// store appends events, applies them and tells whoever waits for them.
+func (l *Loop) store(ctx context.Context, appends ...engine.Append) error {
 	// The decision is made: a caller that gives up does not take it back half way.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
-	err := l.log.Append(ctx, name, sc.state.Version, events)
+	before := make([]engine.State, len(appends))
+	for i, a := range appends {
+		before[i] = l.scopes[a.Stream].state
+	}
+	err := l.log.Append(ctx, appends...)
 	if err != nil {
-		sc.doubt = true
+		for _, a := range appends {
+			l.scopes[a.Stream].doubt = true
+		}
 		if errors.Is(err, ErrConflict) {
 			return err
 		}
 		// Perhaps the events are there and only the answer was lost.
-		want := sc.state.Version + engine.Version(len(events))
-		if l.readBack(ctx, name) != nil || sc.state.Version < want {
-			l.logFault(err)
-			return fmt.Errorf("store events of %s: %w", name, err)
-		}
-	} else {
-		for _, e := range events {
-			sc.state = engine.Apply(sc.state, e)
+		for _, a := range appends {
+			if l.readBack(ctx, a.Stream) != nil || l.scopes[a.Stream].state.Version < a.After+engine.Version(len(a.Events)) {
+				l.logFault(err)
+				return fmt.Errorf("store events of %s: %w", a.Stream, err)
+			}
 		}
 	}
-	for _, e := range events {
-		if lost, ok := e.Fact.(engine.TimeLost); ok {
-			sc.prev = lost.To // what is lost is not lost again
+	for i, a := range appends {
+		sc := l.scopes[a.Stream]
+		for _, e := range a.Events {
+			if err == nil {
+				sc.state = engine.Apply(sc.state, e)
+			}
+			if lost, ok := e.Fact.(engine.TimeLost); ok {
+				sc.prev = lost.To // what is lost is not lost again
+			}
 		}
-	}
-	l.show(name)
-	if l.opts.OnCommit != nil {
-		l.opts.OnCommit(events)
+		if sc.state.Target != before[i].Target || sc.state.Mode != before[i].Mode || sc.state.Retired != before[i].Retired {
+			l.moved = append(l.moved, a.Stream)
+		}
+		l.show(a.Stream)
+		if l.opts.OnCommit != nil {
+			l.opts.OnCommit(a.Events)
+		}
 	}
 	return nil
 }

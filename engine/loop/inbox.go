@@ -104,6 +104,7 @@ func (l *Loop) serve(ctx context.Context, m any) {
 	case request:
 		events, err := l.carryOut(ctx, m)
 		m.reply <- reply{events, err}
+		l.follow(ctx)
 	}
 }
 

@@ -33,7 +33,7 @@ func (m *memory) fail(before, after error) {
 	m.before, m.after = before, after
 }
 
-func (m *memory) Append(_ context.Context, stream engine.Scope, after engine.Version, events []engine.Event) error {
+func (m *memory) Append(_ context.Context, appends ...engine.Append) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.meddle != nil {
@@ -41,13 +41,17 @@ func (m *memory) Append(_ context.Context, stream engine.Scope, after engine.Ver
 		m.meddle = nil
 		f()
 	}
-	switch {
-	case m.before != nil:
+	if m.before != nil {
 		return m.before
-	case engine.Version(len(m.streams[stream])) != after:
-		return loop.ErrConflict
 	}
-	m.streams[stream] = append(m.streams[stream], events...)
+	for _, a := range appends {
+		if engine.Version(len(m.streams[a.Stream])) != a.After {
+			return loop.ErrConflict
+		}
+	}
+	for _, a := range appends {
+		m.streams[a.Stream] = append(m.streams[a.Stream], a.Events...)
+	}
 	return m.after
 }
 

@@ -16,10 +16,10 @@ import (
 
 // Log is what the loop needs of a store.
 type Log interface {
-	// Append adds events, and the jobs they owe, to a stream that is still at version after: all or none, durable on
-	// return. It returns ErrConflict if another writer moved the stream on. After any other error the caller cannot tell
-	// whether they were stored, and reads back before it tries again.
-	Append(ctx context.Context, stream engine.Scope, after engine.Version, events []engine.Event) error
+	// Append adds events, and the jobs they owe, to streams that are still where they are expected to be: all or none, durable
+	// on return. It returns ErrConflict if another writer moved one of the streams on. After any other error the caller cannot
+	// tell whether they were stored, and reads back before it tries again.
+	Append(ctx context.Context, appends ...engine.Append) error
 	// Load folds a stream, LoadAll every stream that has events.
 	Load(ctx context.Context, stream engine.Scope) (engine.State, error)
 	LoadAll(ctx context.Context) (map[engine.Scope]engine.State, error)
@@ -68,12 +68,13 @@ type Rules struct {
 
 // Options are the loop's settings.
 type Options struct {
-	Interval   time.Duration // between ticks; > 0
-	BlindAfter time.Duration // of a source
-	Timeout    time.Duration // of one evaluation; 0: two thirds of the interval
-	Term       uint64        // of whoever leads; 0: 1
-	Checkpoint time.Duration // between two checkpoints; 0: an hour
-	Inbox      int           // how many requests may wait; 0: 256
+	Interval   time.Duration    // between ticks; > 0
+	BlindAfter time.Duration    // of a source
+	Timeout    time.Duration    // of one evaluation; 0: two thirds of the interval
+	Term       uint64           // of whoever leads; 0: 1
+	Checkpoint time.Duration    // between two checkpoints; 0: an hour
+	Brake      engine.BrakeRule // how many scopes automation moves in a while; Scopes is the loop's to fill. Zero: as many as like
+	Inbox      int              // how many requests may wait; 0: 256
 	Logger     *slog.Logger
 	// Now is the clock on the wall, which may jump and go back; nil: time.Now. Ticks stand at multiples of the interval by it.
 	Now func() time.Time
@@ -116,6 +117,8 @@ type Loop struct {
 	checked time.Time // the last checkpoint
 	heads   map[engine.Scope]engine.Version
 	fault   *fault
+	moved   []engine.Scope // whose mode, or rules, changed, and whose children were not told yet
+	witness string         // the latest checkpoint, as a page carries it
 
 	recovered atomic.Uint64 // the term a person gave this server, as the fleet's state has it
 
@@ -203,6 +206,7 @@ func (l *Loop) Start(ctx context.Context, rules Rules) error {
 	if l.scopes[engine.Fleet] == nil {
 		l.scopes[engine.Fleet] = &scope{}
 	}
+	l.bearWitness(ctx)
 	return l.replace(ctx, rules)
 }
 
@@ -281,7 +285,13 @@ func (l *Loop) now(ctx context.Context, s engine.State) (now time.Time, behind b
 
 // fleetPolicy is the policy of the stream of what spans scopes.
 func (l *Loop) fleetPolicy() *engine.Policy {
-	return &engine.Policy{Digest: l.rules.Digest, Scope: engine.Fleet, Interval: l.opts.Interval, BlindAfter: l.opts.BlindAfter}
+	p := &engine.Policy{Digest: l.rules.Digest, Scope: engine.Fleet, Interval: l.opts.Interval, BlindAfter: l.opts.BlindAfter, Brake: l.opts.Brake}
+	for i := range l.rules.Policies {
+		if len(l.rules.Policies[i].Modes) > 0 {
+			p.Brake.Scopes++
+		}
+	}
+	return p
 }
 
 // replace takes other rules into force: scopes are added, told of their new rules, or retired.
@@ -320,6 +330,8 @@ func (l *Loop) replace(ctx context.Context, rules Rules) error {
 			faults = append(faults, err)
 		}
 		l.show(name)
+		l.moved = append(l.moved, name)
 	}
+	l.follow(ctx)
 	return errors.Join(faults...)
 }

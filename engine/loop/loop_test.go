@@ -30,8 +30,14 @@ type harness struct {
 
 func start(t *testing.T, log *memory, w *world, rules loop.Rules) *harness {
 	t.Helper()
+	return startWith(t, log, w, rules, engine.BrakeRule{})
+}
+
+func startWith(t *testing.T, log *memory, w *world, rules loop.Rules, brake engine.BrakeRule) *harness {
+	t.Helper()
 	h := &harness{t: t, log: log, world: w}
 	h.Loop = loop.New(log, loop.Options{
+		Brake:    brake,
 		Now:      log.wall,
 		Interval: 15 * time.Second, BlindAfter: 5 * time.Minute, Logger: slog.New(slog.DiscardHandler),
 		OnTick:     func(r loop.TickReport) { h.reports = append(h.reports, r) },

@@ -2,6 +2,7 @@ package loop
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -105,6 +106,7 @@ func (l *Loop) judge(ctx context.Context, a answered) {
 		l.works(q.Scope)
 		l.show(q.Scope)
 	}
+	l.follow(ctx)
 	if stored {
 		l.mark(ctx, a.tick.Instant)
 	}
@@ -152,6 +154,26 @@ func (l *Loop) checkpoint(ctx context.Context) {
 		l.heads[h.Stream] = h.Version
 	}
 	l.checked = time.Now()
+	l.bearWitness(ctx)
+}
+
+// bearWitness notes the latest checkpoint with its hash: a page that carries it stands outside of the log, and whoever rewrites the log
+// would have to rewrite everybody's pages. Where the hash cannot be had the name has to do.
+func (l *Loop) bearWitness(ctx context.Context) {
+	fleet := l.scopes[engine.Fleet].state
+	if fleet.Checkpoint == 0 {
+		return
+	}
+	l.witness = fmt.Sprintf("%s-%d", engine.Fleet, fleet.Checkpoint)
+	heads, err := l.log.Heads(ctx)
+	if err != nil {
+		return
+	}
+	for _, h := range heads {
+		if h.Stream == engine.Fleet && h.Version == fleet.Checkpoint {
+			l.witness += ":" + h.Hash
+		}
+	}
 }
 
 // snapshot keeps the states that are at least so many events ahead of their last snapshot. It is a cache: failing costs

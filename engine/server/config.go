@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/common/config"
@@ -18,6 +20,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/modeshift/modeshift/actions/flags"
+	"github.com/modeshift/modeshift/engine"
 	"github.com/modeshift/modeshift/engine/secret"
 )
 
@@ -39,6 +42,7 @@ type Config struct {
 	Origins []string `yaml:"cors_origins"`
 
 	Evaluation Evaluation  `yaml:"evaluation"`
+	Brake      Brake       `yaml:"brake"`
 	Prometheus []Source    `yaml:"prometheus"`
 	Receivers  Receivers   `yaml:"receivers"`
 	Actions    Actions     `yaml:"actions"`
@@ -59,6 +63,33 @@ type Evaluation struct {
 	BlindAfter  model.Duration `yaml:"blind_after"`  // how long sight may be lost before somebody is paged
 	QueryOffset model.Duration `yaml:"query_offset"` // how far back queries look, so that scrapes have arrived
 	SLOPeriod   model.Duration `yaml:"slo_period"`   // of SLOs that name none
+}
+
+// Brake bounds how many scopes automation moves to protect them in a while: the larger of Max and Share. What it withholds people are
+// asked about.
+type Brake struct {
+	Max    int            `yaml:"max"`
+	Share  Share          `yaml:"share"` // of all scopes
+	Within model.Duration `yaml:"within"`
+}
+
+// rule is the brake as the core has it.
+func (b Brake) rule() engine.BrakeRule {
+	return engine.BrakeRule{Max: b.Max, Share: float64(b.Share), Within: time.Duration(b.Within)}
+}
+
+// Share is a part of all, in [0, 1]; a file writes it as 5%.
+type Share float64
+
+// UnmarshalYAML reads a percentage.
+func (s *Share) UnmarshalYAML(n *yaml.Node) error {
+	number, ok := strings.CutSuffix(n.Value, "%")
+	v, err := strconv.ParseFloat(number, 64)
+	if !ok || err != nil || !(v >= 0 && v <= 100) {
+		return fmt.Errorf("line %d: %q is no percentage from 0%% to 100%%, such as 5%%", n.Line, n.Value)
+	}
+	*s = Share(v / 100)
+	return nil
 }
 
 // Source is one Prometheus, or several that gather the same.
@@ -131,6 +162,7 @@ func DefaultConfig() Config {
 			BlindAfter: model.Duration(5 * time.Minute),
 			SLOPeriod:  model.Duration(30 * 24 * time.Hour),
 		},
+		Brake:   Brake{Max: engine.DefaultBrakeMax, Share: engine.DefaultBrakeShare, Within: model.Duration(engine.DefaultBrakeWindow)},
 		Actions: Actions{Concurrency: defaultSteps, PerKind: defaultPerKind},
 		Flags:   FlagServing{MaxStreams: flags.DefaultMaxStreams},
 	}
@@ -231,6 +263,12 @@ func (c *Config) Validate() error {
 	}
 	if e.BlindAfter < 2*e.Interval {
 		fault("evaluation.blind_after: %v is shorter than two intervals (%v)", e.BlindAfter, 2*e.Interval)
+	}
+	if c.Brake.Max < 1 {
+		fault("brake.max: %d scopes; automation has to be able to move one at least. To start nothing by itself, say automation: suggest in the rule files", c.Brake.Max)
+	}
+	if w := time.Duration(c.Brake.Within); w < time.Minute || w > engine.MaxBrakeWindow {
+		fault("brake.within: %v is not between 1m and 1d", c.Brake.Within)
 	}
 	if e.SLOPeriod <= 0 {
 		fault("evaluation.slo_period: must be positive, for example 30d")

@@ -225,7 +225,7 @@ func (s *Server) startLoop(ctx context.Context) error {
 	}
 	s.loop = loop.New(storeLog{s.store}, loop.Options{
 		Interval: time.Duration(e.Interval), Timeout: time.Duration(e.Timeout), BlindAfter: time.Duration(e.BlindAfter),
-		Term: term, Instances: s.roster.Summary, Members: s.roster.Members,
+		Term: term, Brake: cfg.Brake.rule(), Instances: s.roster.Summary, Members: s.roster.Members,
 		Logger: s.log, OnCommit: s.committed, OnTick: s.metrics.ticked, OnLogFault: s.logFault, OnBroken: s.broken,
 	})
 	if s.policies, err = openPolicies(filepath.Join(cfg.Data, PoliciesFile)); err != nil {

@@ -20,8 +20,8 @@ import (
 // storeLog is the store as the loop wants it.
 type storeLog struct{ *store.SQLite }
 
-func (l storeLog) Append(ctx context.Context, stream engine.Scope, after engine.Version, events []engine.Event) error {
-	err := l.SQLite.Append(ctx, store.Append{Stream: stream, After: after, Events: events})
+func (l storeLog) Append(ctx context.Context, appends ...engine.Append) error {
+	err := l.SQLite.Append(ctx, appends...)
 	if errors.Is(err, store.ErrConflict) {
 		return loop.ErrConflict
 	}

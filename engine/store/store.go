@@ -50,12 +50,8 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Append is what is to be added to one stream. Without events it only asks that the stream still be at After.
-type Append struct {
-	Stream engine.Scope
-	After  engine.Version // of the last event the writer saw; 0: none
-	Events []engine.Event // versions After+1, After+2, …; times not running backwards
-}
+// Append is events to be added to one stream.
+type Append = engine.Append
 
 // Stored is an event with its place in the order over all streams. Positions begin at 1 and have no holes.
 type Stored struct {

@@ -153,14 +153,17 @@ func (u *unlucky) kill() {
 	u.dead = true
 }
 
-func (u *unlucky) Append(ctx context.Context, stream engine.Scope, after engine.Version, events []engine.Event) error {
-	return u.edge("append", fmt.Sprintf("%s/%d", stream, after), func() error {
-		err := u.SQLite.Append(ctx, store.Append{Stream: stream, After: after, Events: events})
+func (u *unlucky) Append(ctx context.Context, appends ...engine.Append) error {
+	last := appends[len(appends)-1]
+	return u.edge("append", fmt.Sprintf("%s/%d", last.Stream, last.After), func() error {
+		err := u.SQLite.Append(ctx, appends...)
 		if errors.Is(err, store.ErrConflict) {
 			return loop.ErrConflict
 		}
 		if err == nil {
-			u.w.check.stored(events)
+			for _, a := range appends {
+				u.w.check.stored(a.Events)
+			}
 		}
 		return err
 	})
