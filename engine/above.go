@@ -234,7 +234,10 @@ func (d *decision) laid(m ModeRule) ModeRule {
 	if !m.Beside || !imposed || !declared {
 		return m
 	}
-	flags := make(Flags, len(m.Flags)+len(top.Flags))
+	var flags Flags // nil when there are none
+	if n := len(m.Flags) + len(top.Flags); n > 0 {
+		flags = make(Flags, n)
+	}
 	for name, v := range m.Flags {
 		flags[name] = v
 	}

@@ -489,7 +489,9 @@ func (d *decision) undo(r *UndoRequested) {
 		case i < len(d.s.Past)-1:
 			why = Reason{CodeNotLast, fmt.Sprintf("%s came after it; undo that first", d.s.Past[len(d.s.Past)-1].ID)}
 		default:
-			why = d.beneath(d.s.Past[i].Back.Name)
+			if why = d.beneath(d.s.Past[i].Back.Name); why.Code != "" {
+				why.Text += ", which asks for more than it goes back to"
+			}
 		}
 	}
 	if why.Code != "" {

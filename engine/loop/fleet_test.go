@@ -115,10 +115,21 @@ func family() []engine.Policy {
 }
 
 func TestWhatAScopeImposesReachesThoseBelowAtOnce(t *testing.T) {
+	for name, between := range map[string]engine.Mode{"and the one in between moves": "", "and the one in between stays": "degraded"} {
+		t.Run(name, func(t *testing.T) { imposes(t, between) })
+	}
+}
+
+func imposes(t *testing.T, between engine.Mode) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{}
 		h := start(t, newMemory(), w, w.rules(family()...))
 		h.pass(16 * time.Second)
+		if between != "" {
+			if _, err := h.Submit(t.Context(), "part", ann, &engine.SetRequested{Mode: between, Reason: "before", DirectiveOnly: true}); err != nil {
+				t.Fatal(err)
+			}
+		}
 		if _, err := h.Submit(t.Context(), "product", ann, &engine.SetRequested{Mode: "degraded", Reason: "attack", Via: "shed"}); err != nil {
 			t.Fatal(err)
 		}
@@ -130,8 +141,32 @@ func TestWhatAScopeImposesReachesThoseBelowAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		h.pass(15 * time.Second)
-		if got := h.moved(); len(got) != 0 {
-			t.Errorf("%v are still held down", got)
+		if v, _ := h.View("service"); v.State.Mode != "normal" {
+			t.Errorf("%v are still held down", h.moved())
+		}
+	})
+}
+
+// What would move a scope that is held down is asked all the same: whether it may go back depends on that.
+func TestTheRulesOfAScopeThatIsHeldDownAreAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{}
+		policies := family()
+		policies[2] = named("service")[0]
+		policies[2].Parent = "part"
+		h := start(t, newMemory(), w, w.rules(policies...))
+		h.pass(16 * time.Second)
+		w.say("shed.when", engine.False)
+		if _, err := h.Submit(t.Context(), "product", ann, &engine.SetRequested{Mode: "degraded", Reason: "attack", Via: "shed"}); err != nil {
+			t.Fatal(err)
+		}
+		h.pass(15 * time.Second)
+		if _, err := h.Submit(t.Context(), "product", ann, &engine.SetRequested{Mode: "normal", Reason: "over", Via: "recover"}); err != nil {
+			t.Fatal(err)
+		}
+		h.pass(15 * time.Second)
+		if v, _ := h.View("service"); v.State.Mode != "normal" {
+			t.Errorf("service is in %s: what keeps it there was not asked", v.State.Mode)
 		}
 	})
 }
