@@ -37,6 +37,8 @@ type Options struct {
 	RulesProblems func() []RulesProblem // of files that belong to no scope yet
 	Jobs          Jobs
 	Budgets       Budgets // how error budgets stand; nil: nobody knows
+	// Doubts says what keeps the server from knowing how a scope stands, whatever the scope's own state says; nil: nothing does.
+	Doubts func(engine.Scope) []Check
 	// Flags says of the flags that a scope's rules declare what they say, and which nobody looks after at an instant; nil: nothing.
 	Flags func(scope engine.Scope, at time.Time) []Flag
 	// Evaluate asks how the conditions of a scope stand at an instant; nil: nobody can be asked.
@@ -97,6 +99,7 @@ func New(opts Options) (*API, error) {
 	a.registerScopes(h)
 	a.registerPeople(h)
 	a.registerBudgets(h)
+	a.registerGate(h)
 	a.registerFlags(h)
 	a.registerChanges(h)
 	a.registerApprovals(h)

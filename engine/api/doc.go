@@ -8,6 +8,7 @@
 //	GET  /api/v1/scopes                       every scope the token may see, shortly
 //	GET  /api/v1/scopes/{scope}               one scope with its evidence
 //	GET  /api/v1/scopes/{scope}/history       its events, newest first
+//	GET  /api/v1/scopes/{scope}/gate          may a deployment go ahead?
 //	POST /api/v1/scopes/{scope}/set           a mode by hand; …/unpin gives it back to automation
 //	POST /api/v1/scopes/{scope}/freeze        stop automation, in all scopes when the scope is "fleet"; …/unfreeze
 //	POST /api/v1/scopes/{scope}/changes/{change}/cancel, undo, settle

@@ -97,7 +97,7 @@ func TestTheDescriptionHoldsTogether(t *testing.T) {
 		"cancel-change": "post /api/v1/scopes/{scope}/changes/{change}/cancel", "undo-change": "post /api/v1/scopes/{scope}/changes/{change}/undo",
 		"settle-change": "post /api/v1/scopes/{scope}/changes/{change}/settle",
 		"list-budgets":  "get /api/v1/budgets", "get-budget": "get /api/v1/scopes/{scope}/budget",
-		"list-flags": "get /api/v1/flags", "get-flags": "get /api/v1/scopes/{scope}/flags",
+		"get-gate": "get /api/v1/scopes/{scope}/gate", "list-flags": "get /api/v1/flags", "get-flags": "get /api/v1/scopes/{scope}/flags",
 		"correct-budget":      "post /api/v1/scopes/{scope}/budget/corrections",
 		"withdraw-correction": "delete /api/v1/scopes/{scope}/budget/corrections/{correction}",
 		"explain-change":      "get /api/v1/scopes/{scope}/changes/{change}/explain",

@@ -17,6 +17,7 @@ import (
 
 	"github.com/modeshift/modeshift/engine"
 	"github.com/modeshift/modeshift/engine/api"
+	"github.com/modeshift/modeshift/engine/loop"
 	"github.com/modeshift/modeshift/engine/secret"
 	"github.com/modeshift/modeshift/engine/web"
 	"github.com/modeshift/modeshift/rules"
@@ -28,7 +29,7 @@ func (s *Server) handler() (http.Handler, error) {
 	a, err := api.New(api.Options{
 		Loop: s.loop, Log: explainable{storeReader{s.store}, s.policies}, Tokens: s.tokens, Version: s.opts.Version, Checks: s.checks,
 		Sources: func() []engine.Sight { return s.loop.Health().Sources }, RulesProblems: s.rulesProblems,
-		Flags:   s.declaredFlags,
+		Flags: s.declaredFlags, Doubts: s.doubts,
 		Budgets: s.ledger, Jobs: storeReader{s.store}, Evaluate: s.evaluate, Describe: s.describe, Desk: desk, Logger: s.log,
 		Roster: s.roster, Identity: s.identity, Term: s.loop.Term, InstanceBeat: s.instanceBeat(), MaxInstances: s.opts.Config.Instances.Max,
 	})
@@ -72,10 +73,7 @@ func (s *Server) checks() []api.Check {
 		}
 	}
 	health := s.loop.Health()
-	log := api.Check{Name: "log", OK: health.LogFault == ""}
-	if !log.OK {
-		log.Detail = "it cannot be written: " + health.LogFault + "; make room or mend the disk under " + s.opts.Config.Data
-	}
+	log := s.logCheck(health)
 	evaluation := api.Check{Name: "evaluation", OK: true}
 	late := 3 * time.Duration(s.opts.Config.Evaluation.Interval)
 	switch last := later(health.Tick, s.began); {
@@ -93,6 +91,27 @@ func (s *Server) checks() []api.Check {
 	}
 	deciding.Detail += "report this fault with the server's log, and reload once the rules are changed"
 	return []api.Check{declared, log, evaluation, deciding}
+}
+
+func (s *Server) logCheck(health loop.Health) api.Check {
+	if health.LogFault == "" {
+		return api.Check{Name: "log", OK: true}
+	}
+	return api.Check{Name: "log", Detail: "it cannot be written: " + health.LogFault + "; make room or mend the disk under " + s.opts.Config.Data}
+}
+
+// doubts says what keeps this server from knowing how a scope stands.
+func (s *Server) doubts(scope engine.Scope) []api.Check {
+	health := s.loop.Health()
+	list := []api.Check{s.logCheck(health)}
+	if fault, broken := health.Broken[scope]; broken {
+		list = append(list, api.Check{Name: "deciding", Detail: "the scope is not evaluated any more: " + fault})
+	}
+	fleet, _ := s.loop.View(engine.Fleet) // without events: nobody has led since
+	if by := fleet.State.Deposed(); by != "" {
+		list = append(list, api.Check{Name: "term", Detail: "this server publishes nothing: " + by + "; look, then modeshift recover --term"})
+	}
+	return list
 }
 
 func later(a, b time.Time) time.Time {
