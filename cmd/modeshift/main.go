@@ -52,6 +52,7 @@ type cli struct {
 	Status    statusCmd    `cmd:"" help:"Show which mode every scope is in, and why."`
 	Evaluate  evaluateCmd  `cmd:"" help:"Ask the sources how the conditions of a scope stand, and show each as a tree."`
 	Budget    budgetCmd    `cmd:"" help:"Show how much of the error budgets is left, and correct them."`
+	Gate      gateCmd      `cmd:"" help:"Say whether a deployment may go ahead, for pipelines."`
 	Flags     flagsCmd     `cmd:"" help:"List feature flags: what instances are told, whose they are, and which nobody looks after."`
 	Set       setCmd       `cmd:"" help:"Move a scope to a mode by hand, and pin it."`
 	Unpin     unpinCmd     `cmd:"" help:"Give a pinned scope back to automation."`
