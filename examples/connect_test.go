@@ -27,9 +27,17 @@ func TestTheSnippetsOfConnectAServiceAreItsTestedFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// In these tests and in test/openfeature.
+	shownFiles(t, "connect", string(page),
+		"rules/checkout.yaml", "tokens.yaml", "go/main.go", "javascript/agent.sh", "javascript/service.mjs", "file/agent.sh", "file/worker.sh")
+}
+
+// shownFiles checks that what a page shows are whole files of its folder, and just those that tests run.
+func shownFiles(t *testing.T, dir, page string, tested ...string) {
+	t.Helper()
 	shown := map[string]bool{}
-	for _, m := range regexp.MustCompile("(?s)<!-- file: (\\S+) -->\n```[a-z]*\n(.*?)```\n").FindAllStringSubmatch(string(page), -1) {
-		text, err := os.ReadFile(filepath.Join("connect", m[1]))
+	for _, m := range regexp.MustCompile("(?s)<!-- file: (\\S+) -->\n```[a-z]*\n(.*?)```\n").FindAllStringSubmatch(page, -1) {
+		text, err := os.ReadFile(filepath.Join(dir, m[1]))
 		if err != nil {
 			t.Error(err)
 		} else if string(text) != m[2] {
@@ -37,14 +45,11 @@ func TestTheSnippetsOfConnectAServiceAreItsTestedFiles(t *testing.T) {
 		}
 		shown[m[1]] = true
 	}
-	// In these tests and in test/openfeature.
-	for _, tested := range []string{
-		"rules/checkout.yaml", "tokens.yaml", "go/main.go", "javascript/agent.sh", "javascript/service.mjs", "file/agent.sh", "file/worker.sh",
-	} {
-		if !shown[tested] {
-			t.Errorf("the page does not show %s", tested)
+	for _, name := range tested {
+		if !shown[name] {
+			t.Errorf("the page does not show %s", name)
 		}
-		delete(shown, tested)
+		delete(shown, name)
 	}
 	for other := range shown {
 		t.Errorf("no test runs %s", other)
