@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/engine/limit"
 )
 
 // Path is where the protocol lives; a handler serves it and what is below.
@@ -50,7 +51,7 @@ const inactivity = "120"
 // Handler serves Path and what is below, and StreamPath.
 func Handler(source Source, opts Options) *OFREP {
 	opts.complete()
-	h := &OFREP{opts: opts, log: opts.Logger, book: newBook(source, opts.Meta), stopped: make(chan struct{}), limit: newLimiter(opts.Rate)}
+	h := &OFREP{opts: opts, log: opts.Logger, book: newBook(source, opts.Meta), stopped: make(chan struct{}), limit: limit.New(opts.Rate, max(10, 2*opts.Rate), maxClients)}
 	if opts.Guard != nil {
 		h.tickets = newTickets(opts.TicketKey.Reveal())
 	}
@@ -62,8 +63,8 @@ type OFREP struct {
 	opts    Options
 	log     *slog.Logger
 	book    *book
-	limit   *limiter // nil: none
-	tickets *tickets // nil: nobody needs one
+	limit   *limit.Buckets // nil: none
+	tickets *tickets       // nil: nobody needs one
 	streams atomic.Int64
 
 	stopped chan struct{} // closed by Close
@@ -263,13 +264,16 @@ func (h *OFREP) admit(r *http.Request, who *asker) *failure {
 	return h.hold(r, who)
 }
 
+// maxClients bounds the memory that clients can take by being many.
+const maxClients = 100_000
+
 // hold refuses a client that asks too often.
 func (h *OFREP) hold(r *http.Request, who *asker) *failure {
 	if h.limit == nil {
 		return nil
 	}
 	host, _, _ := net.SplitHostPort(r.RemoteAddr) // one token may be that of many instances
-	if wait := h.limit.take(who.reader+" "+host, time.Now()); wait > 0 {
+	if wait := h.limit.Take(who.reader+" "+host, time.Now()); wait > 0 {
 		if h.opts.Limited != nil {
 			h.opts.Limited()
 		}

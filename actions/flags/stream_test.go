@@ -645,35 +645,6 @@ func TestAClientThatAsksTooOftenIsHeldBackAndNobodyElse(t *testing.T) {
 	}
 }
 
-func TestTheLimitFillsUpSteadilyAndForgetsWhoIsGone(t *testing.T) {
-	l := newLimiter(2)
-	now := time.Unix(1000, 0)
-	for range 10 {
-		if wait := l.take("a", now); wait != 0 {
-			t.Fatalf("held back for %v", wait)
-		}
-	}
-	if wait := l.take("a", now); wait != 500*time.Millisecond {
-		t.Errorf("held back for %v, want half a second", wait)
-	}
-	if wait := l.take("a", now.Add(500*time.Millisecond-time.Nanosecond)); wait != time.Nanosecond && wait != 2*time.Nanosecond {
-		t.Errorf("a nanosecond early: held back for %v", wait)
-	}
-	if wait := l.take("a", now.Add(501*time.Millisecond)); wait != 0 {
-		t.Errorf("after half a second: held back for %v", wait)
-	}
-	for i := range 2 * maxBuckets {
-		l.take(fmt.Sprint("client ", i), now)
-	}
-	if len(l.buckets) > maxBuckets+1 {
-		t.Errorf("%d clients are remembered", len(l.buckets))
-	}
-	l.take("b", now.Add(time.Hour))
-	if len(l.buckets) != 1 {
-		t.Errorf("an hour later %d clients are remembered", len(l.buckets))
-	}
-}
-
 func TestWhatClientsMakeUpTakesNoMemory(t *testing.T) {
 	h := Handler(newServices(shop()), Options{Rate: 1e6})
 	for i := range 100_000 {
@@ -686,8 +657,8 @@ func TestWhatClientsMakeUpTakesNoMemory(t *testing.T) {
 		s, _ := h.find("checkout", 404, codeNotFound)
 		s.group(fmt.Sprint("instance ", i))
 	}
-	if len(h.book.sheets) != 1 || len(h.limit.buckets) != 1 {
-		t.Errorf("%d scopes and %d clients are remembered", len(h.book.sheets), len(h.limit.buckets))
+	if len(h.book.sheets) != 1 || h.limit.Len() != 1 {
+		t.Errorf("%d scopes and %d clients are remembered", len(h.book.sheets), h.limit.Len())
 	}
 }
 
