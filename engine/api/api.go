@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -22,6 +23,7 @@ const Prefix = "/api/v1"
 
 const (
 	maxBody    = 64 << 10         // bytes of a request; the longest legitimate one is a reason of 2,000 characters
+	bodyTime   = 5 * time.Second  // for it to arrive
 	submitTime = 10 * time.Second // for the loop to take, decide and store a request
 )
 
@@ -48,8 +50,10 @@ type Options struct {
 	Identity string                               // of the log, as instances are told
 	Term     func() uint64                        // this server leads in; nil: 1
 	Desk     *approval.Desk                       // where proposals are shown and answered; nil: one that knows no kinds of step and no budgets
+	Limiter  *Limiter                             // of what clients ask; nil: there are no limits
 	Logger   *slog.Logger                         // nil: slog.Default
 
+	BodyTime   time.Duration // for a request's body to arrive; 0: 5 s
 	Heartbeat  time.Duration // of idle event streams; 0: 15 s
 	WriteWait  time.Duration // how long a stream's reader may block a write before it is cut off; 0: 10 s
 	MaxStreams int           // open at once; more are answered 503; 0: 10,000
@@ -81,6 +85,7 @@ func New(opts Options) (*API, error) {
 	}
 	opts.Heartbeat = cmp.Or(opts.Heartbeat, 15*time.Second)
 	opts.instanceDefaults()
+	opts.BodyTime = cmp.Or(opts.BodyTime, bodyTime)
 	opts.WriteWait = cmp.Or(opts.WriteWait, 10*time.Second)
 	if opts.Desk == nil {
 		opts.Desk = approval.New(approval.Options{Loop: opts.Loop, Log: opts.Log})
@@ -108,10 +113,10 @@ func New(opts Options) (*API, error) {
 	a.registerStream(h)
 	a.registerInstances(mux, h)
 	a.registerRecover(h)
-	if err := serveDocument(mux, h.OpenAPI()); err != nil {
+	if err := a.serveDocument(mux, h.OpenAPI()); err != nil {
 		return nil, err
 	}
-	mux.HandleFunc(Prefix+"/", notFound(mux))
+	mux.HandleFunc(Prefix+"/", a.public(notFound(mux)))
 
 	// A browser sends no bearer token by itself, so a foreign page has nothing to ride on; this is the second lock.
 	guard := http.NewCrossOriginProtection()
@@ -145,7 +150,7 @@ func humaConfig() huma.Config {
 }
 
 // serveDocument serves the description of the API. It is public: it says nothing that the source does not.
-func serveDocument(mux *http.ServeMux, doc *huma.OpenAPI) error {
+func (a *API) serveDocument(mux *http.ServeMux, doc *huma.OpenAPI) error {
 	asJSON, err := json.MarshalIndent(doc, "", "  ")
 	if err != nil {
 		return fmt.Errorf("describe the API: %w", err)
@@ -155,10 +160,10 @@ func serveDocument(mux *http.ServeMux, doc *huma.OpenAPI) error {
 		return fmt.Errorf("describe the API: %w", err)
 	}
 	serve := func(name, kind string, body []byte) {
-		mux.HandleFunc("GET "+Prefix+name, func(w http.ResponseWriter, _ *http.Request) {
+		mux.HandleFunc("GET "+Prefix+name, a.public(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", kind)
 			_, _ = w.Write(body) // the reader is gone: nobody is left to be told
-		})
+		}))
 	}
 	serve("/openapi.json", "application/openapi+json", append(asJSON, '\n'))
 	serve("/openapi.yaml", "application/openapi+yaml", asYAML)
@@ -190,27 +195,45 @@ func register[I, O any](a *API, h huma.API, role Role, op huma.Operation, serve 
 	}
 	op.Description += "\n\n" + needs
 	op.Security = []map[string][]string{{"bearer": {}}}
-	op.Errors = append([]int{http.StatusUnauthorized, http.StatusForbidden}, op.Errors...)
-	op.MaxBodyBytes = maxBody
+	op.Errors = append([]int{http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests}, op.Errors...)
+	op.MaxBodyBytes, op.BodyReadTimeout = maxBody, a.opts.BodyTime
+	class := classOf(&op)
 	op.Middlewares = append(op.Middlewares, func(ctx huma.Context, next func(huma.Context)) {
 		r, w := humago.Unwrap(ctx)
-		token, err := a.opts.Tokens.Authorize(r, role, engine.Scope(ctx.Param("scope")))
+		token, err := enter(a.opts.Tokens, a.opts.Limiter, r, class, func(t Token) error { return permit(t, role, engine.Scope(ctx.Param("scope"))) })
 		if err != nil {
-			writeProblem(w, asProblem(err))
+			writeProblem(w, err)
 			return
 		}
 		next(huma.WithValue(ctx, tokenKey{}, token))
 	})
 	huma.Register(h, op, func(ctx context.Context, in *I) (*O, error) {
-		out, err := serve(ctx, in)
+		out, err := carryOut(ctx, a, class, in, serve)
 		if err != nil {
-			if p := asProblem(err); p.Status >= 500 {
+			var held *later // is counted, and a line for each would be a flood too
+			if p := asProblem(err); p.Status >= 500 && !errors.As(err, &held) {
 				a.log.ErrorContext(ctx, "request not carried out", "operation", op.OperationID, "error", err)
 			}
 			return nil, answer(err)
 		}
 		return out, nil
 	})
+}
+
+// carryOut serves a request that was read. A body that trickles in takes no place from others.
+func carryOut[I, O any](ctx context.Context, a *API, class Class, in *I, serve func(context.Context, *I) (*O, error)) (*O, error) {
+	if class == "" {
+		class = classOfBody(in)
+		if err := a.opts.Limiter.admit(nil, class, bearerOf(ctx).Principal); err != nil {
+			return nil, err
+		}
+	}
+	done, err := a.opts.Limiter.begin(ctx, class)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return serve(ctx, in)
 }
 
 // logged notes each request at debug level: method, path and status, nothing a client could hide a secret in but the path.

@@ -64,12 +64,12 @@ func (t *Tokens) Instance(r *http.Request, scope engine.Scope) (status int, deta
 	return p.Status, p.Detail
 }
 
-// Require lets only requests pass whose token has a role.
-func (t *Tokens) Require(role Role, next http.Handler) http.Handler {
+// Require lets only requests pass whose token has a role, and no more of them than m does; nil: all.
+func (t *Tokens) Require(role Role, m *Limiter, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		token, err := t.Authorize(r, role, "")
+		token, err := enter(t, m, r, ClassWrite, func(t Token) error { return permit(t, role, "") })
 		if err != nil {
-			writeProblem(w, asProblem(err))
+			writeProblem(w, err)
 			return
 		}
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), tokenKey{}, token)))

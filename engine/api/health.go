@@ -30,9 +30,9 @@ func Ready(checks func() []Check) http.Handler {
 	})
 }
 
-// Reload calls reload for an admin's POST or PUT and answers with what came of it. Pages of other origins are refused.
-func Reload(tokens *Tokens, reload func(context.Context) error) http.Handler {
-	do := tokens.Require(RoleAdmin, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+// Reload calls reload for an admin's POST or PUT, as often as m lets it, and answers with what came of it. Pages of other origins are refused.
+func Reload(tokens *Tokens, m *Limiter, reload func(context.Context) error) http.Handler {
+	do := tokens.Require(RoleAdmin, m, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := reload(r.Context()); err != nil {
 			say(w, http.StatusInternalServerError, "not reloaded, what was in force stays in force:\n"+err.Error()+"\n")
 			return

@@ -54,7 +54,7 @@ func (a *API) registerInstances(mux *http.ServeMux, h huma.API) {
 		Responses:   map[string]*huma.Response{"200": {Description: "what the instance is told", Content: map[string]*huma.MediaType{"application/json": {Schema: h.OpenAPI().Components.Schemas.Schema(typeOf[ExchangeAnswer](), true, "ExchangeAnswer")}}}},
 	}} {
 		for status, what := range map[string]string{"401": "no token, or none that is known", "403": "not this scope, or not this instance",
-			"404": "no such scope", "409": "another process of that name is connected", "503": "later: see Retry-After"} {
+			"404": "no such scope", "429": "too often: see Retry-After", "409": "another process of that name is connected", "503": "later: see Retry-After"} {
 			op.Responses[status] = &huma.Response{Description: what}
 		}
 		kind, shape := "application/x-ndjson", typeOf[engine.Uplink]()
@@ -114,14 +114,14 @@ func (a *API) instance(next func(w http.ResponseWriter, r *http.Request, scope e
 		// Before any answer, also a refusal: without it net/http reads a request to its end first, and a stream has none.
 		duplex := http.NewResponseController(w).EnableFullDuplex()
 		scope := engine.Scope(r.URL.Query().Get("scope"))
-		token, err := a.opts.Tokens.Authorize(r, RoleInstance, scope)
+		token, err := enter(a.opts.Tokens, a.opts.Limiter, r, ClassInstance, func(t Token) error { return permit(t, RoleInstance, scope) })
 		switch {
 		case duplex != nil && r.ProtoMajor < 2:
 			writeProblem(w, problem(http.StatusInternalServerError, CodeInternal, "this connection does not go both ways: "+duplex.Error()))
 			return
 		case err != nil:
 			lastRequest(w, r)
-			writeProblem(w, asProblem(err))
+			writeProblem(w, err)
 			return
 		case scope == "":
 			lastRequest(w, r)
@@ -470,7 +470,11 @@ func (a *API) exchangeInstance(w http.ResponseWriter, r *http.Request, scope eng
 	if err == nil {
 		err = json.Unmarshal(data, &in)
 	}
+	var tooLarge *http.MaxBytesError
 	switch {
+	case errors.As(err, &tooLarge):
+		writeProblem(w, problem(http.StatusRequestEntityTooLarge, CodeInvalid, fmt.Sprintf("the body has more than %d bytes", tooLarge.Limit)))
+		return
 	case err != nil:
 		writeProblem(w, problem(http.StatusBadRequest, CodeInvalid, "the body has to be {\"hello\": …, \"report\": …}: "+err.Error()))
 		return

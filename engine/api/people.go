@@ -28,7 +28,7 @@ func (a *API) registerPeople(h huma.API) {
 			Errors: []int{http.StatusNotFound, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity, http.StatusServiceUnavailable},
 		}
 	}
-	register(a, h, RoleOperator, operation("set-mode", "set", "Set a mode by hand",
+	register(a, h, RoleOperator, operation(setMode, "set", "Set a mode by hand",
 		"Carries out the declared transition to the mode and pins it: automation keeps off, and says what it would do. A transition "+
 			"with a gate becomes a proposal (ChangeProposed among the events). With force it goes around the gate, which needs the role break-glass too."),
 		func(ctx context.Context, in *requestInput[SetRequest]) (*body[Outcome], error) {

@@ -98,28 +98,31 @@ func refusal(why engine.Reason) *Problem {
 
 // answer is what a handler returns for err: a problem with the headers its status asks for.
 func answer(err error) error {
-	p := asProblem(err)
-	return huma.ErrorWithHeaders(p, headersOf(p))
+	return huma.ErrorWithHeaders(asProblem(err), headersOf(err))
 }
 
-func headersOf(p *Problem) http.Header {
+func headersOf(err error) http.Header {
 	h := http.Header{}
-	switch p.Status {
-	case http.StatusUnauthorized:
+	var held *later
+	switch status := asProblem(err).Status; {
+	case errors.As(err, &held):
+		h.Set("Retry-After", retryAfter(held.wait))
+	case status == http.StatusUnauthorized:
 		h.Set("WWW-Authenticate", `Bearer realm="modeshift"`)
-	case http.StatusServiceUnavailable:
+	case status == http.StatusServiceUnavailable:
 		h.Set("Retry-After", "5")
 	}
 	return h
 }
 
 // writeProblem answers outside of huma's handlers.
-func writeProblem(w http.ResponseWriter, p *Problem) {
+func writeProblem(w http.ResponseWriter, why error) {
+	p := asProblem(why)
 	body, err := json.Marshal(p)
 	if err != nil {
 		panic(fmt.Sprintf("a problem does not encode: %v", err)) // it is texts and numbers
 	}
-	for name, values := range headersOf(p) {
+	for name, values := range headersOf(why) {
 		w.Header()[name] = values
 	}
 	w.Header().Set("Content-Type", "application/problem+json")

@@ -51,6 +51,7 @@ const (
 	CodeNotFound        = "not_found"       // 404: no such resource
 	CodeMethod          = "method"          // 405
 	CodeInvalid         = "invalid"         // 4xx: the request cannot be understood
+	CodeTooMany         = "too_many"        // 429, or 503 for clients that take 429 as final
 	CodeInternal        = "internal"        // 500
 )
 

@@ -2,8 +2,10 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"strconv"
 	"time"
 
@@ -50,19 +52,29 @@ func (a *API) streamEvents(ctx context.Context, in *streamInput) (*huma.StreamRe
 		return nil, problem(http.StatusServiceUnavailable, CodeUnavailable, "the server is stopping")
 	default:
 	}
+	closed, err := a.opts.Limiter.open(bearerOf(ctx).Principal)
+	if err != nil {
+		return nil, err
+	}
 	select {
 	case a.streams <- struct{}{}:
 	default:
+		closed()
 		return nil, problem(http.StatusServiceUnavailable, CodeUnavailable, "too many event streams are open")
 	}
 	return &huma.StreamResponse{Body: func(hctx huma.Context) {
+		defer closed()
 		defer func() { <-a.streams }()
 		r, w := humago.Unwrap(hctx)
 		s := stream{
 			w: w, conn: http.NewResponseController(w), wait: a.opts.WriteWait,
 			token: bearerOf(ctx), only: engine.Scope(in.Scope), position: position,
 		}
-		if err := a.follow(r.Context(), &s); err != nil {
+		err := a.follow(r.Context(), &s)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			a.opts.Limiter.slow()
+		}
+		if err != nil {
 			a.log.DebugContext(r.Context(), "event stream ended", "position", s.position, "error", err)
 		}
 	}}, nil

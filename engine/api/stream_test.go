@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -281,7 +282,15 @@ func TestClosingTheAPIEndsItsStreamsAndAFullHouseIsAnswered503(t *testing.T) {
 
 func TestASlowReaderIsCutOffAndHoldsNobodyUp(t *testing.T) {
 	w := newWorld(t, "checkout")
-	s := serve(t, w, func(o *api.Options) { o.WriteWait = 300 * time.Millisecond })
+	var slow atomic.Int64
+	s := serve(t, w, func(o *api.Options) {
+		o.WriteWait = 300 * time.Millisecond
+		o.Limiter = api.NewLimiter(api.Limits{}, func(reason string) {
+			if reason == api.LimitedSlow {
+				slow.Add(1)
+			}
+		})
+	})
 	conn, err := net.Dial("tcp", s.Listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -307,6 +316,9 @@ func TestASlowReaderIsCutOffAndHoldsNobodyUp(t *testing.T) {
 	}
 	if !strings.Contains(s.logs.String(), "i/o timeout") {
 		t.Errorf("cut off for another reason: %s", s.logs)
+	}
+	if slow.Load() != 1 {
+		t.Errorf("%d slow readers were counted", slow.Load())
 	}
 }
 

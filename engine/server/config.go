@@ -48,6 +48,7 @@ type Config struct {
 	Actions    Actions     `yaml:"actions"`
 	Instances  Instances   `yaml:"instances"`
 	Flags      FlagServing `yaml:"flags"`
+	Limits     Limits      `yaml:"limits"`
 }
 
 // TLS names the server's certificate and key.
@@ -165,6 +166,7 @@ func DefaultConfig() Config {
 		Brake:   Brake{Max: engine.DefaultBrakeMax, Share: engine.DefaultBrakeShare, Within: model.Duration(engine.DefaultBrakeWindow)},
 		Actions: Actions{Concurrency: defaultSteps, PerKind: defaultPerKind},
 		Flags:   FlagServing{MaxStreams: flags.DefaultMaxStreams},
+		Limits:  defaultLimits(),
 	}
 }
 
@@ -253,6 +255,9 @@ func (c *Config) Validate() error {
 		faults = append(faults, webURL("external_url", c.ExternalURL))
 	}
 	if err := c.Instances.validate(); err != nil {
+		faults = append(faults, err)
+	}
+	if err := c.Limits.validate(); err != nil {
 		faults = append(faults, err)
 	}
 	e := c.Evaluation

@@ -63,7 +63,7 @@ func (s *Server) describe(job engine.StepJob) (string, error) {
 
 // pages are the approvals for people with a browser.
 func (s *Server) pages(desk *approval.Desk) (*web.Web, error) {
-	return web.New(web.Options{Desk: desk, ExternalURL: s.opts.Config.ExternalURL, Logger: s.log, Visitor: func(sum [sha256.Size]byte) (web.Visitor, bool) {
+	return web.New(web.Options{Desk: desk, ExternalURL: s.opts.Config.ExternalURL, Logger: s.log, Admit: s.admitVisitor, Visitor: func(sum [sha256.Size]byte) (web.Visitor, bool) {
 		token, known := s.tokens.Lookup(sum)
 		if !known || !token.Reads() {
 			return web.Visitor{}, false

@@ -32,6 +32,7 @@ func (s *Server) handler() (http.Handler, error) {
 		Flags: s.declaredFlags, Doubts: s.doubts,
 		Budgets: s.ledger, Jobs: storeReader{s.store}, Evaluate: s.evaluate, Describe: s.describe, Desk: desk, Logger: s.log,
 		Roster: s.roster, Identity: s.identity, Term: s.loop.Term, InstanceBeat: s.instanceBeat(), MaxInstances: s.opts.Config.Instances.Max,
+		Limiter: s.limiter, WriteWait: time.Duration(s.opts.Config.Limits.SlowReader), BodyTime: min(5*time.Second, time.Duration(s.opts.Config.Limits.ReadTime)),
 	})
 	if err != nil {
 		return nil, err
@@ -46,10 +47,10 @@ func (s *Server) handler() (http.Handler, error) {
 	mux.Handle(web.Path, pages.Handler())
 	mux.Handle(web.Path+"/", pages.Handler())
 	mux.Handle("/ofrep/", s.ofrep)
-	mux.Handle("/metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{ErrorLog: promLog{s.log}}))
+	mux.Handle("/metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{ErrorLog: promLog{s.log}, MaxRequestsInFlight: maxScrapes}))
 	mux.Handle("/-/healthy", api.Healthy())
 	mux.Handle("/-/ready", api.Ready(s.checks))
-	mux.Handle("/-/reload", api.Reload(s.tokens, s.Reload))
+	mux.Handle("/-/reload", api.Reload(s.tokens, s.limiter, s.Reload))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/" {
 			http.NotFound(w, r)
@@ -61,6 +62,10 @@ func (s *Server) handler() (http.Handler, error) {
 	})
 	return mux, nil
 }
+
+// maxScrapes is how many may read the metrics at once: that needs no token, and has no rate, since Prometheus needs it most when
+// much goes on.
+const maxScrapes = 8
 
 // checks says what the server needs to be ready, each with how to mend it.
 func (s *Server) checks() []api.Check {

@@ -42,9 +42,9 @@ const (
 // stopTimeout bounds how long a stopping server waits for requests under way.
 const stopTimeout = 5 * time.Second
 
-// answerTimeout bounds how long an answer may take, its making and its reading together, so that a client that does not read
-// holds nothing for ever. It exceeds the 30 s that a write to the log may take. Event streams, which do not end, put a bound
-// of their own on each event.
+// answerTimeout is how long an answer may take unless the configuration says otherwise, its making and its reading together, so
+// that a client that does not read holds nothing for ever. It exceeds the 30 s that a write to the log may take. Event streams,
+// which do not end, put a bound of their own on each event.
 const answerTimeout = time.Minute
 
 // Options are what a server needs.
@@ -82,6 +82,7 @@ type Server struct {
 	syncListener net.Listener // nil: flagd's protocol is not served
 	direct       directs
 	api          *api.API
+	limiter      *api.Limiter
 	ofrep        *flags.OFREP
 	sync         *flags.Sync // nil: flagd's protocol is not served
 	began        time.Time
@@ -155,10 +156,8 @@ func New(ctx context.Context, opts Options) (_ *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s.http = &http.Server{
-		Handler: handler, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
-		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: answerTimeout, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
-	}
+	s.http = s.newHTTP(handler)
+	s.http.ErrorLog = slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)
 	return s, nil
 }
 
@@ -193,6 +192,7 @@ func (s *Server) dial() error {
 	s.metrics = newMetrics(func() []engine.View { return s.loop.Views() }, s.opts.Version)
 	s.observed = prom.NewMetrics()
 	s.metrics.registry.MustRegister(s.observed)
+	s.openLimiter()
 	s.openBudgets()
 	routes, err := s.notifiers()
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -36,6 +37,9 @@ type Options struct {
 	Desk *approval.Desk
 	// Visitor finds whose token has a SHA-256. It is asked with each request.
 	Visitor func([sha256.Size]byte) (Visitor, bool)
+	// Admit says how long a request has to wait because its client asks too often; 0: not at all. v is nil where nobody is signed
+	// in; answers says that it may be the answer to a proposal. nil: nobody waits.
+	Admit func(r *http.Request, v *Visitor, answers bool) time.Duration
 	// ExternalURL is how people reach the server; with https the cookie is for https alone. Empty: as the request came.
 	ExternalURL string
 	Logger      *slog.Logger     // nil: slog.Default
@@ -84,7 +88,7 @@ func New(opts Options) (*Web, error) {
 	mux.HandleFunc("POST "+Path+"/{id}", w.answer)
 	mux.HandleFunc("POST "+Path+"/sign-in", w.signIn)
 	mux.HandleFunc("POST "+Path+"/sign-out", w.signOut)
-	w.handler = limited(guard.Handler(mux))
+	w.handler = limited(guard.Handler(w.admitted(mux)))
 	return w, nil
 }
 
@@ -106,6 +110,27 @@ func limited(next http.Handler) http.Handler {
 		h.Set("Permissions-Policy", "camera=(), microphone=(), geolocation=()")
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 		next.ServeHTTP(w, r)
+	})
+}
+
+// admitted turns away whoever asks too often.
+func (w *Web) admitted(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		var who *Visitor
+		if v, _, ok := w.visitor(r); ok {
+			who = &v
+		}
+		if w.opts.Admit == nil {
+			next.ServeHTTP(rw, r)
+			return
+		}
+		if wait := w.opts.Admit(r, who, r.Method == http.MethodPost); wait > 0 {
+			after := int(math.Ceil(wait.Seconds()))
+			rw.Header().Set("Retry-After", strconv.Itoa(after))
+			w.say(rw, r, http.StatusTooManyRequests, view{Error: fmt.Sprintf("Too many requests came from you, or from where you are. Nothing was recorded: wait %d s and try again.", after)})
+			return
+		}
+		next.ServeHTTP(rw, r)
 	})
 }
 
