@@ -25,6 +25,8 @@ var ErrNoServer = errors.New("no modeshift server answers")
 // Error is a request the server answered and did not carry out.
 type Error struct {
 	Problem Problem
+	// RetryAfter is when the server wants to be asked again; 0: it does not say.
+	RetryAfter time.Duration
 }
 
 func (e *Error) Error() string {
@@ -188,6 +190,9 @@ const maxAnswer = 64 << 20
 
 func (c *Client) call(ctx context.Context, method, path string, query url.Values, in []byte, out any) (err error) {
 	resp, err := c.send(ctx, method, path, query, in, nil)
+	for again := 0; err != nil && method == http.MethodGet && again < maxAgain && comeAgain(ctx, err); again++ {
+		resp, err = c.send(ctx, method, path, query, in, nil)
+	}
 	if err != nil {
 		return err
 	}
@@ -200,6 +205,33 @@ func (c *Client) call(ctx context.Context, method, path string, query url.Values
 		return fmt.Errorf("%s gave an answer that is not modeshift's: %w", c.server.Redacted(), err)
 	}
 	return nil
+}
+
+// Reading changes nothing, so that it may be tried again when the server says when; but nobody is kept waiting for long who would
+// rather hear what is wrong.
+const (
+	maxAgain = 2
+	maxWait  = 10 * time.Second
+)
+
+// comeAgain waits for as long as the server said. It returns false at once where the server did not say, where it is longer than
+// anybody wants to wait, and where there is not that much time.
+func comeAgain(ctx context.Context, err error) bool {
+	var e *Error
+	if !errors.As(err, &e) || e.RetryAfter <= 0 || e.RetryAfter > maxWait {
+		return false
+	}
+	if by, bounded := ctx.Deadline(); bounded && time.Until(by) <= e.RetryAfter {
+		return false
+	}
+	pause := time.NewTimer(e.RetryAfter)
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // send returns the response when its status is 200, else an error. Whoever gets the response closes its body.
@@ -256,6 +288,9 @@ func (c *Client) problem(resp *http.Response) error {
 		text = nil // the status says enough
 	}
 	e := &Error{}
+	if n, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && n > 0 {
+		e.RetryAfter = time.Duration(min(n, 24*3600)) * time.Second
+	}
 	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")) // empty when it cannot be parsed
 	if kind == "application/problem+json" && json.Unmarshal(text, &e.Problem) == nil && e.Problem.Status != 0 {
 		return e
