@@ -109,6 +109,9 @@ func (s *Server) logCheck(health loop.Health) api.Check {
 func (s *Server) doubts(scope engine.Scope) []api.Check {
 	health := s.loop.Health()
 	list := []api.Check{s.logCheck(health)}
+	if late := 2 * time.Duration(s.opts.Config.Evaluation.Interval); health.Tick.IsZero() || time.Since(health.Tick) > late {
+		list = append(list, api.Check{Name: "ticks", Detail: fmt.Sprintf("nothing was evaluated in the last %s: the server is just starting, or does not keep up", late)})
+	}
 	if fault, broken := health.Broken[scope]; broken {
 		list = append(list, api.Check{Name: "deciding", Detail: "the scope is not evaluated any more: " + fault})
 	}
