@@ -42,7 +42,7 @@ type GateAnswer struct {
 
 // GateCheck is one thing a pipeline's answer rests on.
 type GateCheck struct {
-	Name   string `json:"name" doc:"mode, change, freeze, pin, incidents, budget/NAME, sight, evaluation, …"`
+	Name   string `json:"name" doc:"mode, change, imposed, freeze, pin, incidents, budget/NAME, sight, evaluation, …"`
 	Answer Answer `json:"answer" enum:"yes,no,unknown"`
 	Why    string `json:"why" doc:"in words"`
 }
@@ -140,7 +140,7 @@ func (g *gateView) modes() error {
 // judge answers.
 func (g *gateView) judge() GateAnswer {
 	out := GateAnswer{Scope: g.State.Scope, At: g.now, Answer: AnswerYes, Mode: g.State.Mode, Target: g.State.Target, Allow: list(g.allow)}
-	out.Checks = slices.Concat(g.mode(), g.freeze(), g.pin(), g.incidents(), g.budget(), g.sight(), g.evaluation())
+	out.Checks = slices.Concat(g.mode(), g.imposed(), g.freeze(), g.pin(), g.incidents(), g.budget(), g.sight(), g.evaluation())
 	for _, d := range g.doubts {
 		if !d.OK {
 			out.Checks = append(out.Checks, GateCheck{d.Name, AnswerUnknown, d.Detail})
@@ -195,6 +195,23 @@ func (g *gateView) mode() []GateCheck {
 		checks = append(checks, said("change", AnswerYes, "%s from %s to %s is under way, and both are allowed", change, from, to))
 	default:
 		checks = append(checks, said("change", AnswerNo, "%s from %s to %s is under way, and a deployment may go ahead in %s", change, from, to, allowed))
+	}
+	return checks
+}
+
+// imposed says what the scopes above ask for beyond the mode the scope is in: it is laid over one that stands beside the others, and
+// kept out by a pin. What is asked for otherwise is the mode by now, or a change on the way there.
+func (g *gateView) imposed() (checks []GateCheck) {
+	if g.Policy == nil {
+		return nil
+	}
+	place := func(m engine.Mode) int {
+		return slices.IndexFunc(g.Policy.Modes, func(r engine.ModeRule) bool { return r.Name == m && !r.Beside })
+	}
+	for _, i := range g.State.Imposed {
+		if place(i.Mode) > place(g.State.Target) && !g.allowed(i.Mode) { // beside the others there is no place
+			checks = append(checks, said("imposed", AnswerNo, "%s is in %s, which asks for %s at least", i.Parent, i.In, i.Mode))
+		}
 	}
 	return checks
 }

@@ -48,6 +48,22 @@ func TestADeploymentGoesAheadOnlyWhereNothingSpeaksAgainstItAndAllIsKnown(t *tes
 			g.State.Mode, g.State.Target, g.Policy.Modes, g.allow = "", "", nil, nil
 		}, want: AnswerYes},
 
+		{"more is asked for from above, and a pin keeps it out", func(g *gateView) {
+			g.State.Imposed = []engine.Imposition{{Parent: "mall", In: "closed", Mode: "degraded"}}
+		}, AnswerNo, "imposed", "mall is in closed, which asks for degraded at least"},
+		{"it is asked for from above over a mode beside the others", func(g *gateView) {
+			g.State.Mode, g.State.Target, g.allow = "failover", "failover", []engine.Mode{"failover"}
+			g.State.Imposed = []engine.Imposition{{Parent: "mall", In: "closed", Mode: "degraded"}}
+		}, AnswerNo, "imposed", ""},
+		{name: "and both are allowed", change: func(g *gateView) {
+			g.State.Mode, g.State.Target, g.allow = "failover", "failover", []engine.Mode{"failover", "degraded"}
+			g.State.Imposed = []engine.Imposition{{Parent: "mall", In: "closed", Mode: "degraded"}}
+		}, want: AnswerYes},
+		{name: "no more is asked for from above than where it is", change: func(g *gateView) {
+			g.State.Mode, g.State.Target, g.allow = "degraded", "degraded", []engine.Mode{"degraded"}
+			g.State.Imposed = []engine.Imposition{{Parent: "mall", In: "slow", Mode: "normal"}, {Parent: "mall", In: "closed", Mode: "degraded"}}
+		}, want: AnswerYes},
+
 		{"the scope is frozen", func(g *gateView) {
 			g.State.Freeze = &engine.Freeze{By: ann, Reason: "migration", Until: now.Add(time.Hour)}
 		}, AnswerNo, "freeze", "automation is frozen here until 2026-11-26 13:00:20 UTC, by ann: migration"},
@@ -93,7 +109,7 @@ func TestADeploymentGoesAheadOnlyWhereNothingSpeaksAgainstItAndAllIsKnown(t *tes
 		}, AnswerNo, "freeze", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			p := engine.Policy{Scope: "shop", Interval: 15 * time.Second, Modes: []engine.ModeRule{{Name: "normal"}, {Name: "degraded"}}, Conditions: []engine.Condition{{Name: "shed.when"}}}
+			p := engine.Policy{Scope: "shop", Interval: 15 * time.Second, Modes: []engine.ModeRule{{Name: "normal"}, {Name: "degraded"}, {Name: "failover", Beside: true}}, Conditions: []engine.Condition{{Name: "shed.when"}}}
 			g := gateView{now: now, minBudget: math.NaN(), doubts: []Check{{Name: "log", OK: true}}, View: engine.View{
 				Policy: &p, State: engine.State{Scope: "shop", Mode: "normal", Target: "normal"},
 				Observed: &engine.Observed{Instant: now.Add(-20 * time.Second), Conditions: []engine.Observation{{Asked: true, Truth: engine.False}}},
