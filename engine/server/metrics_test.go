@@ -86,9 +86,10 @@ transitions: [{name: shed, from: [normal], to: degraded, when: 'sli("errors") > 
 	s := runningWith(t, slog.New(slog.DiscardHandler), func(cfg *Config) {
 		cfg.Rules, cfg.Prometheus = []string{dir}, []Source{{Name: "main", URL: prometheus.URL}}
 	})
-	within(t, "a reading that is known and one that is not", func() bool {
+	within(t, "a reading that is known and one that is not, and the coverage", func() bool {
 		text := get(t, http.DefaultClient, s.URL()+"/metrics", "").text
-		return strings.Contains(text, "modeshift_signal_unknown_total{") && strings.Contains(text, "modeshift_burn_rate{")
+		return strings.Contains(text, "modeshift_signal_unknown_total{") && strings.Contains(text, "modeshift_burn_rate{") &&
+			strings.Contains(text, "modeshift_coverage_ratio ") // comes an interval after the start, by a clock of its own
 	})
 	if _, err := s.loop.Submit(t.Context(), "shop", engine.Actor{Principal: "ann"},
 		&engine.SetRequested{Mode: "degraded", Reason: "drill"}); err != nil {
