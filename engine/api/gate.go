@@ -246,8 +246,8 @@ func (g *gateView) pin() []GateCheck {
 
 func (g *gateView) incidents() (checks []GateCheck) {
 	for _, i := range g.State.Incidents {
-		if i.Severity != engine.SeverityPage {
-			continue
+		if slices.Contains([]engine.Severity{engine.SeverityTicket, engine.SeverityInfo, ""}, i.Severity) {
+			continue // whatever is louder woke somebody
 		}
 		c := said("incidents", AnswerNo, "somebody was paged at %s: %s (%s)", stamp(i.Opened), i.Subject, i.ID)
 		if g.ignoreIncidents {

@@ -74,6 +74,11 @@ func TestADeploymentGoesAheadOnlyWhereNothingSpeaksAgainstItAndAllIsKnown(t *tes
 		{name: "it is pinned to this mode", change: func(g *gateView) { g.State.Pin = &engine.Pin{Mode: "normal", By: ann} }, want: AnswerYes},
 
 		{"somebody was paged", func(g *gateView) { g.State.Incidents = []engine.Incident{page} }, AnswerNo, "incidents", "somebody was paged at 2026-11-26 12:00:20 UTC: slo/availability/page (shop-7)"},
+		{"somebody was told by a severity that is louder", func(g *gateView) {
+			loud := page
+			loud.Severity = "louder"
+			g.State.Incidents = []engine.Incident{loud}
+		}, AnswerNo, "incidents", ""},
 		{name: "the deployment is what ends the incident", change: func(g *gateView) { g.State.Incidents, g.ignoreIncidents = []engine.Incident{page}, true }, want: AnswerYes},
 		{name: "a ticket waits for a working day", change: func(g *gateView) {
 			g.State.Incidents = []engine.Incident{{Kind: engine.IncidentSLO, Severity: engine.SeverityTicket}}
