@@ -17,7 +17,7 @@ type flagType struct {
 func (d *draft) mode(n *node) {
 	r := d.r
 	var m engine.ModeRule
-	var least, most, expiry *node
+	var least, most, expiry, drill *node
 	r.mapping(n, "a mode",
 		need("name", func(n *node) {
 			if name, ok := r.name(n, "the name of a mode"); ok && r.unique(d.modeNames, n, "mode", name) {
@@ -34,6 +34,7 @@ func (d *draft) mode(n *node) {
 		may("min_duration", func(n *node) { least = n; m.MinDuration, _ = r.duration(n, "min_duration") }),
 		may("max_duration", func(n *node) { most = n; m.MaxDuration, _ = r.duration(n, "max_duration") }),
 		may("on_expiry", func(n *node) { expiry = d.onExpiry(n) }),
+		may("drill_every", func(n *node) { drill = n }),
 		may("unavailable", func(n *node) { m.Unavailable = d.unavailable(n) }),
 		may("imposes", func(n *node) { m.Imposes = d.imposes(n) }))
 	if most == nil && n.get("on_expiry") != nil {
@@ -41,6 +42,9 @@ func (d *draft) mode(n *node) {
 	}
 	if least != nil && most != nil && m.MaxDuration > 0 && m.MinDuration >= m.MaxDuration {
 		r.errorf(least, "", "min_duration must be shorter than max_duration")
+	}
+	if drill != nil {
+		d.drill(drill, m.Name, d.modes.items[0] == n)
 	}
 	if m.Name != "" {
 		if expiry != nil {

@@ -43,10 +43,11 @@ type Service struct {
 	SLOs       []SLO
 	SLIs       []SLI
 	Schedules  []*Schedule
-	Flags      []Flag           // those that are declared, in file order; no digest covers them
-	Alerts     []string         // the names of Prometheus alerts that conditions mention, sorted
-	Conditions []*Condition     // at the indexes of Policy.Conditions
-	Selectors  []SeriesSelector // of the queries of SLOs and SLIs
+	Flags      []Flag                        // those that are declared, in file order; no digest covers them
+	Drills     map[engine.Mode]time.Duration // how often a mode's way back has to be used, where the file says so; no digest covers it
+	Alerts     []string                      // the names of Prometheus alerts that conditions mention, sorted
+	Conditions []*Condition                  // at the indexes of Policy.Conditions
+	Selectors  []SeriesSelector              // of the queries of SLOs and SLIs
 
 	references []reference // to other scopes
 }

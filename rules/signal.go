@@ -1,7 +1,11 @@
 package rules
 
 import (
+	"fmt"
+	"strconv"
 	"time"
+
+	"github.com/prometheus/common/model"
 
 	"github.com/modeshift/modeshift/engine"
 )
@@ -33,6 +37,20 @@ type Signal struct {
 	// Narrowed: it is measured on the instances alone that the waves of a change have reached so far (engine.Question.Instances).
 	// It is set only in the verification of a roll-out, of what has {{.instances}} in its queries.
 	Narrowed bool
+}
+
+// String is the signal as a condition writes it, or could: an SLO's value is its error ratio, whatever the condition makes of it.
+func (s Signal) String() string {
+	switch s.Kind {
+	case SignalSLO:
+		return fmt.Sprintf("error_ratio(%s, %q)", strconv.Quote(s.Name), model.Duration(s.Window))
+	case SignalBudget:
+		return "budget_remaining(" + strconv.Quote(s.Name) + ")"
+	case SignalDwell, SignalDivergence:
+		return string(s.Kind) + "()"
+	default:
+		return string(s.Kind) + "(" + strconv.Quote(s.Name) + ")"
+	}
 }
 
 // At is the instant at which the signal is measured for an evaluation at instant.

@@ -113,7 +113,7 @@ func suffices(r *rapid.T, service *rules.Service, a Answer) {
 		for _, reading := range o.Readings {
 			kept[reading.Signal] = rules.Value{Reading: reading, Errors: reading.Value, Total: 1}
 		}
-		v := c.Eval(func(s rules.Signal) (rules.Value, bool) { v, ok := kept[text(s)]; return v, ok })
+		v := c.Eval(func(s rules.Signal) (rules.Value, bool) { v, ok := kept[s.String()]; return v, ok })
 		if v.Truth != o.Truth || len(v.Missing) > 0 {
 			r.Fatalf("%s is %v, and by its readings %v, missing %v\n%+v", c.Text, o.Truth, v.Truth, v.Missing, o.Readings)
 		}

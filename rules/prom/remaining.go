@@ -14,7 +14,7 @@ func (t *tick) remaining(service *rules.Service, s rules.Signal) rules.Value {
 	if slo := service.SLO(s.Name); slo != nil {
 		r = t.left(service, slo, t.Instant)
 	}
-	r.Signal = text(s)
+	r.Signal = s.String()
 	return rules.Value{Reading: r}
 }
 

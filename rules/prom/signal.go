@@ -151,20 +151,6 @@ func (e *Evaluator) probe(name string, agree int, one func(q query, alone bool) 
 	return p
 }
 
-// text is the signal as a condition writes it, or could: an SLO's value is its error ratio, whatever the condition makes of it.
-func text(s rules.Signal) string {
-	switch s.Kind {
-	case rules.SignalSLO:
-		return fmt.Sprintf("error_ratio(%s, %q)", strconv.Quote(s.Name), model.Duration(s.Window))
-	case rules.SignalBudget:
-		return "budget_remaining(" + strconv.Quote(s.Name) + ")"
-	case rules.SignalDwell, rules.SignalDivergence:
-		return string(s.Kind) + "()"
-	default:
-		return string(s.Kind) + "(" + strconv.Quote(s.Name) + ")"
-	}
-}
-
 // maxRatio is the error ratio above which an answer cannot be. Anything up to it is taken for 1. Two counters of one process
 // are read one after the other in a scrape, and their rates are extrapolated each by itself: in a total outage errors come
 // out ahead of the total by up to a scrape or two, of the twenty in five minutes. To call that impossible would be to go
@@ -191,7 +177,7 @@ func sloPart(service *rules.Service, slo *rules.SLO, window time.Duration, to qu
 // rawPart asks for what no rule has recorded. queries gives those of a window.
 func rawPart(slo *rules.SLO, window time.Duration, queries func(time.Duration) (errors, total string), to query, alone bool) part {
 	errorText, totalText := queries(window)
-	name := text(rules.Signal{Kind: rules.SignalSLO, Name: slo.Name, Window: window})
+	name := rules.Signal{Kind: rules.SignalSLO, Name: slo.Name, Window: window}.String()
 	if !slo.Events {
 		g := &gauge{name: name, query: to.ask(errorText), maxAge: slo.MaxAge, reach: window}
 		if w := quickest(slo, window); alone && w > 0 {
@@ -261,7 +247,7 @@ func quickest(slo *rules.SLO, window time.Duration) time.Duration {
 // asked for from the raw series. A long window goes on being recorded for as long as it reaches, when its targets have been gone
 // since; that there were samples of late shows in the shortest one.
 func recordedPart(service *rules.Service, slo *rules.SLO, window time.Duration, recorded string, to query, alone bool) part {
-	name := text(rules.Signal{Kind: rules.SignalSLO, Name: slo.Name, Window: window})
+	name := rules.Signal{Kind: rules.SignalSLO, Name: slo.Name, Window: window}.String()
 	g := &gauge{name: name, query: to.ask(recorded), maxAge: slo.MaxAge, reach: lookback}
 	shortest, _ := service.RecordedQuery(slo, lookback)
 	if slo.MaxAge > 0 && window > slo.MaxAge || !alone {
@@ -344,7 +330,7 @@ func ratioValue(slo *rules.SLO, window time.Duration, ratio float64) rules.Value
 }
 
 func sliPart(sli *rules.SLI, queryText string, to query, alone bool) part {
-	g := &gauge{name: text(rules.Signal{Kind: rules.SignalSLI, Name: sli.Name}), query: to.ask(queryText),
+	g := &gauge{name: rules.Signal{Kind: rules.SignalSLI, Name: sli.Name}.String(), query: to.ask(queryText),
 		maxAge: sli.MaxAge, reach: lookback}
 	return g.part(alone, func(x float64) rules.Value {
 		if math.IsNaN(x) || math.IsInf(x, 0) {
@@ -365,7 +351,7 @@ func alertPart(name string, to query) part {
 	q := to.ask(fmt.Sprintf(`count(ALERTS{alertname=%s,alertstate="firing"})`, strconv.Quote(name)))
 	life := to.ask(alive)
 	return part{queries: []wanted{{q, lookback}, {life, lookback}}, read: func(v view) rules.Value {
-		r := engine.Reading{Signal: text(rules.Signal{Kind: rules.SignalAlert, Name: name}), Query: q.text,
+		r := engine.Reading{Signal: rules.Signal{Kind: rules.SignalAlert, Name: name}.String(), Query: q.text,
 			Source: v.sources[q.source].Name}
 		n, why, detail := v.answer(q).number()
 		if why == engine.WhyAbsent {
@@ -475,7 +461,7 @@ func unknown(why engine.Why, format string, args ...any) rules.Value {
 
 // local answers what takes no source; false for what does.
 func (t *tick) local(a *ask, s rules.Signal) (rules.Value, bool) {
-	r := engine.Reading{Signal: text(s)}
+	r := engine.Reading{Signal: s.String()}
 	switch s.Kind {
 	case rules.SignalSchedule:
 		switch schedule := a.service.Schedule(s.Name); {
