@@ -8,3 +8,7 @@ type View struct {
 	// RulesProblem says why the rule file on disk is not the one in force; empty when it is.
 	RulesProblem string
 }
+
+// MoreRestrictive reports whether to protects more than from, for whoever judges a policy from outside. A mode beside the others
+// protects neither more nor less.
+func (p *Policy) MoreRestrictive(from, to Mode) bool { return p.moreRestrictive(from, to) }
