@@ -15,6 +15,7 @@ import (
 
 	"github.com/modeshift/modeshift/engine"
 	"github.com/modeshift/modeshift/engine/approval"
+	"github.com/modeshift/modeshift/engine/readiness"
 	"github.com/modeshift/modeshift/engine/roster"
 )
 
@@ -45,6 +46,9 @@ type Options struct {
 	Flags func(scope engine.Scope, at time.Time) []Flag
 	// Evaluate asks how the conditions of a scope stand at an instant; nil: nobody can be asked.
 	Evaluate func(ctx context.Context, v engine.View, at time.Time) (Evaluation, error)
+	// Readiness finds out what readiness for automation rests on; nil: nobody can.
+	Readiness func(ctx context.Context, v engine.View) (readiness.Facts, error)
+
 	Describe func(engine.StepJob) (string, error) // what a step would do, for dry runs; nil: not said
 	Roster   *roster.Roster                       // the table of instances; nil: none can connect
 	Identity string                               // of the log, as instances are told
@@ -110,6 +114,7 @@ func New(opts Options) (*API, error) {
 	a.registerApprovals(h)
 	a.registerExplain(h)
 	a.registerEvaluation(h)
+	a.registerReadiness(h)
 	a.registerStream(h)
 	a.registerInstances(mux, h)
 	a.registerRecover(h)

@@ -93,18 +93,27 @@ func (a *API) evaluate(ctx context.Context, in *evaluateInput) (*body[Evaluation
 	if v.Policy == nil || a.opts.Evaluate == nil {
 		return nil, problem(http.StatusConflict, CodeNoRules, fmt.Sprintf("%s has no rules in force, so there is nothing to evaluate", in.Scope))
 	}
-	// Whoever looks must not keep the sources from answering the ticks.
-	select {
-	case a.evaluating <- struct{}{}:
-		defer func() { <-a.evaluating }()
-	default:
-		return nil, problem(http.StatusServiceUnavailable, CodeUnavailable, "others are evaluating at this moment: try again in a few seconds")
+	done, err := a.evaluates()
+	if err != nil {
+		return nil, err
 	}
+	defer done()
 	e, err := a.opts.Evaluate(ctx, v, in.At.UTC())
 	if err != nil {
 		return nil, err
 	}
 	return &body[Evaluation]{e}, nil
+}
+
+// evaluates begins to ask the sources for somebody, unless too many do: whoever looks must not keep the sources from answering the
+// ticks. The caller calls done.
+func (a *API) evaluates() (done func(), err error) {
+	select {
+	case a.evaluating <- struct{}{}:
+		return func() { <-a.evaluating }, nil
+	default:
+		return nil, problem(http.StatusServiceUnavailable, CodeUnavailable, "others are evaluating at this moment: try again in a few seconds")
+	}
 }
 
 // maxEvaluating is how many evaluations may be asked for at once.

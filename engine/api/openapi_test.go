@@ -102,6 +102,7 @@ func TestTheDescriptionHoldsTogether(t *testing.T) {
 		"withdraw-correction": "delete /api/v1/scopes/{scope}/budget/corrections/{correction}",
 		"explain-change":      "get /api/v1/scopes/{scope}/changes/{change}/explain",
 		"evaluate-scope":      "get /api/v1/scopes/{scope}/evaluation",
+		"get-readiness":       "get /api/v1/scopes/{scope}/readiness",
 		"list-instances":      "get /api/v1/scopes/{scope}/instances", "recover": "post /api/v1/recover",
 		"stream-instance": "post /api/v1/instances/stream", "exchange-instance": "post /api/v1/instances/exchange",
 	}

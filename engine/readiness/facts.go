@@ -29,9 +29,9 @@ type Facts struct {
 	Whole bool      `json:"whole" doc:"the log was read to its beginning"`
 
 	Receivers []Receiver `json:"receivers" nullable:"false" doc:"who is told, by severity"`
-	Roles     []Role     `json:"roles" nullable:"false" doc:"of the tokens that are good for this scope"`
-	Gates     []Gate     `json:"gates" nullable:"false" doc:"who is asked by the rules in force"`
-	Instances Instances  `json:"instances" doc:"how they follow, in sum"`
+	Roles     []Holders  `json:"roles" nullable:"false" doc:"of the tokens that are good for this scope"`
+	Gates     []Asked    `json:"gates" nullable:"false" doc:"who is asked by the rules in force"`
+	Instances Following  `json:"instances" doc:"how they follow, in sum"`
 	Telemetry Telemetry  `json:"telemetry" doc:"what the sources show of the rules in force"`
 }
 
@@ -70,21 +70,21 @@ type Receiver struct {
 	Kind     string          `json:"kind" doc:"pagerduty, webhook"`
 }
 
-// Role is how many people hold a role.
-type Role struct {
+// Holders is how many people hold a role.
+type Holders struct {
 	Role   string `json:"role"`
 	People int    `json:"people" doc:"different ones: two tokens of one person count once"`
 }
 
-// Gate is a list of groups that have to be satisfied together, by people of whom each counts once.
-type Gate struct {
+// Asked is a list of groups that have to be satisfied together, by people of whom each counts once.
+type Asked struct {
 	Transition string         `json:"transition"`
 	Groups     []engine.Group `json:"groups" nullable:"false"`
 	Short      string         `json:"short,omitempty" doc:"the role for which nobody is left when all the others have said yes"`
 }
 
-// Instances say how the instances follow.
-type Instances struct {
+// Following says how the instances follow.
+type Following struct {
 	Known   int `json:"known"`
 	Applied int `json:"applied" doc:"of the known: those that say that they have what they were told"`
 	Failed  int `json:"failed" doc:"of the known: those that say that they could not"`

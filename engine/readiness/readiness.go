@@ -350,7 +350,7 @@ func (s *Subject) asked(out *items, transition string, groups []engine.Group) {
 	ample, few := true, false // each role has enough people for all groups, or too few for its own
 	for _, g := range groups {
 		people := 0
-		if i := slices.IndexFunc(s.Facts.Roles, func(r Role) bool { return r.Role == g.Role }); i >= 0 {
+		if i := slices.IndexFunc(s.Facts.Roles, func(r Holders) bool { return r.Role == g.Role }); i >= 0 {
 			people = s.Facts.Roles[i].People
 		}
 		if people < g.Count {
@@ -362,7 +362,7 @@ func (s *Subject) asked(out *items, transition string, groups []engine.Group) {
 	if few || len(groups) == 0 {
 		return
 	}
-	i := slices.IndexFunc(s.Facts.Gates, func(g Gate) bool { return slices.Equal(g.Groups, groups) })
+	i := slices.IndexFunc(s.Facts.Gates, func(g Asked) bool { return slices.Equal(g.Groups, groups) })
 	switch {
 	case ample, i >= 0 && s.Facts.Gates[i].Short == "":
 		out.add(Yes, "%s", transition)

@@ -34,8 +34,8 @@ func ready() Subject {
 			Scope: "checkout", Conditions: map[string]engine.Digest{"shed.when": "c1", "recover.when": "c2", "fail-over.verify": "c3"},
 			Modes: []Record{{Mode: "degraded", Drill: &Stay{Left: noon.Add(-10 * day), To: "normal", Ended: EndedDone}}, {Mode: "failover", Drill: &Stay{Left: noon.Add(-90 * day), To: "degraded", Ended: EndedDone}}},
 			Whole: true, Receivers: []Receiver{{engine.SeverityPage, "pagerduty"}},
-			Roles: []Role{{"commander", 1}, {"lead", 1}, {"oncall", 2}},
-			Gates: []Gate{{Transition: "fail-over", Groups: []engine.Group{{Role: "oncall", Count: 1}, {Role: "lead", Count: 1}}}}, Instances: Instances{Known: 20, Applied: 20},
+			Roles: []Holders{{"commander", 1}, {"lead", 1}, {"oncall", 2}},
+			Gates: []Asked{{Transition: "fail-over", Groups: []engine.Group{{Role: "oncall", Count: 1}, {Role: "lead", Count: 1}}}}, Instances: Following{Known: 20, Applied: 20},
 			Telemetry: Telemetry{Bears: Yes, Signals: []Sighting{
 				{Signal: `error_ratio("availability", "5m")`, Seen: Yes, Traffic: &Traffic{Window: "5m", Least: 100, Share: 0.97}}, {Signal: `sli("p99")`, Seen: Yes}}},
 		},
@@ -108,9 +108,9 @@ func TestEachRowSaysWhatIsMissingAndHowToMendIt(t *testing.T) {
 		{"metrics", func(s *Subject) { s.Facts.Telemetry.Bears = No }, No, "no metric tells the mode"},
 		{"metrics", func(s *Subject) { s.Facts.Telemetry.Bears = CannotTell }, CannotTell, "nobody could be asked"},
 		{"metrics", func(s *Subject) { s.Facts.Telemetry.Bears = No; s.Telemetry = &Telemetry{Bears: Yes} }, Yes, "the mode is in the metrics of the service"},
-		{"instances", func(s *Subject) { s.Facts.Instances = Instances{} }, No, "no instance reports"},
-		{"instances", func(s *Subject) { s.Facts.Instances = Instances{Known: 20, Applied: 18, Behind: 2} }, No, "of 20 instances 2 do not follow"},
-		{"instances", func(s *Subject) { s.Facts.Instances = Instances{Known: 20, Applied: 19, Failed: 1} }, No, "of 20 instances 1 do not follow"},
+		{"instances", func(s *Subject) { s.Facts.Instances = Following{} }, No, "no instance reports"},
+		{"instances", func(s *Subject) { s.Facts.Instances = Following{Known: 20, Applied: 18, Behind: 2} }, No, "of 20 instances 2 do not follow"},
+		{"instances", func(s *Subject) { s.Facts.Instances = Following{Known: 20, Applied: 19, Failed: 1} }, No, "of 20 instances 1 do not follow"},
 		{"drill", func(s *Subject) { s.Facts.Modes[1].Drill.Left = noon.Add(-90*day - time.Nanosecond) }, No, "failover came back 90 days ago, and is to every 90d"},
 		{"drill", func(s *Subject) { s.Drills = map[engine.Mode]time.Duration{"degraded": 9 * day} }, No, "degraded came back 10 days ago, and is to every 9d"},
 		{"drill", func(s *Subject) {
