@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/engine/readiness"
 	"github.com/modeshift/modeshift/engine/server"
 	"github.com/modeshift/modeshift/rules"
 )
@@ -23,6 +24,7 @@ type rulesCheckCmd struct {
 
 	Prometheus string `placeholder:"URL" help:"Ask this Prometheus whether there are series for what the files select."`
 	Source     string `placeholder:"NAME" help:"Which of the files' sources that Prometheus is; the default when left out."`
+	Readiness  bool   `help:"Judge row by row whether each service is ready for automation, and say how to get to yes."`
 }
 
 // Help shows one real example.
@@ -30,6 +32,7 @@ func (rulesCheckCmd) Help() string {
 	return `Example:
   modeshift rules check rules/
   modeshift rules check rules/ --prometheus http://prometheus:9090
+  modeshift rules check rules/ --readiness
 
 With --prometheus it says of each selector that never had a series in the last 30 days where it stands and, as far as one
 matcher is to blame, which: what rests on it would be unknown.
@@ -37,10 +40,14 @@ matcher is to blame, which: what rests on it would be unknown.
 Of flags that a file declares it warns when their day is over, when nobody has seen them work for 90 days, and when modes and
 declarations do not name the same ones. Warnings do not change the exit code.
 
+With --readiness it judges each service that has transitions. Of the server (--server) it asks how modes were left last, who is
+told and who may say yes, whether instances follow, and what the sources show; the latter of --prometheus first, where that is
+given. What nobody could be asked "cannot tell", and is no yes. A mode's drill_every says how often its way back has to be used.
+
 With -v it shows how Prometheus will be asked: queries that differ only in the value of one label go out as one request.
 
-Exits 0 when every file would load and all series are there, 1 when not, 2 when there is nothing to check, 3 when the
-Prometheus cannot be asked.`
+Exits 0 when every file would load and all series are there (and every row is yes), 1 when not, 2 when there is nothing to check,
+3 when the Prometheus cannot be asked (or no row is no and some cannot tell).`
 }
 
 // fault is a diagnostic as programs read it.
@@ -93,6 +100,14 @@ func (v *rulesCheckCmd) Run(s *streams, c *cli) error {
 		faults[i] = fault{d.Level, d.File, d.Line, d.Column, d.Message, d.Hint}
 	}
 	said := map[string]any{"ok": bad == 0, "files": len(files), "services": services, "faults": faults}
+	var ready *judged
+	if v.Readiness && set != nil {
+		if ready, err = v.judge(c, set); err != nil {
+			return err
+		}
+		said["readiness"] = ready.reports
+		said["ok"] = bad == 0 && ready.answer() == readiness.Yes
+	}
 	var queries []queryGroup
 	if v.Verbose && set != nil && bad == 0 {
 		queries = queryGroups(set)
@@ -107,13 +122,23 @@ func (v *rulesCheckCmd) Run(s *streams, c *cli) error {
 		if err := showQueries(s.out, queries); err != nil {
 			return err
 		}
+		if ready != nil {
+			if err := ready.print(s.out); err != nil {
+				return err
+			}
+		}
 		_, err := fmt.Fprintf(s.out, "%s, %s: %s, %s\n", count(len(files), "file"), count(services, "service"), count(bad, "error"), count(warned, "warning"))
 		return err
 	})
-	if err == nil && bad > 0 {
+	switch {
+	case err != nil:
+		return err
+	case bad > 0:
 		return &exitError{exitNo, errors.New("")}
+	case ready != nil:
+		return ready.exit()
 	}
-	return err
+	return nil
 }
 
 // queryGroup says as programs read it how queries are asked.

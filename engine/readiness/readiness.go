@@ -248,19 +248,19 @@ func (s *Subject) instances() Row {
 	case in.Known == 0:
 		return no("connect them (examples/connect), or nobody knows whether a mode is in force", "no instance reports")
 	case in.Failed > 0 || in.Behind > 0:
-		return no("see modeshift status SCOPE --instances", "of %d instances %d do not follow", in.Known, max(in.Failed, in.Behind))
+		return no(fmt.Sprintf("see modeshift status %s --instances", s.Policy.Scope), "of %d instances %d do not follow", in.Known, max(in.Failed, in.Behind))
 	default:
 		return yes("%d of %d say that they have their mode", in.Applied, in.Known)
 	}
 }
 
 func (s *Subject) drill() Row {
-	const mend = "on a quiet day: modeshift set SCOPE MODE, look, and set back; every drill_every (90d)"
 	entered := s.entered()
 	if s.Facts == nil && len(entered) > 0 {
 		return s.unserved()
 	}
 	var out items
+	wants := engine.Mode("") // the first mode that does
 	for _, m := range entered {
 		every := DefaultDrill
 		if d := s.Drills[m]; d > 0 {
@@ -285,8 +285,12 @@ func (s *Subject) drill() Row {
 		default:
 			out.add(CannotTell, "%s has not come back since %s, where the reading of the log ended", m, s.Facts.Since.Format(time.DateOnly))
 		}
+		if out.answer != Yes && wants == "" {
+			wants = m
+		}
 	}
-	return out.row("automation enters no mode", mend)
+	return out.row("automation enters no mode", fmt.Sprintf(
+		"on a quiet day: modeshift set %s %s --reason drill, look, and set it back; as often as drill_every says (90d where it says nothing)", s.Policy.Scope, wants))
 }
 
 func (s *Subject) pages() Row {

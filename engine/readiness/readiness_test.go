@@ -106,7 +106,7 @@ func TestEachRowSaysWhatIsMissingAndHowToMendIt(t *testing.T) {
 		{"traffic", func(s *Subject) { s.Facts.Telemetry.Signals[0].Traffic.Why = "timeout" }, CannotTell, `error_ratio("availability", "5m"): timeout`},
 		{"traffic", func(s *Subject) { s.Facts.Telemetry.Signals[0].Traffic = nil }, Yes, "no signal depends on traffic"},
 		{"metrics", func(s *Subject) { s.Facts.Telemetry.Bears = No }, No, "no metric tells the mode"},
-		{"metrics", func(s *Subject) { s.Facts.Telemetry.Bears = CannotTell }, CannotTell, "nobody could be asked"},
+		{"metrics", func(s *Subject) { s.Facts.Telemetry.Bears = CannotTell }, CannotTell, "a source does not answer"},
 		{"metrics", func(s *Subject) { s.Facts.Telemetry.Bears = No; s.Telemetry = &Telemetry{Bears: Yes} }, Yes, "the mode is in the metrics of the service"},
 		{"instances", func(s *Subject) { s.Facts.Instances = Following{} }, No, "no instance reports"},
 		{"instances", func(s *Subject) { s.Facts.Instances = Following{Known: 20, Applied: 18, Behind: 2} }, No, "of 20 instances 2 do not follow"},

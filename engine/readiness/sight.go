@@ -120,7 +120,7 @@ func (s *Subject) metrics() Row {
 	case No:
 		return no("let instances export modeshift_instance_mode (modemetrics, modeshift agent): graphs then show the mode", "no metric tells the mode")
 	}
-	why := "nobody could be asked"
+	why := "a source does not answer"
 	if s.Facts == nil {
 		why = s.NoServer
 	}

@@ -32,7 +32,7 @@ func (s *Server) readiness(ctx context.Context, v engine.View) (readiness.Facts,
 		Scope: v.State.Scope, At: now, Mode: v.State.Mode, Conditions: map[string]engine.Digest{},
 		Receivers: s.opts.Config.Receivers.told(), Roles: []readiness.Holders{}, Gates: []readiness.Asked{},
 		Instances: readiness.Following{Known: in.Known, Applied: in.Applied, Failed: in.Failed, Behind: in.Behind},
-		Telemetry: readiness.Telemetry{Signals: []readiness.Sighting{}, Bears: s.metrics.bears(v.State.Scope)},
+		Telemetry: readiness.Telemetry{Signals: []readiness.Sighting{}, Bears: s.bears(ctx, v.State.Scope)},
 	}
 	for _, c := range v.Policy.Conditions {
 		f.Conditions[c.Name] = c.Digest
@@ -106,13 +106,13 @@ func (r *Receiver) kind() string {
 	return "webhook"
 }
 
-// bears says whether the telemetry of a scope bears its mode, as last asked.
-func (m *metrics) bears(scope engine.Scope) readiness.Answer {
-	found := m.bearing.Load()
+// bears says whether the telemetry of a scope bears its mode.
+func (s *Server) bears(ctx context.Context, scope engine.Scope) readiness.Answer {
+	found, known := s.bearing(ctx)
 	switch {
-	case found == nil:
+	case !known:
 		return readiness.CannotTell
-	case (*found)[scope]:
+	case found[scope]:
 		return readiness.Yes
 	}
 	return readiness.No
