@@ -38,6 +38,10 @@ func (v *rulesCheckCmd) judge(c *cli, set *rules.Set) (*judged, error) {
 		return nil, err
 	}
 	out := &judged{reports: []readiness.Report{}}
+	below := map[engine.Scope]int{}
+	for _, service := range set.Services {
+		below[service.Policy.Parent]++
+	}
 	gone := "" // why no server answers: it is not tried again for every service
 	for _, service := range set.Services {
 		scope := service.Policy.Scope
@@ -45,7 +49,7 @@ func (v *rulesCheckCmd) judge(c *cli, set *rules.Set) (*judged, error) {
 			out.nothing = append(out.nothing, scope)
 			continue
 		}
-		subject := readiness.Subject{Policy: &service.Policy, Needs: server.Needs(service), Drills: service.Drills,
+		subject := readiness.Subject{Policy: &service.Policy, Needs: server.Needs(service), Drills: service.Drills, Below: below[scope],
 			Telemetry: seen[scope], NoServer: gone, Now: time.Now().UTC()}
 		if gone == "" {
 			facts, err := known(client, scope)

@@ -61,6 +61,7 @@ type underWay struct {
 	from    engine.Mode
 	out     string // the transition; empty: a directive only
 	back    Ended  // how it ends when it is undone; empty: it had not settled, so that nothing was left
+	above   bool   // it comes of a scope above
 	settled bool
 }
 
@@ -70,7 +71,7 @@ func (s *fold) apply(e engine.Event) (engine.Mode, *Stay) {
 	case engine.ScopeAdded:
 		s.mode, s.published, s.entered = f.Mode, f.Mode, e.At
 	case engine.ChangeStarted:
-		s.change = &underWay{id: f.Change, from: f.From, out: f.Transition}
+		s.change = &underWay{id: f.Change, from: f.From, out: f.Transition, above: f.Imposed != "" || f.Returns}
 	case engine.DirectivePublished:
 		s.published = f.Directive.Mode
 	case engine.UndoStarted:
@@ -107,6 +108,8 @@ func (s *fold) settle(e engine.Event, ended Ended) (left engine.Mode, over *Stay
 	switch {
 	case c.settled:
 		ended = EndedSettled
+	case ended == EndedDone && c.above:
+		ended = EndedAbove
 	case ended == EndedDone && out == "" && c.id != "":
 		ended = EndedDirective
 	case ended == EndedUndone && c.back != "":

@@ -160,6 +160,20 @@ func TestAFoldMayBeginAnywhere(t *testing.T) {
 	}
 }
 
+// A scope above holds this one down and lets it go: by directives alone, which prove nothing of its own way back.
+func TestWhatAScopeAboveAsksForIsNoDrill(t *testing.T) {
+	r := begin(t)
+	at := r.at.Add(time.Minute)
+	event := func(f engine.Fact) engine.Event { return engine.Event{Stream: "checkout", At: at, Fact: f} }
+	events := append(r.events, event(engine.ChangeStarted{Change: "a", Imposed: "shop", From: "normal", To: "degraded"}),
+		event(engine.DirectivePublished{Directive: engine.Directive{Mode: "degraded"}}), event(engine.ChangeDone{Change: "a"}),
+		event(engine.ChangeStarted{Change: "b", Returns: true, From: "degraded", To: "normal"}),
+		event(engine.DirectivePublished{Directive: engine.Directive{Mode: "normal"}}), event(engine.ChangeDone{Change: "b"}))
+	if got := told(Records(&r.policy, events)); got != "degraded: - - from above; read-only: never" {
+		t.Error(got)
+	}
+}
+
 func TestWhatAPersonSettledIsNoDrill(t *testing.T) {
 	r := begin(t)
 	r.observe("hot")

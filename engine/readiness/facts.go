@@ -21,6 +21,7 @@ type Facts struct {
 	Scope engine.Scope `json:"scope"`
 	At    time.Time    `json:"at" doc:"when they were so"`
 	Mode  engine.Mode  `json:"mode,omitempty" doc:"in force"`
+	Below int          `json:"below,omitempty" doc:"so many scopes name this one as their parent"`
 	// Conditions tell whether what the server sees is seen for the rules in question.
 	Conditions map[string]engine.Digest `json:"conditions" doc:"of the rules in force, by name"`
 
@@ -49,7 +50,7 @@ type Stay struct {
 	To      engine.Mode `json:"to"`
 	In      string      `json:"in,omitempty" doc:"the transition that led here; absent where none did"`
 	Out     string      `json:"out,omitempty" doc:"the transition that led away; absent where none did"`
-	Ended   Ended       `json:"ended" enum:"done,until,undone,settled,directive only"`
+	Ended   Ended       `json:"ended" enum:"done,until,undone,settled,directive only,from above"`
 }
 
 // Ended says how a stay ended.
@@ -62,6 +63,7 @@ const (
 	EndedUndone    Ended = "undone"         // a person took the entry back
 	EndedSettled   Ended = "settled"        // the change was stuck, and a person said what it had come to
 	EndedDirective Ended = "directive only" // by hand, past what is declared
+	EndedAbove     Ended = "from above"     // a scope above asked for another mode, or no longer for this one
 )
 
 // Receiver is who is told of what has a severity.

@@ -17,6 +17,7 @@ type Subject struct {
 	Policy *engine.Policy
 	Needs  []Need                        // what its transitions rest on
 	Drills map[engine.Mode]time.Duration // how often; modes that are not there: DefaultDrill
+	Below  int                           // so many scopes name this one as their parent
 
 	Facts    *Facts // nil: there are none
 	NoServer string // then why
@@ -245,6 +246,8 @@ func (s *Subject) instances() Row {
 		return s.unserved()
 	}
 	switch in := s.Facts.Instances; {
+	case in.Known == 0 && s.above() > 0:
+		return yes("none of its own: it stands above %d", s.above())
 	case in.Known == 0:
 		return no("connect them (examples/connect), or nobody knows whether a mode is in force", "no instance reports")
 	case in.Failed > 0 || in.Behind > 0:
@@ -252,6 +255,14 @@ func (s *Subject) instances() Row {
 	default:
 		return yes("%d of %d say that they have their mode", in.Applied, in.Known)
 	}
+}
+
+// above is how many scopes it stands above. Such a one may be there for nothing but the others.
+func (s *Subject) above() int {
+	if s.Facts == nil {
+		return s.Below
+	}
+	return max(s.Below, s.Facts.Below)
 }
 
 func (s *Subject) drill() Row {
@@ -326,6 +337,12 @@ func (s *Subject) pages() Row {
 func (s *Subject) approvers() Row {
 	const mend = "give people their roles in the server's tokens_file; for each group its own"
 	var out items
+	if slices.ContainsFunc(s.Policy.Transitions, func(t engine.Transition) bool { return s.Policy.UsesBrake(&t) }) {
+		if s.Facts == nil {
+			return s.unserved()
+		}
+		s.asked(&out, "what the brake withholds", []engine.Group{{Role: engine.RoleOperator, Count: 1}})
+	}
 	for i := range s.Policy.Transitions {
 		t := &s.Policy.Transitions[i]
 		if t.Gate == nil {

@@ -34,7 +34,7 @@ func ready() Subject {
 			Scope: "checkout", Conditions: map[string]engine.Digest{"shed.when": "c1", "recover.when": "c2", "fail-over.verify": "c3"},
 			Modes: []Record{{Mode: "degraded", Drill: &Stay{Left: noon.Add(-10 * day), To: "normal", Ended: EndedDone}}, {Mode: "failover", Drill: &Stay{Left: noon.Add(-90 * day), To: "degraded", Ended: EndedDone}}},
 			Whole: true, Receivers: []Receiver{{engine.SeverityPage, "pagerduty"}},
-			Roles: []Holders{{"commander", 1}, {"lead", 1}, {"oncall", 2}},
+			Roles: []Holders{{"commander", 1}, {"lead", 1}, {"oncall", 2}, {"operator", 1}},
 			Gates: []Asked{{Transition: "fail-over", Groups: []engine.Group{{Role: "oncall", Count: 1}, {Role: "lead", Count: 1}}}}, Instances: Following{Known: 20, Applied: 20},
 			Telemetry: Telemetry{Bears: Yes, Signals: []Sighting{
 				{Signal: `error_ratio("availability", "5m")`, Seen: Yes, Traffic: &Traffic{Window: "5m", Least: 100, Share: 0.97}}, {Signal: `sli("p99")`, Seen: Yes}}},
@@ -135,8 +135,13 @@ func TestEachRowSaysWhatIsMissingAndHowToMendIt(t *testing.T) {
 		{"approvers", func(s *Subject) { s.Facts.Gates[0].Short = "lead" }, No,
 			"fail-over asks for more people than there are: nobody is left for lead when the others have said yes"},
 		{"approvers", func(s *Subject) { s.Facts.Gates = nil }, CannotTell, "whether different people hold the roles of fail-over is known once the server runs this file"},
-		{"approvers", func(s *Subject) { s.Facts.Gates, s.Facts.Roles[1].People = nil, 2 }, Yes, "enough people hold what gates ask for: fail-over; fail-over"},
-		{"approvers", func(s *Subject) { s.Policy.Transitions[2].Gate = nil }, Yes, "no transition asks anybody"},
+		{"approvers", func(s *Subject) { s.Facts.Gates, s.Facts.Roles[1].People = nil, 2 }, Yes, "enough people hold what gates ask for: what the brake withholds; fail-over; fail-over"},
+		{"approvers", func(s *Subject) { s.Facts.Roles = s.Facts.Roles[:3] }, No, "what the brake withholds asks for 1 of operator, and 0 hold that role"},
+		{"approvers", func(s *Subject) { s.Policy.Transitions = s.Policy.Transitions[1:2] }, Yes, "no transition asks anybody"},
+		{"approvers", func(s *Subject) { s.Policy.Transitions[2].Gate = nil }, Yes, "enough people hold what gates ask for: what the brake withholds"},
+		{"instances", func(s *Subject) { s.Facts.Instances, s.Below = Following{}, 3 }, Yes, "none of its own: it stands above 3"},
+		{"instances", func(s *Subject) { s.Facts.Instances, s.Facts.Below = Following{}, 2 }, Yes, "none of its own: it stands above 2"},
+		{"metrics", func(s *Subject) { s.Facts.Telemetry.Bears, s.Below = No, 3 }, Yes, "none of its own: it stands above 3"},
 	} {
 		s := ready()
 		c.take(&s)

@@ -118,6 +118,9 @@ func (s *Subject) metrics() Row {
 	case Yes:
 		return yes("the mode is in the metrics of the service")
 	case No:
+		if s.above() > 0 {
+			return yes("none of its own: it stands above %d", s.above())
+		}
 		return no("let instances export modeshift_instance_mode (modemetrics, modeshift agent): graphs then show the mode", "no metric tells the mode")
 	}
 	why := "a source does not answer"

@@ -37,6 +37,11 @@ func (s *Server) readiness(ctx context.Context, v engine.View) (readiness.Facts,
 	for _, c := range v.Policy.Conditions {
 		f.Conditions[c.Name] = c.Digest
 	}
+	for _, other := range s.loop.Views() {
+		if other.Policy != nil && !other.State.Retired && other.Policy.Parent == v.State.Scope {
+			f.Below++
+		}
+	}
 	holders := s.tokens.Holders(v.State.Scope)
 	for _, role := range slices.Sorted(maps.Keys(holders)) {
 		f.Roles = append(f.Roles, readiness.Holders{Role: role, People: len(holders[role])})
