@@ -18,7 +18,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/modeshift/modeshift/engine/readiness"
+	"github.com/modeshift/modeshift/engine/server"
 	"github.com/modeshift/modeshift/examples/prometheus"
+	"github.com/modeshift/modeshift/rules"
 	"github.com/modeshift/modeshift/test/receiver"
 )
 
@@ -54,6 +57,35 @@ func TestTheLinksOfBeforeYouTurnItOnLeadSomewhere(t *testing.T) {
 	for _, l := range links {
 		if _, err := os.Stat(filepath.Join("automation", l[1])); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// What a rule file can do for readiness the examples do: whoever copies them begins with nothing but questions for a server.
+func TestTheExamplesLackNothingThatAFileCanSay(t *testing.T) {
+	kinds, err := server.FormKinds()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, folder := range []string{"automation/rules", "checkout/rules"} {
+		files, err := rules.ReadFiles(folder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		set, err := rules.Load(files, rules.Options{Kinds: kinds})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range set.Services {
+			report := readiness.Judge(readiness.Subject{Policy: &s.Policy, Needs: server.Needs(s), Drills: s.Drills, NoServer: "nobody is asked"})
+			for _, row := range report.Rows {
+				if row.Answer == readiness.No {
+					t.Errorf("%s: %s: %s", s.File, row.Criterion, row.Why)
+				}
+			}
+			if report.Answer != readiness.CannotTell {
+				t.Errorf("%s: %s, and nobody was asked", s.File, report.Answer)
+			}
 		}
 	}
 }

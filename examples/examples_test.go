@@ -378,6 +378,10 @@ func TestCheckoutTakesOutInstancesThatPanicAndAsksAgainWhenTheyAreMore(t *testin
 	}
 	panics("10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80")
 	p.Push(promtest.Counter(`panics_total{job="checkout",instance="10.0.0.9:80"}`, from, now.Add(time.Minute), 15*time.Second, 7, 0)) // long ago
+	// The others bear the load.
+	for _, le := range []string{"0.1", "+Inf"} {
+		p.Push(promtest.Counter(`http_request_duration_seconds_bucket{job="checkout",le="`+le+`"}`, from, now.Add(time.Minute), 15*time.Second, 0, 1000))
+	}
 	type told struct {
 		path      string
 		instances []string
