@@ -1,11 +1,15 @@
 package main
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
+	"github.com/modeshift/modeshift/engine/api"
 	"github.com/modeshift/modeshift/engine/readiness"
+	"github.com/modeshift/modeshift/engine/secret"
 )
 
 func TestTheReadinessTableFitsEightyColumns(t *testing.T) {
@@ -29,6 +33,25 @@ func TestTheReadinessTableFitsEightyColumns(t *testing.T) {
 	}
 	if want := "max_duration  ? cannot tell  why it is so, why it is so,"; !strings.Contains(b.String(), want) {
 		t.Errorf("%s\nlacks %q", b.String(), want)
+	}
+}
+
+func TestAServerThatIsBusyIsAskedAgain(t *testing.T) {
+	asked := 0
+	busy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if asked++; asked < 3 {
+			w.WriteHeader([]int{http.StatusServiceUnavailable, http.StatusTooManyRequests}[asked-1])
+			return
+		}
+		_, _ = w.Write([]byte(`{"scope": "checkout", "mode": "normal"}`)) // the client says when it is gone
+	}))
+	defer busy.Close()
+	client, err := api.NewClient(busy.URL, secret.Secret{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f, err := known(client, "checkout"); err != nil || f.Mode != "normal" || asked != 3 {
+		t.Errorf("%+v, %v after %d requests", f, err, asked)
 	}
 }
 
