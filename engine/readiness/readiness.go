@@ -357,7 +357,7 @@ func (s *Subject) approvers() Row {
 	}
 	row := out.row("no transition asks anybody", mend)
 	if out.answer == Yes {
-		row.Why = "enough people hold what gates ask for: " + row.Why
+		row.Why = "enough people for " + strings.Join(slices.Compact(out.said[Yes]), ", ")
 	}
 	return row
 }

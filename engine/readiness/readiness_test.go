@@ -100,10 +100,14 @@ func TestEachRowSaysWhatIsMissingAndHowToMendIt(t *testing.T) {
 		}, No, `sli("p99"): stale`},
 		{"signals", func(s *Subject) { // and where it cannot tell the server may
 			s.Telemetry = &Telemetry{Signals: []Sighting{{Signal: `sli("p99")`, Seen: CannotTell, Why: "another source"}}}
-		}, Yes, `all seen: error_ratio("availability", "5m"); sli("p99")`},
+		}, Yes, "2 of 2 seen"},
 		{"traffic", func(s *Subject) { s.Facts.Telemetry.Signals[0].Traffic.Share = 0 }, No,
 			`error_ratio("availability", "5m"): never the 100 events in 5m it takes to be known, in the last day`},
 		{"traffic", func(s *Subject) { s.Facts.Telemetry.Signals[0].Traffic.Why = "timeout" }, CannotTell, `error_ratio("availability", "5m"): timeout`},
+		{"traffic", func(*Subject) {}, Yes, "enough to be known for 97 % of the last day, or more"},
+		{"traffic", func(s *Subject) { // the least of all is what counts
+			s.Needs[1].Counted, s.Facts.Telemetry.Signals[1].Traffic = true, &Traffic{Share: 0.005}
+		}, Yes, "enough to be known for 0.5 % of the last day, or more"},
 		{"traffic", func(s *Subject) { s.Facts.Telemetry.Signals[0].Traffic = nil }, Yes, "no signal depends on traffic"},
 		{"metrics", func(s *Subject) { s.Facts.Telemetry.Bears = No }, No, "no metric tells the mode"},
 		{"metrics", func(s *Subject) { s.Facts.Telemetry.Bears = CannotTell }, CannotTell, "a source does not answer"},
@@ -135,10 +139,10 @@ func TestEachRowSaysWhatIsMissingAndHowToMendIt(t *testing.T) {
 		{"approvers", func(s *Subject) { s.Facts.Gates[0].Short = "lead" }, No,
 			"fail-over asks for more people than there are: nobody is left for lead when the others have said yes"},
 		{"approvers", func(s *Subject) { s.Facts.Gates = nil }, CannotTell, "whether different people hold the roles of fail-over is known once the server runs this file"},
-		{"approvers", func(s *Subject) { s.Facts.Gates, s.Facts.Roles[1].People = nil, 2 }, Yes, "enough people hold what gates ask for: what the brake withholds; fail-over; fail-over"},
+		{"approvers", func(s *Subject) { s.Facts.Gates, s.Facts.Roles[1].People = nil, 2 }, Yes, "enough people for what the brake withholds, fail-over"},
 		{"approvers", func(s *Subject) { s.Facts.Roles = s.Facts.Roles[:3] }, No, "what the brake withholds asks for 1 of operator, and 0 hold that role"},
 		{"approvers", func(s *Subject) { s.Policy.Transitions = s.Policy.Transitions[1:2] }, Yes, "no transition asks anybody"},
-		{"approvers", func(s *Subject) { s.Policy.Transitions[2].Gate = nil }, Yes, "enough people hold what gates ask for: what the brake withholds"},
+		{"approvers", func(s *Subject) { s.Policy.Transitions[2].Gate = nil }, Yes, "enough people for what the brake withholds"},
 		{"instances", func(s *Subject) { s.Facts.Instances, s.Below = Following{}, 3 }, Yes, "none of its own: it stands above 3"},
 		{"instances", func(s *Subject) { s.Facts.Instances, s.Facts.Below = Following{}, 2 }, Yes, "none of its own: it stands above 2"},
 		{"metrics", func(s *Subject) { s.Facts.Telemetry.Bears, s.Below = No, 3 }, Yes, "none of its own: it stands above 3"},

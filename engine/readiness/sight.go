@@ -1,6 +1,7 @@
 package readiness
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 
@@ -72,13 +73,14 @@ func (s *Subject) signals() Row {
 	}
 	row := out.row("transitions rest on no source", mend)
 	if out.answer == Yes && len(s.Needs) > 0 {
-		row.Why = "all seen: " + row.Why
+		row.Why = fmt.Sprintf("%d of %d seen", len(s.Needs), len(s.Needs))
 	}
 	return row
 }
 
 func (s *Subject) traffic() Row {
 	var out items
+	least := 1.0 // the smallest share
 	for _, n := range s.Needs {
 		if !n.Counted {
 			continue
@@ -93,11 +95,15 @@ func (s *Subject) traffic() Row {
 		case t.Share <= 0:
 			out.add(No, "%s: never the %.4g events in %s it takes to be known, in the last day", n.Signal, t.Least, t.Window)
 		default:
-			out.add(Yes, "%s: enough for %.3g %% of the last day", n.Signal, 100*t.Share)
+			out.add(Yes, "%s", n.Signal)
+			least = min(least, t.Share)
 		}
 	}
 	if out.answer == CannotTell && len(out.said[CannotTell]) > 1 {
 		return cannotTell(askSources, "%d signals were not counted", len(out.said[CannotTell]))
+	}
+	if out.answer == Yes {
+		return yes("enough to be known for %.3g %% of the last day, or more", 100*least)
 	}
 	mend := "lower min_events, take longer windows, or say no_traffic: good where silence is good"
 	if out.answer == CannotTell {
