@@ -101,6 +101,14 @@ func TestADrillIsAStayThatEndedByTheModesWayBack(t *testing.T) {
 		if got := told(Records(&r.policy, r.events)); got != c.want {
 			t.Errorf("%s: %s, want %s", c.name, got, c.want)
 		}
+		// Two folds of one log: this one, and the core's.
+		var f fold
+		for _, e := range r.events {
+			f.apply(e)
+		}
+		if f.mode != r.state.Mode {
+			t.Errorf("%s: it ends in %s, and the core in %s", c.name, f.mode, r.state.Mode)
+		}
 		// What Tells leaves out is not missed.
 		kept := slices.DeleteFunc(slices.Clone(r.events), func(e engine.Event) bool { return !Tells(e) })
 		if got := told(Records(&r.policy, kept)); got != c.want {
