@@ -149,27 +149,31 @@ func ScopeOf(id engine.ChangeID) (engine.Scope, bool) {
 	return engine.Scope(id[:i]), true
 }
 
-// Change explains a change, or a proposal, out of all events of its scope's stream, from the first one on.
+// Change explains a change, or a proposal, out of the events of its scope's stream. Where they begin later than the stream, and at
+// the latest with what the change began with, the replay says that nothing could be decided again.
 func Change(events []engine.Event, id engine.ChangeID, policies Policies) (Explanation, error) {
 	l, err := find(events, id)
 	if err != nil {
 		return Explanation{}, err
 	}
 	x := &l.x
-	var state engine.State
+	f := Begin(events)
 	for _, decision := range split(events) {
-		before, mine := state, false
+		before, mine := f.State, false
 		for i, e := range decision {
-			if l.concerns(state, decision, e) {
+			if l.concerns(f.State, decision, e) {
 				mine = true
 				l.tell(e)
 			}
 			if e.Version == l.chosen {
-				l.choice(state, decision, decision[i], policies)
+				l.choice(f.State, decision, decision[i], policies)
 			}
-			state = engine.Apply(state, e)
+			f.Apply(e)
 		}
-		if mine && x.Replay.Difference == nil {
+		switch {
+		case mine && f.Cut:
+			x.Replay.miss(fmt.Sprintf("what %s was before %d was not read", x.Scope, events[0].Version))
+		case mine && x.Replay.Difference == nil:
 			x.Replay.run(before, decision, policies)
 		}
 	}
@@ -274,7 +278,7 @@ func (l *life) choice(before engine.State, decision []engine.Event, e engine.Eve
 	if len(texts) == 0 {
 		for _, w := range before.Withheld { // the log alone knows these
 			if w.Transition != l.x.Transition {
-				l.x.Others = append(l.x.Others, Other{w.Transition, w.To, "was withheld: " + text(w.Reason)})
+				l.x.Others = append(l.x.Others, Other{w.Transition, w.To, "was withheld: " + Why(w.Reason)})
 			}
 		}
 		return
@@ -311,7 +315,7 @@ func (l *life) choice(before engine.State, decision []engine.Event, e engine.Eve
 	}
 	observed, _ := in.What.(*engine.Observed)
 	for i := range p.Transitions {
-		if i != mine {
+		if i != mine && before.Target != "" { // else nobody knows what the state was
 			t := &p.Transitions[i]
 			l.x.Others = append(l.x.Others, Other{t.Name, t.To, l.against(before, &p, t, observed)})
 		}
@@ -322,7 +326,7 @@ func (l *life) choice(before engine.State, decision []engine.Event, e engine.Eve
 func (l *life) against(s engine.State, p *engine.Policy, t *engine.Transition, o *engine.Observed) string {
 	for _, w := range s.Withheld {
 		if w.Transition == t.Name {
-			return "was withheld: " + text(w.Reason)
+			return "was withheld: " + Why(w.Reason)
 		}
 	}
 	for _, w := range s.Proposals {

@@ -3,6 +3,7 @@ package explain_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -272,5 +273,30 @@ func TestTheScopeIsInTheNameOfAChange(t *testing.T) {
 		if got, ok := explain.ScopeOf(id); got != want || ok != (want != "") {
 			t.Errorf("%q: %q, %v", id, got, ok)
 		}
+	}
+}
+
+func TestAChangeWhoseScopesBeginningIsNotThereIsTold(t *testing.T) {
+	s := failedOver(t)
+	whole := explained(t, s, s.last("change", "fail-over"))
+	proposed := slices.IndexFunc(s.events, func(e engine.Event) bool { return e.Kind() == "ChangeProposed" })
+	for name, from := range map[string]int{"from its proposal on": proposed, "from a little before": proposed - 2} {
+		x, err := explain.Change(s.events[from:], whole.Change, kept(shop))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if x.Outcome != whole.Outcome || x.Waited != whole.Waited || x.Took != whole.Took || fmt.Sprint(x.People, x.Steps) != fmt.Sprint(whole.People, whole.Steps) {
+			t.Errorf("%s: %+v\nwhole: %+v", name, x, whole)
+		}
+		if want := fmt.Sprintf("not replayed: what checkout was before %d was not read", s.events[from].Version); x.Replay.String() != want {
+			t.Errorf("%s: %s, want %s", name, x.Replay, want)
+		}
+		if x.Rule.Condition != whole.Rule.Condition || len(x.Others) != 0 {
+			t.Errorf("%s: rule %+v, others %+v", name, x.Rule, x.Others)
+		}
+	}
+	// What began before the cut does not hinder what comes after.
+	if x, err := explain.Change(s.events[proposed+1:], whole.Change, kept(shop)); err != nil || x.Outcome != explain.Done || len(x.Steps) != 2 {
+		t.Errorf("from after its proposal on: %v, %+v", err, x)
 	}
 }

@@ -115,7 +115,7 @@ func (l *life) tell(e engine.Event) {
 	if len(e.Evidence) > 0 {
 		x.Seen = append(x.Seen, Seen{e.Version, e.At, e.Kind(), e.Evidence})
 	}
-	x.Timeline = append(x.Timeline, Moment{e.Version, e.At, seconds(e.At.Sub(x.Began)), e.Kind(), what(e), text(e.Reason), e.Cause.Actor})
+	x.Timeline = append(x.Timeline, Moment{e.Version, e.At, seconds(e.At.Sub(x.Began)), e.Kind(), What(e), Why(e.Reason), e.Cause.Actor})
 	voice := func(person, role, said string) {
 		x.People = append(x.People, Voice{e.At, person, role, said, e.Reason.Text})
 	}
@@ -172,7 +172,7 @@ func (l *life) tell(e engine.Event) {
 	case engine.TargetsFound:
 		l.found(f)
 	case engine.StepHeld:
-		l.answer(e, f.Change, f.Step, false, f.Attempt, Held, text(e.Reason))
+		l.answer(e, f.Change, f.Step, false, f.Attempt, Held, Why(e.Reason))
 	case engine.StepDone:
 		l.answer(e, f.Change, f.Step, f.Undo, f.Attempt, engine.OutcomeDone, f.Detail)
 	case engine.StepFailed:

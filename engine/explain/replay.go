@@ -168,7 +168,7 @@ func compare(logged, again []engine.Event) string {
 		}
 		if !bytes.Equal(in, out) {
 			return fmt.Sprintf("%s/%d is %s (%s) in the log and %s (%s) when it is decided again", l.Stream, l.Version,
-				l.Kind(), text(l.Reason), a.Kind(), text(a.Reason))
+				l.Kind(), Why(l.Reason), a.Kind(), Why(a.Reason))
 		}
 	}
 	switch l, a := len(logged), len(again); {
@@ -180,7 +180,8 @@ func compare(logged, again []engine.Event) string {
 	return ""
 }
 
-func text(r engine.Reason) string {
+// Why is a reason for people: its text, or the code where there is none.
+func Why(r engine.Reason) string {
 	if r.Text == "" {
 		return string(r.Code)
 	}

@@ -8,8 +8,8 @@ import (
 	"github.com/modeshift/modeshift/engine"
 )
 
-// what says in a few words what an event of a change's life is about.
-func what(e engine.Event) string {
+// What says in a few words what an event is about, for somebody who reads it in the story of a change.
+func What(e engine.Event) string {
 	switch f := e.Fact.(type) {
 	case engine.ChangeProposed:
 		return fmt.Sprintf("%s → %s was proposed; %s have to say yes until %s", f.Proposal.From, f.Proposal.To, groups(f.Proposal.Gate.Groups), clock(f.Proposal.Until))
@@ -129,7 +129,49 @@ func what(e engine.Event) string {
 	case engine.ScopeRetired:
 		return "the scope was retired"
 	}
+	if text := around(e); text != "" {
+		return text
+	}
 	return e.Kind()
+}
+
+// around is What for what belongs to no change and happens around one; empty for other events.
+func around(e engine.Event) string {
+	switch f := e.Fact.(type) {
+	case engine.ScopeAdded:
+		if f.Mode == "" {
+			return "the scope is watched from here on"
+		}
+		return fmt.Sprintf("the scope begins, in %s", f.Mode)
+	case engine.RulesChanged:
+		return fmt.Sprintf("other rules are in force: %s", f.To.Short())
+	case engine.ConditionTurned:
+		return fmt.Sprintf("%s turned %s", f.Clock.Condition, f.Clock.Truth)
+	case engine.ModeUnpinned:
+		return "the pin ended"
+	case engine.AutomationFrozen:
+		if f.Until.IsZero() {
+			return "automation was frozen"
+		}
+		return "automation was frozen until " + clock(f.Until)
+	case engine.AutomationReleased:
+		return "the freeze ended"
+	case engine.SightLost:
+		return f.Subject + " is out of sight"
+	case engine.SightRegained:
+		return f.Subject + " is in sight again"
+	case engine.BudgetCorrected:
+		return "time was taken out of the error budget of " + f.SLO
+	case engine.BudgetCorrectionWithdrawn:
+		return fmt.Sprintf("%s was withdrawn: its time counts again", f.Correction)
+	case engine.LogRecovered:
+		return fmt.Sprintf("the log could not be written for %v", f.To.Sub(f.From).Round(time.Second))
+	case engine.TermExceeded:
+		return fmt.Sprintf("somebody else has led since, in term %d", f.Term)
+	case engine.TermRecovered:
+		return fmt.Sprintf("%s gave the server term %d", f.Person, f.Term)
+	}
+	return ""
 }
 
 // Targets names what a step acts on, and not all of it where that is a lot.
