@@ -7,7 +7,6 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
 
 	"github.com/modeshift/modeshift/engine"
 	"github.com/modeshift/modeshift/engine/api"
@@ -41,20 +40,8 @@ func table(w io.Writer, header string, rows func(row func(cells ...any))) error 
 	return failed
 }
 
-// oneLine keeps text from outside from breaking the table or the terminal, or from looking like other text than it is: line
-// ends and other control characters (also those of C1, which terminals obey as well) become spaces, marks of direction and
-// characters without width go. Bytes that are no text become U+FFFD.
-func oneLine(s string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp):
-			return ' '
-		case unicode.Is(unicode.Cf, r):
-			return -1
-		}
-		return r
-	}, s)
-}
+// oneLine keeps text from outside from breaking the table or the terminal.
+func oneLine(s string) string { return explain.OneLine(s) }
 
 // manyLines does the same for text of several lines.
 func manyLines(s string) string {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -147,6 +148,16 @@ func ScopeOf(id engine.ChangeID) (engine.Scope, bool) {
 		return "", false
 	}
 	return engine.Scope(id[:i]), true
+}
+
+// Number takes the name of a change or proposal apart: its scope, and the version of the event that it began with.
+func Number(id engine.ChangeID) (engine.Scope, engine.Version, bool) {
+	scope, ok := ScopeOf(id)
+	if !ok {
+		return "", 0, false
+	}
+	v, err := strconv.ParseUint(string(id[len(scope)+1:]), 10, 64)
+	return scope, engine.Version(v), err == nil
 }
 
 // Change explains a change, or a proposal, out of the events of its scope's stream. Where they begin later than the stream, and at

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/modeshift/modeshift/engine"
 )
@@ -172,6 +173,21 @@ func around(e engine.Event) string {
 		return fmt.Sprintf("%s gave the server term %d", f.Person, f.Term)
 	}
 	return ""
+}
+
+// OneLine keeps text from outside from breaking a line, a table or a terminal, or from looking like other text than it is: line
+// ends and other control characters (also those of C1, which terminals obey as well) become spaces, marks of direction and
+// characters without width go. Bytes that are no text become U+FFFD.
+func OneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp):
+			return ' '
+		case unicode.Is(unicode.Cf, r):
+			return -1
+		}
+		return r
+	}, s)
 }
 
 // Targets names what a step acts on, and not all of it where that is a lot.
