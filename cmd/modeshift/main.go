@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"strings"
 
 	_ "time/tzdata" // schedules name time zones; a bare machine may know none
 
@@ -44,7 +45,7 @@ type streams struct {
 type cli struct {
 	Server    string `env:"MODESHIFT_SERVER" default:"http://127.0.0.1:8470" placeholder:"URL" help:"Where the server is."`
 	TokenFile string `env:"MODESHIFT_TOKEN_FILE" placeholder:"FILE" help:"File with the token; by default the admin token a server in this folder wrote."`
-	Output    string `short:"o" enum:"table,json" default:"table" help:"table for people, json for programs."`
+	Output    string `short:"o" enum:"table,json,markdown,html" default:"table" help:"table for people, json for programs; report and review know markdown, report html too."`
 
 	Run       runCmd       `cmd:"" help:"Run the server."`
 	Demo      demoCmd      `cmd:"" help:"Watch modeshift save a small shop, with nothing to install."`
@@ -67,6 +68,7 @@ type cli struct {
 	Recover   recoverCmd   `cmd:"" help:"Give a server that was led past a term of its own."`
 	History   historyCmd   `cmd:"" help:"Show what happened in a scope."`
 	Explain   explainCmd   `cmd:"" help:"Tell why a change came about, and what became of it."`
+	Report    reportCmd    `cmd:"" help:"Draft the post-mortem of a change."`
 	Agent     agentCmd     `cmd:"" help:"Follow the mode of a scope for a program that knows nothing of modeshift."`
 	Audit     auditCmd     `cmd:"" help:"Check the log's hash chains."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`
@@ -124,7 +126,27 @@ func run(args []string, s *streams) (code int) {
 	if err != nil {
 		return report(&exitError{exitUsage, fmt.Errorf("%w; %s", err, hintHelp(parser, args))}, s.err)
 	}
+	if err := c.checkForm(k); err != nil {
+		return report(err, s.err)
+	}
 	return report(k.Run(), s.err)
+}
+
+// formed is a verb that writes other forms than a table and JSON. Where it has no table, none is what -o says by itself.
+type formed interface{ forms() []string }
+
+// checkForm refuses a form that the verb does not write.
+func (c *cli) checkForm(k *kong.Context) error {
+	forms := []string{"table", "json"}
+	if node := k.Selected(); node != nil && node.Target.CanAddr() {
+		if verb, ok := node.Target.Addr().Interface().(formed); ok {
+			forms = append(verb.forms(), "table")
+		}
+	}
+	if slices.Contains(forms, c.Output) {
+		return nil
+	}
+	return exit(exitUsage, "-o %s: modeshift %s writes %s; see modeshift %[2]s --help", c.Output, k.Command(), strings.Join(forms, " or "))
 }
 
 // hintHelp names the help that fits what was typed.

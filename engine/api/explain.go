@@ -103,11 +103,7 @@ func (a *API) explain(ctx context.Context, in *explainInput) (*body[Explanation]
 		}
 		events, last = append(events, page...), page[len(page)-1].Version
 	}
-	policies := func(engine.Scope, engine.Digest) []engine.Policy { return nil }
-	if kept, ok := a.opts.Log.(Policies); ok {
-		policies = kept.Policies
-	}
-	x, err := explain.Change(events, engine.ChangeID(in.Change), policies)
+	x, err := explain.Change(events, engine.ChangeID(in.Change), a.policies())
 	if errors.Is(err, explain.ErrUnknown) {
 		return nil, problem(http.StatusNotFound, CodeNotFound, fmt.Sprintf("%s has had no change or proposal %q; its history names those there were", scope, in.Change))
 	}

@@ -178,13 +178,17 @@ func (b *budgetBook) chart(shown *api.Budget, key ledger.Key, slo *rules.SLO, q 
 	if until.Sub(shown.From) <= ledger.FineFor {
 		width = ledger.Fine
 	}
-	step := until.Sub(shown.From) / time.Duration(steps)
-	step = max(width, (step+width-1)/width*width)
+	step := stepOf(until.Sub(shown.From), width, steps)
 	from := until.Add(-step * ((until.Sub(shown.From) + step - 1) / step))
 	shown.Step = api.Duration(step)
 	for _, p := range b.keeper.Series(key, slo.Budget, from, until, step, q.Excluded) {
 		shown.Series = append(shown.Series, api.Burnt{At: p.At, Known: p.Known, Burn: p.Burn})
 	}
+}
+
+// stepOf is the multiple of a width by which so many steps reach over a span.
+func stepOf(span, width time.Duration, steps int) time.Duration {
+	return max(width, (span/time.Duration(steps)+width-1)/width*width)
 }
 
 // shown is a budget as the API has it.
