@@ -69,6 +69,7 @@ type cli struct {
 	History   historyCmd   `cmd:"" help:"Show what happened in a scope."`
 	Explain   explainCmd   `cmd:"" help:"Tell why a change came about, and what became of it."`
 	Report    reportCmd    `cmd:"" help:"Draft the post-mortem of a change."`
+	Review    reviewCmd    `cmd:"" help:"Sum up how modes, automations, approvals and SLOs went."`
 	Agent     agentCmd     `cmd:"" help:"Follow the mode of a scope for a program that knows nothing of modeshift."`
 	Audit     auditCmd     `cmd:"" help:"Check the log's hash chains."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`

@@ -114,6 +114,7 @@ func New(opts Options) (*API, error) {
 	a.registerApprovals(h)
 	a.registerExplain(h)
 	a.registerReport(h)
+	a.registerReview(h)
 	a.registerEvaluation(h)
 	a.registerReadiness(h)
 	a.registerStream(h)

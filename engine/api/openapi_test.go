@@ -101,6 +101,8 @@ func TestTheDescriptionHoldsTogether(t *testing.T) {
 		"correct-budget":      "post /api/v1/scopes/{scope}/budget/corrections",
 		"withdraw-correction": "delete /api/v1/scopes/{scope}/budget/corrections/{correction}",
 		"explain-change":      "get /api/v1/scopes/{scope}/changes/{change}/explain",
+		"review":              "get /api/v1/review",
+		"review-scope":        "get /api/v1/scopes/{scope}/review",
 		"report-change":       "get /api/v1/scopes/{scope}/changes/{change}/report",
 		"evaluate-scope":      "get /api/v1/scopes/{scope}/evaluation",
 		"get-readiness":       "get /api/v1/scopes/{scope}/readiness",

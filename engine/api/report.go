@@ -102,7 +102,7 @@ func (a *API) report(ctx context.Context, in *explainInput) (*body[PostMortem], 
 	input := report.Input{Change: id, Now: time.Now().UTC(), Policies: a.policies()}
 	var number engine.Version
 	if of, n, ok := explain.Number(id); ok && of == scope {
-		number = n
+		number = min(n, v.State.Version) // what comes later is a mistake, and near the newest
 	}
 	first := max(number, reportBefore) - reportBefore // the version before the first event that is read
 	last := min(v.State.Version, max(number, first)+reportAfter)
