@@ -95,6 +95,7 @@ func TestTheBudgetIsReadCorrectedAndDecidedUpon(t *testing.T) {
 	if math.Abs(b.Remaining-spent) > 0.02 || !b.Counted || math.Abs(b.Total-48*60*1000) > 10000 || !b.Endless || len(b.Series) == 0 || b.Events < 2000 {
 		t.Errorf("%+v, want %v left", b, spent)
 	}
+	expectBurned(t, s.ledger, outage, now, spent)
 	wait("the transition", func() bool {
 		v, _ := s.loop.View("checkout")
 		return v.State.Mode == "degraded"
@@ -169,3 +170,38 @@ func TestTheBudgetIsReadCorrectedAndDecidedUpon(t *testing.T) {
 }
 
 const day = 24 * time.Hour
+
+// expectBurned checks what a report is told of an outage of 25 minutes in which everything failed, at an objective of 99 %.
+func expectBurned(t *testing.T, b *budgetBook, outage, now time.Time, spent float64) {
+	t.Helper()
+	q := api.BurnQuestion{Before: outage, After: now, From: outage.Add(-10*time.Minute - time.Second), To: outage.Add(40 * time.Minute), Steps: 120}
+	list := b.Burned("checkout", q)
+	if len(list) != 1 || list[0].After.Objective != "99" || math.Abs(list[0].After.Remaining-spent) > 0.02 || list[0].Before.Known {
+		t.Fatalf("burned: %+v", list) // of the two days before the outage less than half is known
+	}
+	burn := list[0].After
+	if time.Duration(burn.Step) != 5*time.Minute || len(burn.Series) != 11 || !burn.Series[0].At.Equal(outage.Add(-15*time.Minute)) {
+		t.Errorf("%d steps of %v from %v", len(burn.Series), burn.Step, burn.Series[0].At)
+	}
+	for _, p := range burn.Series {
+		want := 0.0
+		if !p.At.Before(outage) && p.At.Before(outage.Add(25*time.Minute)) {
+			want = 100
+		}
+		if p.Known < 0.99 || math.Abs(p.Burn-want) > 25 { // rate() spreads what is at an edge
+			t.Errorf("at %v: %v, known %v; want %v", p.At, p.Burn, p.Known, want)
+		}
+	}
+	q.Steps = 4
+	if list = b.Burned("checkout", q); time.Duration(list[0].After.Step) != 15*time.Minute {
+		t.Errorf("four steps of %v", list[0].After.Step)
+	}
+	// What is older than three days is in hours by then.
+	q.From, q.To = now.Add(-75*time.Hour), now.Add(-74*time.Hour)
+	if list = b.Burned("checkout", q); time.Duration(list[0].After.Step) != time.Hour || list[0].After.Series[0].Known != 0 {
+		t.Errorf("long ago: %+v", list[0].After)
+	}
+	if got := b.Burned("nowhere", q); got != nil {
+		t.Errorf("of no scope: %+v", got)
+	}
+}
