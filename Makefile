@@ -36,8 +36,8 @@ build: ## build bin/modeshift
 demo: build ## watch modeshift save a small shop; nothing to install
 	@./bin/modeshift demo
 
-# Tests fetch what they need: npm's packages by npm, Prometheus by Debian's apt. Where that cannot be had they are skipped,
-# and with CI=true they fail.
+# Tests fetch what they need: npm's packages by npm, Prometheus by Debian's apt; Chromium has to be installed. Where that
+# cannot be had they are skipped, and with CI=true they fail.
 # Go's test cache does not see what a test builds and runs: without -count=1 yesterday's answer about another program counts.
 TESTFLAGS ?= -count=1
 
