@@ -102,16 +102,15 @@ func (m *maker) decision() Answer {
 		a.say(Bad, fmt.Sprintf("It was never in force at enough of the %d instances, as far as the log goes", c.Instances), m.kindOf(x, "DirectivePublished")...)
 	}
 	for _, o := range m.r.Changes {
-		o := o
 		y := m.told[o.ID]
-		switch {
-		case o.Outcome == explain.Undone:
+		switch o.Outcome {
+		case explain.Undone:
 			why, by := m.undone(y)
 			if by != "" {
 				by = " by " + by
 			}
 			a.say(Bad, fmt.Sprintf("%s (%s → %s) was taken back%s: %s", o.ID, o.From, o.To, by, why), m.kindOf(y, "UndoStarted", "ChangeUndone")...)
-		case o.Outcome == explain.Overtaken:
+		case explain.Overtaken:
 			a.say("", fmt.Sprintf("%s (%s → %s) was overtaken by something safer", o.ID, o.From, o.To), m.kindOf(y, "ChangeOvertaken")...)
 		}
 	}
@@ -647,8 +646,9 @@ func (m *maker) stepRefs(x explain.Explanation, s explain.Step) []Ref {
 // weighed adds to the answers what the ledger says.
 func (r *Report) weighed() {
 	telemetry := slices.IndexFunc(r.Answers, func(a Answer) bool { return a.Question == askTelemetry })
-	for _, b := range r.Budgets {
-		if !b.Charted() {
+	for i := range r.Budgets {
+		b := &r.Budgets[i]
+		if !r.Charted(b) {
 			continue
 		}
 		known, all := 0.0, 0.0

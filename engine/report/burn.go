@@ -12,21 +12,29 @@ import (
 // Span is the time that the charts show, and so the time of which Weigh needs to know how the budgets burned: the story and a little
 // before and after it, as far as that is past.
 func (r *Report) Span() (from, to time.Time) {
-	to = r.Ended
-	if r.Open || to.IsZero() {
-		to = r.Made
-	}
-	for _, i := range r.Incidents {
-		if i.Resolved.After(to) && i.Resolved.Sub(to) < to.Sub(r.Began) {
-			to = i.Resolved
-		}
-	}
+	to = r.end()
 	margin := min(max(to.Sub(r.Began)/8, 5*time.Second), 6*time.Hour)
 	from, to = r.Began.Add(-margin), to.Add(margin)
 	if to.After(r.Made) {
 		to = r.Made
 	}
 	return from.UTC(), to.UTC()
+}
+
+// end is when the story ended, with what people had been told of it where that was over soon after; while it is open the time at
+// which the report was made.
+func (r *Report) end() time.Time {
+	to := r.Ended
+	if r.Open || to.IsZero() {
+		to = r.Made
+	}
+	last := to
+	for _, i := range r.Incidents {
+		if i.Resolved.After(last) && i.Resolved.Sub(to) < to.Sub(r.Began) {
+			last = i.Resolved
+		}
+	}
+	return last
 }
 
 // reading is a burn rate, or an error ratio, in the evidence of an event.
@@ -127,9 +135,14 @@ func (r *Report) Weigh(budgets []Budget) {
 	r.weighed()
 }
 
-// Charted reports whether there is something to draw: a reading, or a piece of time in which the budget burned at all.
-func (b *Budget) Charted() bool {
-	return len(b.Seen) > 0 || slices.ContainsFunc(b.Burn, func(p Burn) bool { return p.Known > 0 && p.Rate > 0 })
+// Charted reports whether there is something of the story to draw: what one of its decisions was made on, or a piece of time in which
+// the budget burned at all. What was read a little before it or after it alone is another story's.
+func (r *Report) Charted(b *Budget) bool {
+	from, to := r.Began, r.end()
+	return slices.ContainsFunc(b.Burn, func(p Burn) bool { return p.Known > 0 && p.Rate > 0 && p.To.After(from) && p.From.Before(to) }) ||
+		slices.ContainsFunc(b.Seen, func(s Seen) bool {
+			return slices.ContainsFunc(r.Timeline, func(m Moment) bool { return m.Event == s.Event })
+		})
 }
 
 // modeAt is the mode in force at an instant; empty where nobody knows.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // chart is the drawing of how a budget burned, in the units of its viewBox.
@@ -91,6 +92,9 @@ func window(text string) (time.Duration, error) {
 	return time.ParseDuration(text)
 }
 
+// letter is about how wide one is in a chart, whose phone's form is shown smaller and so written larger.
+var letter = map[string]float64{"wide": 6.8, "narrow": 8}
+
 // draw makes the chart of a budget, once for a desk and once for a phone.
 func (r *Report) draw(b *Budget, n int) []*chart {
 	return []*chart{r.plot(b, n, "wide", 720, 300), r.plot(b, n, "narrow", 360, 300)}
@@ -139,7 +143,7 @@ func (r *Report) plot(b *Budget, n int, class string, width, height int) *chart 
 			c.Modes = append(c.Modes, swatch{s.Class, string(m.Mode)})
 		}
 		s.Middle = round1(s.X + s.W/2)
-		if float64(len(m.Mode))*6.6 < s.W {
+		if float64(utf8.RuneCountInString(string(m.Mode)))*letter[class] < s.W {
 			s.Label = string(m.Mode)
 		}
 		c.Bands = append(c.Bands, s)

@@ -63,7 +63,7 @@ func (r *Report) HTML(w io.Writer) error {
 	}
 	for i := range r.Budgets {
 		b := &r.Budgets[i]
-		if !b.Charted() {
+		if !r.Charted(b) {
 			continue
 		}
 		f := figure{SLO: b.SLO, Charts: r.draw(b, len(s.Charts)+1)}

@@ -118,14 +118,6 @@ func near(in Input) error {
 
 func (m *maker) ref(e engine.Event) Ref { return Ref(fmt.Sprintf("%s/%d", e.Stream, e.Version)) }
 
-func (m *maker) refs(events ...engine.Event) []Ref {
-	list := make([]Ref, len(events))
-	for i, e := range events {
-		list[i] = m.ref(e)
-	}
-	return list
-}
-
 // chosen is the index of the event in which x was chosen.
 func (m *maker) chosen(x explain.Explanation) int {
 	if len(x.Timeline) == 0 {
@@ -468,7 +460,7 @@ func (m *maker) timeline() {
 	for _, e := range events {
 		moment := Moment{Event: m.ref(e), At: e.At, After: Seconds(e.At.Sub(m.r.Began).Seconds()), Kind: e.Kind(), What: explain.What(e), Why: explain.Why(e.Reason)}
 		if e.Cause.Actor != (engine.Actor{}) {
-			moment.By = e.Cause.Actor.String()
+			moment.By = e.Cause.String()
 		}
 		m.r.Timeline = append(m.r.Timeline, moment)
 	}
@@ -543,7 +535,7 @@ func (m *maker) people() {
 			continue
 		}
 		last = first
-		m.r.People = append(m.r.People, Deed{At: e.At, Who: e.Cause.Actor.String(), Did: explain.What(e), Why: e.Reason.Text, Event: m.ref(e)})
+		m.r.People = append(m.r.People, Deed{At: e.At, Who: e.Cause.String(), Did: explain.What(e), Why: e.Reason.Text, Event: m.ref(e)})
 	}
 }
 

@@ -169,7 +169,7 @@ func (r *Report) markdownBudgets(d *markdown) {
 	}
 	for i := range r.Budgets {
 		b := &r.Budgets[i]
-		if !b.Charted() {
+		if !r.Charted(b) {
 			continue
 		}
 		d.line("")

@@ -436,7 +436,7 @@ func TestBurnRatesAreWhatWasReadAndWhatIsNotKnownIsAGap(t *testing.T) {
 	if rates != "5m 40 by checkout/3, 1h 20 by checkout/3, " {
 		t.Errorf("read: %s", rates)
 	}
-	if r.Budgets[1].Charted() {
+	if r.Charted(&r.Budgets[1]) {
 		t.Error("a budget of which nothing is known has a chart")
 	}
 	_, page := text(t, r)
