@@ -37,7 +37,7 @@ type BurnQuestion struct {
 	Steps         int
 }
 
-// Burned is how one budget went. After has the series.
+// Burned is how one budget went. After has the series. To is up to when the ledger goes in each: in a period of the calendar, not its end.
 type Burned struct{ Before, After Budget }
 
 // PostMortem is the draft of one.
@@ -180,7 +180,8 @@ func (a *API) weigh(r *report.Report) {
 	var budgets []report.Budget
 	for _, b := range history.Burned(r.Scope, q) {
 		step := time.Duration(b.After.Step)
-		out := report.Budget{SLO: b.After.SLO, Objective: b.After.Objective, Period: b.After.Period, Before: leftOf(b.Before), After: leftOf(b.After), Step: report.Seconds(step.Seconds())}
+		out := report.Budget{SLO: b.After.SLO, Objective: b.After.Objective, Period: b.After.Period, Before: leftOf(b.Before), After: leftOf(b.After), Step: report.Seconds(step.Seconds()),
+			Renewed: b.After.From.After(b.Before.To)}
 		for _, p := range b.After.Series {
 			out.Burn = append(out.Burn, report.Burn{From: p.At, To: p.At.Add(step), Known: p.Known, Rate: p.Burn})
 		}

@@ -24,6 +24,7 @@ func (b burned) Burned(scope engine.Scope, q api.BurnQuestion) []api.Burned {
 	*b.asked = q
 	before := api.Budget{Scope: scope, SLO: "availability", Objective: "99.9", Period: "30d", To: q.Before, Known: true, Remaining: 0.9}
 	after := before
+	after.From = q.Before.Add(time.Minute) // the period is a new one
 	after.To, after.Remaining, after.Step = q.After, 0.7, api.Duration(5*time.Minute)
 	after.Series = []api.Burnt{{At: q.From, Known: 0.5, Burn: 3}}
 	return []api.Burned{{Before: before, After: after}}
@@ -65,7 +66,7 @@ func TestTheReportOfAChangeHasWhatTheLedgerKnows(t *testing.T) {
 		t.Errorf("asked %+v of a story from %v to %v", asked, r.Began, r.Ended)
 	}
 	b := r.Budgets[0]
-	if b.Before.Remaining != 0.9 || b.After.Remaining != 0.7 || len(b.Burn) != 1 || b.Burn[0].Known != 0.5 || !b.Burn[0].To.Equal(b.Burn[0].From.Add(5*time.Minute)) {
+	if b.Before.Remaining != 0.9 || b.After.Remaining != 0.7 || !b.Renewed || len(b.Burn) != 1 || b.Burn[0].Known != 0.5 || !b.Burn[0].To.Equal(b.Burn[0].From.Add(5*time.Minute)) {
 		t.Errorf("budget: %+v", b)
 	}
 

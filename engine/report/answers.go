@@ -105,11 +105,12 @@ func (m *maker) decision() Answer {
 		y := m.told[o.ID]
 		switch o.Outcome {
 		case explain.Undone:
-			why, by := m.undone(y)
-			if by != "" {
-				by = " by " + by
+			u := m.undone(y)
+			by := ""
+			if u.by != "" {
+				by = " by " + u.by
 			}
-			a.say(Bad, fmt.Sprintf("%s (%s → %s) was taken back%s: %s", o.ID, o.From, o.To, by, why), m.kindOf(y, "UndoStarted", "ChangeUndone")...)
+			a.say(u.mark(), fmt.Sprintf("%s (%s → %s) was taken back%s: %s", o.ID, o.From, o.To, by, u.why), m.kindOf(y, "UndoStarted", "ChangeUndone")...)
 		case explain.Overtaken:
 			a.say("", fmt.Sprintf("%s (%s → %s) was overtaken by something safer", o.ID, o.From, o.To), m.kindOf(y, "ChangeOvertaken")...)
 		}
@@ -119,7 +120,7 @@ func (m *maker) decision() Answer {
 			a.say(Unclear, fmt.Sprintf("%s (%s) was not over as far as the log goes: %s", i.ID, i.Severity, i.Summary), i.Event)
 		}
 	}
-	undone := c.Outcome == explain.Undone
+	back := m.undone(x)
 	switch {
 	case replay.Difference != nil:
 		a.Verdict, a.Short = No, "What the log says does not follow from the rules it names."
@@ -127,14 +128,17 @@ func (m *maker) decision() Answer {
 		a.Verdict, a.Short = CannotTell, "A person chose; no rule says whether that was right."
 	case replay.Decisions == 0:
 		a.Verdict, a.Short = CannotTell, "It could not be decided again, so nothing shows that it follows from the rules."
-	case undone:
-		a.Verdict, a.Short = InPart, "It follows from the rules and from what was seen, and was taken back later."
+	case back.mark() == Bad:
+		a.Verdict, a.Short = InPart, "It follows from the rules and from what was seen, and came to nothing: "+back.why+"."
 	case x.Change == "" && !m.r.Ended.IsZero():
 		a.Verdict, a.Short = InPart, fmt.Sprintf("Asking follows from the rules and from what was seen; it was %s, and nothing was done.", c.Outcome)
 	case c.Started.IsZero():
 		a.Verdict, a.Short = InPart, "Asking follows from the rules and from what was seen; people have not answered yet."
 	default:
 		a.Verdict, a.Short = Yes, fmt.Sprintf("It follows from the rules and from what was seen, and started %s after %s.", between(since, c.Started), sign)
+		if back.mark() == Unclear {
+			a.Short += fmt.Sprintf(" It was taken back later, by %s: %s.", back.by, back.why)
+		}
 	}
 	return a
 }
@@ -200,18 +204,38 @@ func (m *maker) withheld(a *Answer) {
 	}
 }
 
-// undone says why a change was taken back, and who asked for it; empty: automation.
-func (m *maker) undone(x explain.Explanation) (why, by string) {
+// takenBack is how a change was taken back; zero: it was not.
+type takenBack struct {
+	why   string
+	by    string // who asked for it; empty: automation
+	until bool   // because the rules say for how long it is meant to last
+}
+
+// mark says what it says of the change that it was taken back. That somebody no longer wanted it may mean that it was a mistake, or that
+// it had done its work: no log can tell.
+func (b takenBack) mark() Mark {
+	switch {
+	case b == takenBack{} || b.until:
+		return ""
+	case b.by != "":
+		return Unclear
+	}
+	return Bad
+}
+
+// undone says how a change was taken back.
+func (m *maker) undone(x explain.Explanation) (b takenBack) {
 	for _, moment := range x.Timeline {
 		i := m.past.index(moment.Version)
 		if i < 0 {
 			continue
 		}
-		if f, ok := m.past.events[i].Fact.(engine.UndoStarted); ok && f.Change == x.Change {
-			why, by = explain.Why(m.past.events[i].Reason), f.Person
+		e := m.past.events[i]
+		if f, ok := e.Fact.(engine.UndoStarted); ok && f.Change == x.Change {
+			b = takenBack{explain.Why(e.Reason), f.Person, e.Reason.Code == engine.CodeUntil}
 		}
 	}
-	return why, by
+	return b
 }
 
 // last names the last event of a change's life.
@@ -541,8 +565,8 @@ func (m *maker) outcomes() Answer {
 		case explain.Stuck, explain.Expired:
 			mark = Bad
 		case explain.Undone, explain.Undoing:
-			if _, by := m.undone(x); by == "" {
-				mark = Bad
+			if mark = m.undone(x).mark(); mark == Unclear {
+				mark = "" // it was carried out as asked
 			}
 		case explain.UnderWay, explain.Waiting, explain.Retired:
 			mark = Unclear
@@ -667,6 +691,8 @@ func (r *Report) weighed() {
 		}
 		switch {
 		case !b.Before.Known || !b.After.Known:
+		case b.Renewed:
+			r.Answers[0].say("", fmt.Sprintf("A new period of the budget of %s began in between: %s was left before, and %s of the new one after", b.SLO, percent(b.Before.Remaining), percent(b.After.Remaining)))
 		case b.After.At.Before(r.Began) || !b.After.At.After(b.Before.At):
 			a.say(Unclear, fmt.Sprintf("What it cost of the budget of %s is not in the ledger yet: that goes up to %s", b.SLO, stamp(b.After.At)))
 		default:

@@ -6,6 +6,7 @@ import (
 	"html/template"
 	"io"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -50,7 +51,7 @@ func (s *sheet) BudgetRows() []BudgetRow {
 	rows := make([]BudgetRow, len(s.Budgets))
 	for i := range s.Budgets {
 		b := &s.Budgets[i]
-		rows[i] = BudgetRow{b.SLO, b.objective(), b.Period, b.Before.String(), b.After.String(), goesTo(b)}
+		rows[i] = BudgetRow{b.SLO, b.objective(), b.Period, b.Before.String(), b.after(), goesTo(b)}
 	}
 	return rows
 }
@@ -80,7 +81,7 @@ func (r *Report) HTML(w io.Writer) error {
 // legend says what the signs of a chart are.
 func legend(b *Budget) []string {
 	var words []string
-	if b.Step > 0 {
+	if slices.ContainsFunc(b.Burn, func(p Burn) bool { return p.Known > 0 }) {
 		words = append(words, fmt.Sprintf("━ over each %s, from the ledger", lasted(b.Step.Duration())))
 	}
 	for i, w := range b.windows() {

@@ -165,7 +165,7 @@ func (r *Report) markdownBudgets(d *markdown) {
 	d.table("SLO", "Objective", "Period", "Left before", "Left after", "The ledger goes up to")
 	for i := range r.Budgets {
 		b := &r.Budgets[i]
-		d.row(md(b.SLO), md(b.objective()), md(b.Period), md(b.Before.String()), md(b.After.String()), goesTo(b))
+		d.row(md(b.SLO), md(b.objective()), md(b.Period), md(b.Before.String()), md(b.after()), goesTo(b))
 	}
 	for i := range r.Budgets {
 		b := &r.Budgets[i]

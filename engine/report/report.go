@@ -169,6 +169,7 @@ type Budget struct {
 	Period    string  `json:"period"`
 	Before    Left    `json:"before"`
 	After     Left    `json:"after"`
+	Renewed   bool    `json:"renewed,omitempty"`      // a new period began in between
 	Step      Seconds `json:"step_seconds,omitempty"` // of Burn
 	Burn      []Burn  `json:"burn"`                   // from the ledger, in order of time
 	Seen      []Seen  `json:"seen"`                   // readings that decisions were made on, in order of time

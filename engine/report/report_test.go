@@ -242,7 +242,7 @@ func TestWhatTheLogCanAnswerIsAnswered(t *testing.T) {
 			id := s.last("change", "shed")
 			s.decide(70*time.Second, "alice", &engine.UndoRequested{Change: id, Reason: "a false alarm"})
 			return s, id
-		}, false, "normal", "in part, yes, yes", 1, "was taken back by alice: a false alarm", report.Bad},
+		}, false, "normal", "yes, yes, yes", 1, "was taken back by alice: a false alarm", report.Unclear},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s, id := c.live(t)

@@ -148,6 +148,14 @@ func (b *Budget) objective() string {
 	return b.Objective + " %"
 }
 
+// after is what is left, and of which period.
+func (b *Budget) after() string {
+	if b.Renewed && b.After.Known {
+		return b.After.String() + " of a new period"
+	}
+	return b.After.String()
+}
+
 func goesTo(b *Budget) string {
 	if b.After.At.IsZero() {
 		return "not known"
