@@ -84,13 +84,7 @@ func describe(e engine.Event) string {
 	case engine.ChangeStarted:
 		via := f.Transition
 		if via == "" {
-			via = "directive only"
-			switch {
-			case f.Imposed != "":
-				via = "asked for by " + string(f.Imposed)
-			case f.Returns:
-				via = "back to its own"
-			}
+			via = explain.Via(f)
 		}
 		return fmt.Sprintf("change %s started: %s → %s (%s)", f.Change, f.From, f.To, via)
 	case engine.DirectivePublished:

@@ -51,7 +51,7 @@ func What(e engine.Event) string {
 	case engine.ChangeStarted:
 		via := f.Transition
 		if via == "" {
-			via = "directive only"
+			via = Via(f)
 		}
 		return fmt.Sprintf("%s started: %s → %s (%s)", f.Change, f.From, f.To, via)
 	case engine.DirectivePublished:
@@ -136,6 +136,17 @@ func What(e engine.Event) string {
 	return e.Kind()
 }
 
+// Via says by what a change went that no transition declares.
+func Via(f engine.ChangeStarted) string {
+	switch {
+	case f.Imposed != "":
+		return "asked for by " + string(f.Imposed)
+	case f.Returns:
+		return "back to its own"
+	}
+	return "directive only"
+}
+
 // around is What for what belongs to no change and happens around one; empty for other events.
 func around(e engine.Event) string {
 	switch f := e.Fact.(type) {
@@ -161,6 +172,14 @@ func around(e engine.Event) string {
 		return f.Subject + " is out of sight"
 	case engine.SightRegained:
 		return f.Subject + " is in sight again"
+	case engine.ModeImposed:
+		return fmt.Sprintf("%s, in %s, asks for %s at least", f.Parent, f.In, f.Mode)
+	case engine.ImpositionEnded:
+		return fmt.Sprintf("%s asks for nothing any more", f.Parent)
+	case engine.ModeKept:
+		return fmt.Sprintf("%s is its own mode now", f.Mode)
+	case engine.BrakePermitted:
+		return fmt.Sprintf("%s may move by itself (%s): %d of %d scopes in the window", f.Scope, f.Change, f.Used, f.Of)
 	case engine.BudgetCorrected:
 		return "time was taken out of the error budget of " + f.SLO
 	case engine.BudgetCorrectionWithdrawn:

@@ -98,6 +98,9 @@ func (m *maker) decision() Answer {
 		a.say(Good, fmt.Sprintf("%d instances had it %s after it started, %s after the first sign", c.Acked, between(c.Started, c.Applied), between(m.r.Began, c.Applied)), m.kindOf(x, "DirectiveApplied")...)
 	case !c.Published.IsZero() && c.Instances == 0:
 		a.say("", "No instance was connected when it started: nobody was waited for, and when it took effect is not known", m.kindOf(x, "DirectivePublished")...)
+	case len(c.Waves) > 0:
+		w := c.Waves[len(c.Waves)-1]
+		a.say(Unclear, fmt.Sprintf("It had reached %d of %d instances, in wave %d, as far as the log goes", w.Instances, c.Instances, w.Number), m.kindOf(x, "WavePublished")...)
 	case !c.Published.IsZero():
 		a.say(Bad, fmt.Sprintf("It was never in force at enough of the %d instances, as far as the log goes", c.Instances), m.kindOf(x, "DirectivePublished")...)
 	}
@@ -388,7 +391,7 @@ func (m *maker) runbooks() Answer {
 		case x.Forced:
 			broken = true
 			a.say(Bad, fmt.Sprintf("%s: its gate was gone around: %s", c.ID, c.By), m.kindOf(x, "GlassBroken", "ChangeStarted")...)
-		case c.Transition == "" && !c.Started.IsZero():
+		case c.Transition == "" && !c.Above && !c.Started.IsZero():
 			broken = true
 			a.say(Bad, fmt.Sprintf("%s went by no declared transition: a directive only, by %s", c.ID, c.By), c.Event)
 		case len(x.Rule.Gate) > 0 || x.Proposal != "":
@@ -571,7 +574,7 @@ func (m *maker) outcomes() Answer {
 		case explain.UnderWay, explain.Waiting, explain.Retired:
 			mark = Unclear
 		}
-		a.say(mark, fmt.Sprintf("%s, %s → %s (%s): %s, decided by %s", c.ID, c.From, c.To, cmp.Or(c.Transition, "directive only"), c.Outcome, c.By), m.kindOf(x, "ChangeStarted", "ChangeDone", "ChangeUndone", "ChangeFailed", "ChangeStuck", "ChangeOvertaken", "ProposalDenied", "ProposalExpired", "ProposalWithdrawn")...)
+		a.say(mark, fmt.Sprintf("%s, %s → %s (%s): %s, decided by %s", c.ID, c.From, c.To, cmp.Or(c.Transition, c.Via), c.Outcome, c.By), m.kindOf(x, "ChangeStarted", "ChangeDone", "ChangeUndone", "ChangeFailed", "ChangeStuck", "ChangeOvertaken", "ProposalDenied", "ProposalExpired", "ProposalWithdrawn")...)
 		m.work(&a, c, x)
 	}
 	if refs := m.kind("DivergenceFound"); len(refs) > 0 {

@@ -319,7 +319,11 @@ func (m *maker) changes() {
 			}
 		}
 		m.told[id] = x
-		m.r.Changes = append(m.r.Changes, m.change(x, id == m.r.Change))
+		c := m.change(x, id == m.r.Change)
+		m.r.Changes = append(m.r.Changes, c)
+		if c.Asked {
+			m.r.Via = c.Via
+		}
 	}
 }
 
@@ -347,6 +351,9 @@ func (m *maker) change(x explain.Explanation, asked bool) Change {
 		switch f := e.Fact.(type) {
 		case engine.ChangeStarted:
 			if f.Change == x.Change {
+				if f.Transition == "" {
+					c.Via, c.Above = explain.Via(f), f.Imposed != "" || f.Returns
+				}
 				c.Instances, all = f.Instances, f.Plan.Rollout == nil || f.Instances == 0
 			}
 		case engine.UndoStarted:
@@ -492,6 +499,10 @@ func (m *maker) fleet() (list []engine.Event) {
 		case engine.AutomationReleased:
 			if e.At.Before(m.r.Began) {
 				frozen = nil
+			}
+		case engine.BrakePermitted:
+			if f.Scope != m.r.Scope {
+				continue
 			}
 		case engine.LogRecovered, engine.TermExceeded, engine.TermRecovered:
 		default:

@@ -13,6 +13,7 @@ type Report struct {
 	Change     engine.ChangeID `json:"change"` // that was asked for; a proposal, where none came of it
 	Made       time.Time       `json:"made"`
 	Transition string          `json:"transition,omitempty"`
+	Via        string          `json:"via,omitempty"` // where no transition is declared: directive only, or a scope above
 	From       engine.Mode     `json:"from"`
 	To         engine.Mode     `json:"to"`
 	Outcome    explain.Outcome `json:"outcome"`
@@ -59,6 +60,8 @@ type Change struct {
 	ID         engine.ChangeID `json:"id"`              // of a proposal that came to nothing, the proposal's
 	Asked      bool            `json:"asked,omitempty"` // it is the one the report is about
 	Transition string          `json:"transition,omitempty"`
+	Via        string          `json:"via,omitempty"`   // where no transition is declared
+	Above      bool            `json:"above,omitempty"` // a scope above asked for it, or does not any more
 	From       engine.Mode     `json:"from"`
 	To         engine.Mode     `json:"to"`
 	Outcome    explain.Outcome `json:"outcome"`

@@ -236,6 +236,12 @@ func TestWhatTheLogCanAnswerIsAnswered(t *testing.T) {
 			s.see(45*time.Second, "tt-f-")
 			return s, s.last("change", "shed")
 		}, true, "normal", "yes, yes, in part", 1, "was overtaken by something safer", ""},
+		{"one that a scope above asked for", func(t *testing.T) (*story, engine.ChangeID) {
+			s := newStory(t)
+			s.above = []engine.Above{{Scope: "shop", Mode: "closed", Imposes: "read-only"}}
+			s.decide(30*time.Second, "", &engine.AncestorMoved{})
+			return s, s.last("change", "")
+		}, true, "normal", "yes, yes, yes", 5, "normal → read-only (asked for by shop): done, decided by automation", report.Good},
 		{"one that is taken back by hand", func(t *testing.T) (*story, engine.ChangeID) {
 			s := newStory(t)
 			s.see(30*time.Second, "tf-f-")

@@ -60,10 +60,10 @@ type StaleFlag struct {
 }
 
 // Automation is what became of a transition. Started is the sum of ByItself, Approved, ByHand and Forced; changes that are under way
-// are in it and have no outcome yet.
+// are in it and have no outcome yet, and one that was done and taken back later counts as both.
 type Automation struct {
 	Scope      engine.Scope  `json:"scope"`
-	Transition string        `json:"transition,omitempty"` // empty: directives only
+	Transition string        `json:"transition"` // in parentheses: what no transition declares
 	From       []engine.Mode `json:"from,omitempty"`
 	To         engine.Mode   `json:"to,omitempty"`
 	Declared   bool          `json:"declared"`
@@ -207,6 +207,19 @@ func newLooker(l Log, since, now time.Time) *looker {
 	return v
 }
 
+// What is carried out by no declared transition. No transition has such a name: names have no parentheses.
+const (
+	directivesOnly = "(directive only)"
+	fromAbove      = "(from a scope above)"
+)
+
+func unnamed(f engine.ChangeStarted) string {
+	if f.Imposed != "" || f.Returns {
+		return fromAbove
+	}
+	return directivesOnly
+}
+
 // run is what became of a transition so far.
 func (v *looker) run(transition string) *Automation {
 	a := v.runs[transition]
@@ -306,11 +319,15 @@ func (v *looker) takeChange(e engine.Event, counts bool) {
 	}
 	switch f := e.Fact.(type) {
 	case engine.ChangeStarted:
-		v.via[f.Change] = f.Transition
+		name := f.Transition
+		if name == "" {
+			name = unnamed(f)
+		}
+		v.via[f.Change] = name
 		if !counts {
 			return
 		}
-		a := v.run(f.Transition)
+		a := v.run(name)
 		a.Started++
 		switch {
 		case f.Forced:

@@ -1,7 +1,6 @@
 package report
 
 import (
-	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -52,8 +51,8 @@ func (r *Review) automationSection() Section {
 		for _, w := range a.Withheld {
 			withheld = append(withheld, fmt.Sprintf("%d %s", w.Times, w.Reason))
 		}
-		name := cmp.Or(a.Transition, "directives only")
-		if !a.Declared && a.Transition != "" {
+		name := a.Transition
+		if !a.Declared && !strings.HasPrefix(name, "(") {
 			name += " (not declared any more)"
 		}
 		s.Rows = append(s.Rows, []string{string(a.Scope), name, string(a.To), count(a.ByItself), count(a.Approved), count(a.ByHand), count(a.Forced),

@@ -114,3 +114,26 @@ func TestATierThatAlwaysFiresAndPeopleWhoDoNotAnswer(t *testing.T) {
 		t.Errorf("stop: %+v", stop)
 	}
 }
+
+func TestWhatNoTransitionDeclaresIsSummedUpByWhereItCameFrom(t *testing.T) {
+	s := newStory(t)
+	s.policy.Transitions = s.policy.Transitions[3:] // recover alone
+	s.decide(10*time.Second, "dave", &engine.SetRequested{Mode: "read-only", Reason: "it burns", DirectiveOnly: true, For: time.Minute})
+	s.decide(20*time.Second, "dave", &engine.UnpinRequested{Reason: "over"})
+	s.decide(25*time.Second, "dave", &engine.SetRequested{Mode: "normal", Reason: "over", For: time.Minute})
+	s.decide(30*time.Second, "dave", &engine.UnpinRequested{Reason: "over"})
+	s.above = []engine.Above{{Scope: "shop", Mode: "closed", Imposes: "degraded"}}
+	s.decide(40*time.Second, "", &engine.AncestorMoved{})
+	s.above = []engine.Above{{Scope: "shop", Mode: "open"}}
+	s.decide(50*time.Second, "", &engine.AncestorMoved{})
+	s.see(60*time.Second, "fffff")
+	text := ""
+	for _, a := range s.look(0, 0).Automations {
+		if a.Started > 0 {
+			text += fmt.Sprintf("%s: %d by itself, %d by hand; ", a.Transition, a.ByItself, a.ByHand)
+		}
+	}
+	if want := "recover: 0 by itself, 1 by hand; (directive only): 0 by itself, 1 by hand; (from a scope above): 2 by itself, 0 by hand; "; text != want {
+		t.Errorf("%s, want %s", text, want)
+	}
+}

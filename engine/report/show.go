@@ -31,7 +31,7 @@ func (r *Report) Facts() []Fact {
 		facts[0].Text += ", of " + r.Owner
 	}
 	add := func(name, text string) { facts = append(facts, Fact{Name: name, Text: text}) }
-	add("Change", fmt.Sprintf("%s: %s → %s (%s)", r.Change, r.From, r.To, cmp.Or(r.Transition, "a directive only")))
+	add("Change", fmt.Sprintf("%s: %s → %s (%s)", r.Change, r.From, r.To, cmp.Or(r.Transition, r.Via)))
 	add("Outcome", string(r.Outcome))
 	if r.Open {
 		add("Under way", fmt.Sprintf("this is not over: what follows was so at %s", stamp(r.Made)))
@@ -72,7 +72,7 @@ func (c *Change) Facts() []Fact {
 	add := func(name, format string, args ...any) {
 		facts = append(facts, Fact{Name: name, Text: fmt.Sprintf(format, args...)})
 	}
-	by := cmp.Or(c.Transition, "a directive only")
+	by := cmp.Or(c.Transition, c.Via)
 	if c.Position != "" {
 		by += ", " + c.Position
 	}

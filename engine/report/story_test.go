@@ -50,6 +50,7 @@ type story struct {
 	prev      time.Time
 	instances int     // that are there, and have what they are told
 	burn      float64 // that readings show
+	above     []engine.Above
 }
 
 func newStory(t *testing.T) *story {
@@ -69,7 +70,7 @@ func (s *story) decide(at time.Duration, by string, what engine.Happening) []eng
 		}
 		sum.Known, sum.Revision, sum.Told, sum.Applied = n, s.state.Directive.Revision, told, told
 	}
-	events := engine.Decide(s.policy, s.state, engine.Input{At: nine.Add(at), Term: 3, By: engine.Actor{Principal: by, Person: by}, Instances: sum, What: what})
+	events := engine.Decide(s.policy, s.state, engine.Input{At: nine.Add(at), Term: 3, By: engine.Actor{Principal: by, Person: by}, Instances: sum, Above: s.above, What: what})
 	for _, e := range events {
 		s.state = engine.Apply(s.state, e)
 	}
