@@ -13,6 +13,7 @@ import (
 type keeper struct{ *world }
 
 func (k keeper) Policies(scope engine.Scope, digest engine.Digest) []engine.Policy {
+	k.looked.Add(1)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if p, ok := k.policies[scope]; ok && p.Digest == digest {

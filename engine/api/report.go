@@ -134,12 +134,25 @@ func (a *API) report(ctx context.Context, in *explainInput) (*body[PostMortem], 
 	return &body[PostMortem]{PostMortem{r}}, nil
 }
 
-// policies is how the rules of a digest are found.
+// policies is how the rules of a digest are found, each once: what is told of one request needs the same few many times, and they are
+// looked for in a file.
 func (a *API) policies() explain.Policies {
-	if kept, ok := a.opts.Log.(Policies); ok {
-		return kept.Policies
+	kept, ok := a.opts.Log.(Policies)
+	if !ok {
+		return func(engine.Scope, engine.Digest) []engine.Policy { return nil }
 	}
-	return func(engine.Scope, engine.Digest) []engine.Policy { return nil }
+	type key struct {
+		scope  engine.Scope
+		digest engine.Digest
+	}
+	found := map[key][]engine.Policy{}
+	return func(scope engine.Scope, digest engine.Digest) []engine.Policy {
+		k := key{scope, digest}
+		if _, is := found[k]; !is {
+			found[k] = kept.Policies(scope, digest)
+		}
+		return found[k]
+	}
 }
 
 // readStream reads the events after a version up to another, some at a time.

@@ -52,9 +52,13 @@ func TestTheReportOfAChangeHasWhatTheLedgerKnows(t *testing.T) {
 	s := serve(t, w, func(o *api.Options) { o.Log, o.Budgets = keeper{w}, burned{&asked} })
 	id := moved(t, s, "degraded")
 	back := moved(t, s, "normal")
+	looked := w.looked.Load()
 	r, err := s.client(t, "viewer-checkout").Report(t.Context(), "checkout", id)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if n := w.looked.Load() - looked; n != 1 {
+		t.Errorf("the rules of one digest were looked for %d times", n)
 	}
 	if r.Change != id || r.Open || r.Home != "normal" || len(r.Changes) != 2 || r.Changes[1].ID != back || r.Owner != "team-checkout" || len(r.LeftOut) != 0 {
 		t.Errorf("%+v", r)

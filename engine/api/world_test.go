@@ -33,7 +33,8 @@ func (e coded) Code() string  { return e.code }
 
 // world is a loop and a log in memory. What is decided in it is decided by the core.
 type world struct {
-	reads atomic.Int64 // calls of Since
+	reads  atomic.Int64 // calls of Since
+	looked atomic.Int64 // calls of keeper's Policies
 
 	mu       sync.Mutex // guards what follows
 	now      time.Time
