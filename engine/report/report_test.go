@@ -236,6 +236,38 @@ func TestWhatTheLogCanAnswerIsAnswered(t *testing.T) {
 			s.see(45*time.Second, "tt-f-")
 			return s, s.last("change", "shed")
 		}, true, "normal", "yes, yes, in part", 1, "was overtaken by something safer", ""},
+		{"one whose wave was held", func(t *testing.T) (*story, engine.ChangeID) {
+			s := newStory(t)
+			s.instances = 20
+			s.see(30*time.Second, "tf-f-")
+			s.decide(31*time.Second, "", &engine.InstancesReported{})
+			s.burn = 0.1
+			at := 45 * time.Second
+			for ; s.state.Change == nil; at += 15 * time.Second {
+				s.see(at, "ffft-")
+			}
+			s.decide(at-14*time.Second, "", &engine.InstancesReported{})
+			for range 6 { // its pause is over, and nobody can see
+				s.see(at, "fffb-")
+				at += 15 * time.Second
+			}
+			for ; s.state.Change != nil; at += 15 * time.Second {
+				s.see(at, "ffft-")
+				s.decide(at+time.Second, "", &engine.InstancesReported{})
+			}
+			return s, s.last("change", "recover")
+		}, false, "normal", "yes, in part, yes", 5, "wave 1 was held for 1 min: ", report.Bad},
+		{"one whose gate was escalated", func(t *testing.T) (*story, engine.ChangeID) {
+			s := newStory(t)
+			s.policy.Transitions = slices.Clone(s.policy.Transitions)
+			gate := *s.policy.Transitions[2].Gate
+			gate.Otherwise, gate.To = engine.OtherwiseEscalate, []engine.Group{{Role: "commander", Count: 1}}
+			s.policy.Transitions[2].Gate = &gate
+			s.see(30*time.Second, "fftf-")
+			s.decide(30*time.Second+15*time.Minute, "", &engine.TimePassed{})
+			s.review(20*time.Minute, "eve", "commander", true)
+			return s, s.last("change", "fail-over")
+		}, true, "normal", "yes, yes, in part", 3, "nobody answered its gate in time, and it was escalated", report.Bad},
 		{"one that a scope above asked for", func(t *testing.T) (*story, engine.ChangeID) {
 			s := newStory(t)
 			s.above = []engine.Above{{Scope: "shop", Mode: "closed", Imposes: "read-only"}}

@@ -130,7 +130,7 @@ func (c *Change) Facts() []Fact {
 		from := cmp.Or(c.Started, c.Proposed)
 		add(sentence(string(c.Outcome)), "%s, %s after it %s", stamp(c.Ended), between(from, c.Ended), began(c))
 	}
-	add("Again", "%s", c.Replay)
+	add("Decided again", "%s", c.Replay)
 	return facts
 }
 

@@ -70,7 +70,10 @@ func number(v float64) string {
 
 // left says what is left of a budget.
 func (l Left) String() string {
-	if !l.Known {
+	switch {
+	case !l.Known && l.Unknown == "":
+		return "not known"
+	case !l.Known:
 		return "not known: " + l.Unknown
 	}
 	return percent(l.Remaining)
