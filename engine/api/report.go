@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,11 +18,11 @@ import (
 )
 
 // How much of the log one report reads, however long it is: of the scope's stream so many events before the change and so many from
-// it on, and so many of the fleet's.
+// it on, and of the fleet's so many either way.
 const (
 	reportBefore = 5000
 	reportAfter  = 5000
-	reportFleet  = 2000
+	reportFleet  = 1000
 )
 
 // BurnHistory is an optional ability of Budgets: to tell how the budgets of a scope went over a span, by what is known and corrected
@@ -113,9 +114,8 @@ func (a *API) report(ctx context.Context, in *explainInput) (*body[PostMortem], 
 	if n := len(input.Events); n > 0 && input.Events[0].Version > first+1 {
 		input.LeftOut = append(input.LeftOut, fmt.Sprintf("the history of %s before %d was archived", scope, input.Events[0].Version))
 	}
-	if fleet, ok := a.opts.Loop.View(engine.Fleet); ok {
-		before := max(fleet.State.Version, reportFleet) - reportFleet
-		if input.Fleet, err = a.readStream(ctx, engine.Fleet, before, fleet.State.Version); err != nil {
+	if i, found := slices.BinarySearchFunc(input.Events, number, func(e engine.Event, v engine.Version) int { return cmp.Compare(e.Version, v) }); found {
+		if input.Fleet, input.FleetMore, err = a.fleetAround(ctx, input.Events[i].At); err != nil {
 			return nil, err
 		}
 	}
@@ -127,11 +127,34 @@ func (a *API) report(ctx context.Context, in *explainInput) (*body[PostMortem], 
 	if err != nil {
 		return nil, err
 	}
-	if len(input.Fleet) > 0 && input.Fleet[0].Version > 1 && input.Fleet[0].At.After(r.Began) {
-		r.LeftOut = append(r.LeftOut, fmt.Sprintf("what sources and the freeze of everything were like before %s was not read", input.Fleet[0].At.UTC().Format(time.RFC3339)))
-	}
 	a.weigh(&r)
 	return &body[PostMortem]{PostMortem{r}}, nil
+}
+
+// fleetAround reads the fleet's events about an instant, and says whether there are more behind them. The stream is long and has an event
+// for most minutes, so the place is searched for.
+func (a *API) fleetAround(ctx context.Context, at time.Time) (events []engine.Event, more bool, err error) {
+	fleet, ok := a.opts.Loop.View(engine.Fleet)
+	if !ok {
+		return nil, false, nil
+	}
+	low, high := engine.Version(0), fleet.State.Version // of the last event before the instant
+	for low < high {
+		middle := low + (high-low+1)/2
+		page, err := a.opts.Log.Read(ctx, engine.Fleet, middle-1, 1)
+		if err != nil {
+			return nil, false, fmt.Errorf("read the history of the fleet: %w", err)
+		}
+		// Where the beginning was archived, what is read comes later than was asked for.
+		if len(page) == 0 || page[0].At.After(at) {
+			high = middle - 1
+		} else {
+			low = middle
+		}
+	}
+	last := min(low+reportFleet, fleet.State.Version)
+	events, err = a.readStream(ctx, engine.Fleet, max(low, reportFleet)-reportFleet, last)
+	return events, last < fleet.State.Version, err
 }
 
 // policies is how the rules of a digest are found, each once: what is told of one request needs the same few many times, and they are

@@ -137,6 +137,37 @@ func TestTheReportOfALongHistoryReadsAPartOfIt(t *testing.T) {
 	}
 }
 
+func TestTheReportFindsWhatTheFleetWasLikeThen(t *testing.T) {
+	w := newWorld(t, "checkout")
+	w.decide(t, engine.Fleet, engine.Actor{}, &engine.TimePassed{})
+	s := serve(t, w, func(o *api.Options) { o.Log = keeper{w} })
+	heads := func(n int) { // each is an event of the fleet, and later by a second
+		for i := range n {
+			w.decide(t, engine.Fleet, engine.Actor{}, &engine.HeadsObserved{Heads: []engine.Head{{Stream: "checkout", Version: engine.Version(i + 1), Hash: fmt.Sprint(i)}}})
+		}
+	}
+	heads(1500)
+	w.decide(t, engine.Fleet, engine.Actor{Principal: "ada"}, &engine.FreezeRequested{Reason: "game day"})
+	heads(5)
+	id := moved(t, s, "degraded")
+	w.decide(t, engine.Fleet, engine.Actor{Principal: "ada"}, &engine.UnfreezeRequested{Reason: "over"})
+	moved(t, s, "normal")
+	heads(1500)
+	r, err := s.client(t, "viewer-checkout").Report(t.Context(), "checkout", id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := ""
+	for _, m := range r.Timeline {
+		if strings.HasPrefix(string(m.Event), "fleet/") {
+			told += m.Kind + " "
+		}
+	}
+	if told != "AutomationFrozen AutomationReleased " {
+		t.Errorf("of the fleet it tells %q", told)
+	}
+}
+
 func TestAReviewCoversWhatTheTokenMaySee(t *testing.T) {
 	w := newWorld(t, "checkout", "payments")
 	s := serve(t, w, nil)

@@ -316,6 +316,10 @@ func (m *maker) telemetry() Answer {
 		}
 	}
 	m.blind(&a)
+	unread := m.unread()
+	if unread {
+		a.say(Unclear, "Whether every source could be seen in all of this time was not read: the fleet has too many events")
+	}
 	for _, o := range m.r.Changes {
 		if refs := m.kindOf(m.told[o.ID], "VerificationHeld"); len(refs) > 0 {
 			a.say(Bad, fmt.Sprintf("%s could not be verified for a while", o.ID), refs...)
@@ -327,6 +331,8 @@ func (m *maker) telemetry() Answer {
 		a.Ask = "What did whoever chose it look at?"
 	case a.has(Bad):
 		a.Verdict, a.Short = InPart, "Some of what should have been seen was not."
+	case unread:
+		a.Verdict, a.Short = Yes, "Nothing that decided it was unknown. Whether all of the story was in sight was not read."
 	case !found:
 		a.Verdict, a.Short = Yes, "It needed no reading, and nothing was out of sight."
 	default:

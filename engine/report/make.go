@@ -20,13 +20,15 @@ const (
 
 // Input is what a report is made of.
 type Input struct {
-	Change   engine.ChangeID // or a proposal
-	Events   []engine.Event  // of its scope's stream, oldest first and without holes; they need not begin or end with it
-	More     bool            // the stream goes on behind them, and was not read further
-	Fleet    []engine.Event  // of the fleet's stream, as many as were read
-	Policies explain.Policies
-	Now      time.Time
-	LeftOut  []string // what the caller did not read
+	Change engine.ChangeID // or a proposal
+	Events []engine.Event  // of its scope's stream, oldest first and without holes; they need not begin or end with it
+	More   bool            // the stream goes on behind them, and was not read further
+	Fleet  []engine.Event  // of the fleet's stream about that time, without holes
+	// FleetMore says that the fleet's stream goes on behind them.
+	FleetMore bool
+	Policies  explain.Policies
+	Now       time.Time
+	LeftOut   []string // what the caller did not read
 }
 
 // Unknown says that there is no such change, and which one was perhaps meant.
@@ -471,6 +473,15 @@ func (m *maker) timeline() {
 		}
 		m.r.Timeline = append(m.r.Timeline, moment)
 	}
+}
+
+// unread reports whether the fleet's events of some of the story were not read.
+func (m *maker) unread() bool {
+	n := len(m.in.Fleet)
+	if n == 0 {
+		return m.in.FleetMore
+	}
+	return m.in.Fleet[0].Version > 1 && m.in.Fleet[0].At.After(m.r.Began) || m.in.FleetMore && m.in.Fleet[n-1].At.Before(cmp.Or(m.r.Ended, m.r.Made))
 }
 
 // fleet are the events of the fleet that bear on the story: what was frozen, and which sources could not be seen.

@@ -435,6 +435,29 @@ func TestASourceNobodyCouldSeeIsTold(t *testing.T) {
 	}
 }
 
+func TestThatTheFleetWasNotReadIsSaid(t *testing.T) {
+	s := night(t)
+	later := engine.Event{Stream: engine.Fleet, Version: 900, At: nine.Add(3 * time.Minute), Fact: engine.CheckpointMade{}}
+	for name, c := range map[string]struct {
+		fleet []engine.Event
+		more  bool
+		said  bool
+	}{
+		"it begins in the middle":       {[]engine.Event{later}, false, true},
+		"it ends in the middle":         {[]engine.Event{{Stream: engine.Fleet, Version: 1, At: nine, Fact: engine.CheckpointMade{}}, later}, true, true},
+		"it has no more":                {[]engine.Event{{Stream: engine.Fleet, Version: 1, At: nine, Fact: engine.CheckpointMade{}}}, false, false},
+		"it begins before, ends behind": {[]engine.Event{{Stream: engine.Fleet, Version: 900, At: nine, Fact: engine.CheckpointMade{}}, {Stream: engine.Fleet, Version: 901, At: nine.Add(time.Hour), Fact: engine.CheckpointMade{}}}, true, false},
+	} {
+		r, err := report.Make(report.Input{Change: s.last("change", "shed"), Events: s.events, Fleet: c.fleet, FleetMore: c.more, Policies: kept(s.policy), Now: nine.Add(time.Hour)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, said := finding(r, 2, "was not read"); said != c.said {
+			t.Errorf("%s: %+v", name, r.Answers[1])
+		}
+	}
+}
+
 // The command line draws what the server sent.
 func TestAReportIsTheSameOnceItWasSent(t *testing.T) {
 	s := night(t)
