@@ -396,6 +396,9 @@ func explainAll(events []engine.Event, policies explain.Policies) error {
 		case len(x.Timeline) == 0 || !slices.ContainsFunc(x.Timeline, func(m explain.Moment) bool { return m.Version == e.Version }):
 			return fmt.Errorf("%s: its beginning is not told", id)
 		}
+		if err := reportable(events, id, policies); err != nil {
+			return err
+		}
 		for _, s := range x.Steps {
 			for i, a := range s.Attempts {
 				if a.Outcome == "" && i < len(s.Attempts)-1 {

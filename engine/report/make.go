@@ -70,6 +70,9 @@ type sign struct {
 
 // Make drafts a report. Weigh adds the error budgets.
 func Make(in Input) (Report, error) {
+	if in.Policies == nil {
+		in.Policies = func(engine.Scope, engine.Digest) []engine.Policy { return nil }
+	}
 	x, err := explain.Change(in.Events, in.Change, in.Policies)
 	if errors.Is(err, explain.ErrUnknown) {
 		return Report{}, near(in)
@@ -153,7 +156,7 @@ func (m *maker) extent() {
 		}
 		r.Home, r.Left = v.home, p.events[v.from].At
 		m.lo = min(m.lo, v.from)
-		m.hi, r.Open = len(p.events)-1, v.to < 0
+		m.hi, r.Open, r.Ended = len(p.events)-1, v.to < 0, time.Time{}
 		if v.to >= 0 {
 			m.hi = p.decisionEnd(v.to)
 			r.Ended = p.events[v.to].At
@@ -261,7 +264,7 @@ func (m *maker) owner() {
 			m.r.Owner, m.r.Runbook = cmp.Or(f.Details.Owner, m.r.Owner), cmp.Or(f.Details.Runbook, m.r.Runbook)
 		}
 	}
-	if m.in.Policies == nil || m.r.Owner != "" && m.r.Runbook != "" {
+	if m.r.Owner != "" && m.r.Runbook != "" {
 		return
 	}
 	if texts := m.in.Policies(m.x.Scope, m.x.Rule.Digest); len(texts) > 0 {
@@ -321,12 +324,23 @@ func (m *maker) changes() {
 			}
 		}
 		m.told[id] = x
+		m.rest(x)
 		c := m.change(x, id == m.r.Change)
 		m.r.Changes = append(m.r.Changes, c)
 		if c.Asked {
 			m.r.Via = c.Via
 		}
 	}
+}
+
+// rest adds what of a change's life is outside of the story: what withheld it before, or the end of a proposal after the scope was back.
+func (m *maker) rest(x explain.Explanation) {
+	for _, moment := range x.Timeline {
+		if i := m.past.index(moment.Version); i >= 0 && (i < m.lo || i > m.hi) && !slices.Contains(m.also, i) {
+			m.also = append(m.also, i)
+		}
+	}
+	slices.Sort(m.also)
 }
 
 // change is x with how long its parts took.
@@ -421,18 +435,19 @@ func (m *maker) incidents() {
 			m.r.Incidents = append(m.r.Incidents, Incident{ID: f.Incident.ID, Severity: f.Incident.Severity, Summary: f.Summary, Opened: e.At, Event: m.ref(e)})
 		}
 	}
-	for i := m.lo; i < len(m.past.events) && len(at) > 0; i++ {
+	for i := 0; i < len(m.past.events) && len(at) > 0; i++ {
 		e := m.past.events[i]
 		if f, ok := e.Fact.(engine.IncidentResolved); ok {
 			if k, ours := at[f.Incident]; ours {
 				m.r.Incidents[k].Resolved = e.At
 				delete(at, f.Incident)
-				if i > m.hi {
+				if (i < m.lo || i > m.hi) && !slices.Contains(m.also, i) {
 					m.also = append(m.also, i)
 				}
 			}
 		}
 	}
+	slices.Sort(m.also)
 }
 
 // timeline tells what happened, one event after the other. Of too many it keeps those of the change that was asked for, then those that

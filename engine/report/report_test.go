@@ -364,6 +364,10 @@ func TestALogThatWasCutIsToldAsFarAsItGoes(t *testing.T) {
 	if !strings.Contains(markdown, "the rest is archived") || !strings.Contains(markdown, "was not read") {
 		t.Errorf("that it is cut is not said:\n%s", markdown)
 	}
+	// Without the rules nobody knows that it leads back: it is told as what it looks like.
+	if r, err = report.Make(report.Input{Change: id, Events: s.events[relapse:], Now: nine.Add(time.Hour)}); err != nil || r.Outcome != whole.Outcome || r.Home != "degraded" {
+		t.Errorf("without rules: %v, home %s", err, r.Home)
+	}
 	// And at the other end.
 	start := slices.IndexFunc(s.events, func(e engine.Event) bool { return e.Kind() == "StepFailed" })
 	r, err = report.Make(report.Input{Change: s.last("change", "fail-over"), Events: s.events[:start], More: true, Policies: kept(s.policy), Now: nine.Add(time.Hour)})

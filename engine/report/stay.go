@@ -107,9 +107,6 @@ func walk(events []engine.Event, policies explain.Policies) *past {
 
 // leadsBack reports whether a change takes protection away, by the rules of its time.
 func leadsBack(policies explain.Policies, e engine.Event, f engine.ChangeStarted) bool {
-	if policies == nil {
-		return false
-	}
 	texts := policies(e.Stream, e.Rules)
 	if len(texts) == 0 {
 		return false
