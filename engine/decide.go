@@ -175,9 +175,12 @@ func (d *decision) staleClocks() []string {
 	return stale
 }
 
-// timed reports whether how long condition i held matters to some transition now. The clock of any other stands unwatched:
+// timed reports whether how long condition i held matters to some transition or open incident now. The clock of any other stands unwatched:
 // what became of its condition meanwhile would be taken for true.
 func (d *decision) timed(i int) bool {
+	if _, open := d.p.escalating(d.s, i); open {
+		return true
+	}
 	return slices.ContainsFunc(d.p.Transitions, func(t Transition) bool {
 		_, waits := d.s.proposal(t.Name)
 		return t.When == i && (t.For > 0 && t.leaves(d.s.Target) || waits || d.s.resting(t.Name) || d.s.mayAsk(t.Name))

@@ -44,7 +44,7 @@ const (
 	NoticeResolve NoticeAction = "resolve"
 )
 
-// Notice tells people of an incident: SeverityPage by a page, SeverityTicket by a ticket.
+// Notice tells people of an incident: SeverityPage by a page, SeverityTicket by a ticket, SeverityExec those it was escalated to.
 type Notice struct {
 	Action   NoticeAction `json:"action"`
 	Incident IncidentID   `json:"incident"` // deduplication key
@@ -101,6 +101,8 @@ func Effects(e Event) []Effect {
 	case IncidentUpdated:
 		n = Notice{Action: NoticeUpdate, Incident: f.Incident, Severity: f.Severity, Summary: f.Note,
 			Details: Details{Scope: e.Stream, Proposal: f.Proposal}}
+	case IncidentEscalated:
+		return escalated(id, e, f)
 	case IncidentResolved:
 		n = Notice{Action: NoticeResolve, Incident: f.Incident, Severity: f.Severity,
 			Summary: fmt.Sprintf("%s: %s: %s", e.Stream, f.Subject, e.Reason.Text), Details: Details{Scope: e.Stream}}
@@ -111,7 +113,11 @@ func Effects(e Event) []Effect {
 		return nil
 	}
 	n.Event = e
-	return []Effect{{ID: id, Key: string(n.Incident), Notice: &n}}
+	effects := []Effect{{ID: id, Key: string(n.Incident), Notice: &n}}
+	if f, ended := e.Fact.(IncidentResolved); ended && f.Escalated != "" {
+		effects = append(effects, further(id, f.Escalated, n))
+	}
+	return effects
 }
 
 // owe makes the effect of a step's job.

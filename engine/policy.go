@@ -172,6 +172,8 @@ type Alert struct {
 	Condition int      // index into Policy.Conditions
 	Labels    map[string]string
 	Notes     map[string]string // Prometheus calls them annotations
+
+	Escalation *Escalation // when its incident is told to somebody further; nil: never
 }
 
 func (a Alert) subject() string { return "slo/" + a.SLO + "/" + string(a.Severity) }
@@ -225,13 +227,16 @@ func (t *Transition) leaves(m Mode) bool {
 	return false
 }
 
-// Relevant reports whether condition i can matter to a scope in state s: it is an SLO's tier, or the condition of a
-// transition that leaves the present target. What is not relevant need not be asked.
+// Relevant reports whether condition i can matter to a scope in state s: it is an SLO's tier, may tell an open incident to
+// somebody further, or is the condition of a transition that leaves the present target. What is not relevant need not be asked.
 func (p *Policy) Relevant(s State, i int) bool {
 	for k := range p.Alerts {
 		if p.Alerts[k].Condition == i {
 			return true
 		}
+	}
+	if _, open := p.escalating(s, i); open {
+		return true
 	}
 	for k := range p.Transitions {
 		if t := &p.Transitions[k]; t.When == i {

@@ -492,6 +492,9 @@ func (c command) compile() (engine.Policy, error) {
 			if err := unmarshal(l.key("notes"), &a.Notes); err != nil {
 				return p, fmt.Errorf("alert %s: notes: %w", a.SLO, err)
 			}
+			if to := engine.Severity(l.key("escalate")); to != "" {
+				a.Escalation = &engine.Escalation{Severity: to, Condition: condition(l.key("burns")), For: l.duration("for"), Nobody: l.word("nobody")}
+			}
 			p.Alerts = append(p.Alerts, a)
 		case "transition":
 			t := engine.Transition{Name: l.args[0], To: engine.Mode(l.key("to")), When: condition(l.key("when")), For: l.duration("for"),

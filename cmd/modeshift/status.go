@@ -201,7 +201,14 @@ func printScope(w io.Writer, sc api.Scope) error {
 		line("proposal", "%s waits for a yes: modeshift approvals %[1]s", id)
 	}
 	for _, i := range sc.Incidents {
-		line("incident", "%s %s: %s, %s", i.Severity, i.ID, i.Subject, ago(i.Opened))
+		severity, alone := string(i.Severity), ""
+		if i.Escalated != "" {
+			severity += " → " + string(i.Escalated)
+		}
+		if i.Alone {
+			alone = ", BURNS ON: nobody is configured to be told further"
+		}
+		line("incident", "%s %s: %s, %s%s", severity, i.ID, i.Subject, ago(i.Opened), alone)
 	}
 	for _, h := range sc.Withheld {
 		line("withheld", "%s to %s: %s", h.Transition, h.To, because(h.Reason))

@@ -143,6 +143,11 @@ func describe(e engine.Event) string {
 		return fmt.Sprintf("%s %s opened: %s", f.Incident.Severity, f.Incident.ID, f.Summary)
 	case engine.IncidentUpdated:
 		return fmt.Sprintf("%s %s: %s", f.Severity, f.Incident, f.Note)
+	case engine.IncidentEscalated:
+		if f.Nobody {
+			return fmt.Sprintf("%s %s burns on: nobody is configured for %s", f.From, f.Incident, f.To)
+		}
+		return fmt.Sprintf("%s %s burns on: %s is told too", f.From, f.Incident, f.To)
 	case engine.IncidentResolved:
 		return fmt.Sprintf("%s %s resolved: %s", f.Severity, f.Incident, f.Subject)
 	case engine.SightLost:
