@@ -45,6 +45,7 @@ const (
 )
 
 // Notice tells people of an incident: SeverityPage by a page, SeverityTicket by a ticket, SeverityExec those it was escalated to.
+// SeverityInfo wakes nobody and has no end: it says that a change has started.
 type Notice struct {
 	Action   NoticeAction `json:"action"`
 	Incident IncidentID   `json:"incident"` // deduplication key
@@ -96,6 +97,14 @@ func Effects(e Event) []Effect {
 			return nil
 		}
 		ask(NoticeResolve, f.Proposal, f.Asked, fmt.Sprintf("%s was approved", f.Proposal))
+	case ChangeStarted:
+		if f.Inform != nil {
+			n = informed(e, NoticeTrigger, f.Change, f.From, f.To, f.Inform)
+		}
+	case UndoStarted:
+		if f.Inform != nil {
+			n = informed(e, NoticeResolve, f.Change, f.Inform.Mode, f.Back, f.Inform)
+		}
 	case IncidentOpened:
 		n = Notice{Action: NoticeTrigger, Incident: f.Incident.ID, Severity: f.Incident.Severity, Summary: f.Summary, Details: f.Details}
 	case IncidentUpdated:
@@ -109,7 +118,7 @@ func Effects(e Event) []Effect {
 	default:
 		return nil
 	}
-	if n.Severity != SeverityPage && n.Severity != SeverityTicket && n.Severity != SeverityAsk {
+	if n.Severity == "" || n.Severity == SeverityInfo && !informs(e.Fact) {
 		return nil
 	}
 	n.Event = e

@@ -158,6 +158,7 @@ type (
 		Imposed    Scope      `json:"imposed,omitempty"`   // the scope above that asks for it
 		Returns    bool       `json:"returns,omitempty"`   // it leaves what was asked for from above
 		Retry      RetryRules `json:"retry,omitzero"`
+		Inform     *Details   `json:"inform,omitempty"` // for those who are told of informational changes; nil: they are not
 	}
 	// DirectivePublished is what instances are told from here on.
 	DirectivePublished struct {

@@ -85,6 +85,7 @@ func drawPolicy(t *rapid.T, modes []engine.ModeRule) engine.Policy {
 			p.Transitions = append(p.Transitions, tr)
 		}
 	}
+	p.Informs = rapid.Bool().Draw(t, "informs")
 	p.Flap = pick(t, []engine.Flap{{}, {}, {Changes: 2, Within: time.Minute}, {Changes: 3, Within: 10 * time.Minute}}, "flap")
 	p.Automation = pick(t, []engine.Automation{"", "", "", "", "", engine.AutomationOn, engine.AutomationSuggest, engine.AutomationOff}, "automation")
 	for i := range p.Modes {

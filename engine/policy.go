@@ -14,6 +14,8 @@ type Policy struct {
 	Owner   string
 	Runbook string // URL, or empty
 
+	Informs bool // somebody is told of informational changes
+
 	Automation Automation // how far it goes; empty: AutomationOn
 	Parent     Scope      // the scope above it in the tree; empty: none
 	Flap       Flap       // when a scope that moves to and fro is kept where it protects; zero: never

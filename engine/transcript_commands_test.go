@@ -538,6 +538,8 @@ func (c command) compile() (engine.Policy, error) {
 			p.Brake = engine.BrakeRule{Max: l.number("max"), Share: share(l.key("share")), Within: l.duration("within")}
 		case "flap":
 			p.Flap = engine.Flap{Changes: l.number("changes"), Within: l.duration("within")}
+		case "informs":
+			p.Informs = true
 		case "automation":
 			p.Automation = engine.Automation(l.args[0])
 		case "min_applied":

@@ -213,6 +213,7 @@ var policyWords = map[string]grammar{
 	"min_applied": {args: []check{aPercent}},
 	"flap":        {keys: map[string]check{"changes": aNumber, "within": aDuration}},
 	"automation":  {args: []check{oneOf("on", "suggest", "off")}},
+	"informs":     {},
 	"divergence":  {keys: map[string]check{"grace": aDuration, "page": aPercent}},
 
 	"parent": {args: []check{aName}},

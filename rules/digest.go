@@ -45,6 +45,9 @@ func (d *draft) digests() {
 	if p.Parent != "" {
 		all = append(all, []any{"parent", p.Parent})
 	}
+	if p.Informs {
+		all = append(all, "informs")
+	}
 	if p.Flap != (engine.Flap{}) {
 		all = append(all, p.Flap)
 	}

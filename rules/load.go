@@ -207,6 +207,7 @@ func (l *loader) document(r *reader, n *node) *draft {
 	}
 	r.mapping(n, "a rule file", fields...)
 	d.defaults()
+	s.Policy.Informs = l.opts.Receivers[engine.SeverityInfo]
 	d.loss(lease, onLoss)
 	d.untold(n)
 	d.flagDoubts()

@@ -234,7 +234,7 @@ func (s *Server) startLoop(ctx context.Context) error {
 	s.book = &ruleBook{
 		paths: cfg.Rules, keep: filepath.Join(cfg.Data, lastGoodFile), log: s.log,
 		opts: rules.Options{Interval: time.Duration(e.Interval), BlindAfter: time.Duration(e.BlindAfter), SLOPeriod: time.Duration(e.SLOPeriod),
-			Sources: cfg.sources(), Kinds: s.ruleKinds()},
+			Sources: cfg.sources(), Kinds: s.ruleKinds(), Receivers: cfg.Receivers.severities()},
 		inForce: func() map[engine.Scope]engine.Mode {
 			modes := map[engine.Scope]engine.Mode{}
 			for name, state := range states {
@@ -392,7 +392,7 @@ func (s *Server) Run(ctx context.Context) error {
 	})
 	part(inner, "flagd", s.serveSync)
 	for severity, r := range s.opts.Config.Receivers.bySeverity() {
-		if r == nil {
+		if r == nil && (severity == engine.SeverityPage || severity == engine.SeverityTicket) { // the others are not needed
 			s.log.Warn("nobody is told: no receiver is configured", "severity", severity)
 		}
 	}
