@@ -12,6 +12,7 @@ import (
 	"github.com/modeshift/modeshift/engine"
 	"github.com/modeshift/modeshift/engine/api"
 	"github.com/modeshift/modeshift/engine/explain"
+	"github.com/modeshift/modeshift/engine/suggest"
 )
 
 // table prints rows in columns that line up.
@@ -300,23 +301,7 @@ func describeAbove(e engine.Event) string {
 }
 
 // round drops what nobody reads of a duration.
-func round(d time.Duration) string {
-	switch {
-	case d >= time.Hour:
-		d = d.Round(time.Minute)
-	case d >= time.Minute:
-		d = d.Round(time.Second)
-	default:
-		d = d.Round(time.Millisecond)
-	}
-	text := d.String()
-	for _, long := range []string{"m0s", "h0m"} {
-		if strings.HasSuffix(text, long) {
-			text = text[:len(text)-2]
-		}
-	}
-	return text
-}
+func round(d time.Duration) string { return suggest.Span(d) }
 
 // ago says how long ago something was.
 func ago(t time.Time) string {
