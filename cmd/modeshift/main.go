@@ -66,6 +66,7 @@ type cli struct {
 	Unfreeze  unfreezeCmd  `cmd:"" help:"Let automation start changes again."`
 	Recover   recoverCmd   `cmd:"" help:"Give a server that was led past a term of its own."`
 	History   historyCmd   `cmd:"" help:"Show what happened in a scope."`
+	Suggest   suggestCmd   `cmd:"" name:"suggestions" help:"Show what automation would have done where it only suggests."`
 	Explain   explainCmd   `cmd:"" help:"Tell why a change came about, and what became of it."`
 	Agent     agentCmd     `cmd:"" help:"Follow the mode of a scope for a program that knows nothing of modeshift."`
 	Audit     auditCmd     `cmd:"" help:"Check the log's hash chains."`

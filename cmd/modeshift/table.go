@@ -68,9 +68,19 @@ func manyLines(s string) string {
 
 // printEvents prints events, one a line.
 func printEvents(w io.Writer, events []api.Event) error {
+	return printHistory(w, api.History{Events: events})
+}
+
+// printHistory prints events, one a line. What automation would have done is told from when to when.
+func printHistory(w io.Writer, page api.History) error {
+	would := map[engine.Version]string{}
+	for _, s := range page.Suggestions {
+		begins, ends := wouldHave(s)
+		would[s.Began], would[s.Ended] = begins, ends
+	}
 	return table(w, "TIME\tEVENT\tWHAT\tWHY\tBY", func(row func(...any)) {
-		for _, e := range events {
-			row(e.At.Local().Format("2006-01-02 15:04:05"), fmt.Sprintf("%s/%d", e.Stream, e.Version), describe(e.Event), because(e.Reason), e.Cause.Actor)
+		for _, e := range page.Events {
+			row(e.At.Local().Format("2006-01-02 15:04:05"), fmt.Sprintf("%s/%d", e.Stream, e.Version), cmp.Or(would[e.Version], describe(e.Event)), because(e.Reason), e.Cause.Actor)
 		}
 	})
 }

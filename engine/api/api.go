@@ -113,6 +113,7 @@ func New(opts Options) (*API, error) {
 	a.registerChanges(h)
 	a.registerApprovals(h)
 	a.registerExplain(h)
+	a.registerSuggestions(h)
 	a.registerEvaluation(h)
 	a.registerReadiness(h)
 	a.registerStream(h)

@@ -101,6 +101,7 @@ func TestTheDescriptionHoldsTogether(t *testing.T) {
 		"correct-budget":      "post /api/v1/scopes/{scope}/budget/corrections",
 		"withdraw-correction": "delete /api/v1/scopes/{scope}/budget/corrections/{correction}",
 		"explain-change":      "get /api/v1/scopes/{scope}/changes/{change}/explain",
+		"get-suggestions":     "get /api/v1/scopes/{scope}/suggestions",
 		"evaluate-scope":      "get /api/v1/scopes/{scope}/evaluation",
 		"get-readiness":       "get /api/v1/scopes/{scope}/readiness",
 		"list-instances":      "get /api/v1/scopes/{scope}/instances", "recover": "post /api/v1/recover",

@@ -16,15 +16,15 @@ type Suggestion struct {
 	Transition string         `json:"transition"`
 	From       engine.Mode    `json:"from,omitempty"`
 	To         engine.Mode    `json:"to"`
-	Asks       bool           `json:"asks,omitempty"` // people would have been asked first, by the rules in force now
-	Began      engine.Version `json:"began"`          // the event that said so first
-	Ended      engine.Version `json:"ended,omitempty"`
+	Asks       bool           `json:"asks,omitempty" doc:"people would have been asked first, by the rules in force now"`
+	Began      engine.Version `json:"began" doc:"the event that said so first"`
+	Ended      engine.Version `json:"ended,omitempty" doc:"the event that said that it is not ready any more"`
 	Since      time.Time      `json:"since"`
-	Until      time.Time      `json:"until,omitzero"` // zero: it is still ready
-	Why        engine.Reason  `json:"why,omitzero"`   // it is not any more
-	Ready      float64        `json:"ready_seconds"`  // how long, up to the report's end, without time nobody evaluated
+	Until      time.Time      `json:"until,omitzero" doc:"absent while it is ready"`
+	Why        engine.Reason  `json:"why,omitzero" doc:"it is not ready any more"`
+	Ready      float64        `json:"ready_seconds" doc:"how long, so far, without time in which nobody evaluated"`
 	// Preceded are the pages of SLOs that were opened later, while it was ready.
-	Preceded []engine.IncidentID `json:"preceded,omitempty"`
+	Preceded []engine.IncidentID `json:"preceded,omitempty" doc:"pages of SLOs that were opened later, while it was ready"`
 
 	lost time.Duration
 }
@@ -34,12 +34,12 @@ type Report struct {
 	Scope       engine.Scope      `json:"scope"`
 	From        time.Time         `json:"from"`
 	To          time.Time         `json:"to"`
-	Automation  engine.Automation `json:"automation"`  // now
-	Suggestions []Suggestion      `json:"suggestions"` // that were ready in that time, oldest first
-	Transitions []Tally           `json:"transitions"` // by how often
-	Pages       int               `json:"pages"`       // of SLOs, opened in that time
-	Preceded    int               `json:"preceded"`    // of these, opened while a suggestion was ready that came before
-	Text        string            `json:"text"`        // all of it in one line
+	Automation  engine.Automation `json:"automation" enum:"on,suggest,off" doc:"how far it goes now"`
+	Suggestions []Suggestion      `json:"suggestions" nullable:"false" doc:"that were ready in that time, oldest first"`
+	Transitions []Tally           `json:"transitions" nullable:"false" doc:"the same, by transition, the most frequent first"`
+	Pages       int               `json:"pages" doc:"of SLOs, opened in that time"`
+	Preceded    int               `json:"preceded" doc:"of these, opened while a suggestion was ready that came before"`
+	Text        string            `json:"text" doc:"all of it in one line"`
 }
 
 // Tally sums the suggestions of one transition up.
@@ -47,12 +47,12 @@ type Tally struct {
 	Transition string      `json:"transition"`
 	From       engine.Mode `json:"from,omitempty"`
 	To         engine.Mode `json:"to"`
-	Asks       bool        `json:"asks,omitempty"`
+	Asks       bool        `json:"asks,omitempty" doc:"people would have been asked first"`
 	Times      int         `json:"times"`
-	Ready      float64     `json:"ready_seconds"`   // all of them together
-	Longest    float64     `json:"longest_seconds"` // one of them
-	Still      bool        `json:"still,omitempty"` // it is ready now
-	Preceded   int         `json:"preceded"`        // pages
+	Ready      float64     `json:"ready_seconds" doc:"all of them together"`
+	Longest    float64     `json:"longest_seconds" doc:"one of them"`
+	Still      bool        `json:"still,omitempty" doc:"it was ready at the end"`
+	Preceded   int         `json:"preceded" doc:"pages that came later, while it was ready"`
 }
 
 // Teller follows the events of one scope. The zero value has seen none.
@@ -194,7 +194,7 @@ func (r *Report) words() string {
 		} else {
 			moves += t.Times
 		}
-		ready := "ready for " + Span(Seconds(t.Ready))
+		ready := "ready for " + Span(Seconds(t.Ready).Round(time.Second))
 		if t.Times > 1 {
 			ready += " in all"
 		}
@@ -281,7 +281,7 @@ func Of(ctx context.Context, read Read, v engine.View, from, to time.Time) (Repo
 		for _, e := range events {
 			t.Add(e)
 		}
-		if len(events) < pageSize {
+		if len(events) == 0 {
 			return t.Report(v.State.Scope, v.Policy, from, to), nil
 		}
 		after = events[len(events)-1].Version
