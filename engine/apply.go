@@ -67,6 +67,8 @@ func Apply(s State, e Event) State {
 		s.Clocks = withoutClocks(s.Clocks, f.Incident)
 	case CheckpointMade:
 		s.Checkpoint = e.Version
+	case SuggestionsTold:
+		s.SuggestionsTold = f.To
 	case TermExceeded:
 		s.Exceeded = &Exceeded{Term: f.Term, Own: f.Own}
 	case TermRecovered:

@@ -72,6 +72,8 @@ func Decide(p Policy, s State, in Input) []Event {
 		d.recoverTerm(w)
 	case *PermitRequested:
 		d.permit(w)
+	case *SuggestionsDue:
+		d.suggestions(w)
 	}
 	d.impose()
 	d.leave()

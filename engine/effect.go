@@ -110,6 +110,8 @@ func Effects(e Event) []Effect {
 	case IncidentUpdated:
 		n = Notice{Action: NoticeUpdate, Incident: f.Incident, Severity: f.Severity, Summary: f.Note,
 			Details: Details{Scope: e.Stream, Proposal: f.Proposal}}
+	case SuggestionsTold:
+		n = Notice{Action: NoticeTrigger, Incident: IncidentID(identity(e.Stream, e.Version)), Severity: f.Severity, Summary: f.Summary, Details: f.Details}
 	case IncidentEscalated:
 		return escalated(id, e, f)
 	case IncidentResolved:

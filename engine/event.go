@@ -318,7 +318,7 @@ var kinds = func() map[string]reflect.Type {
 		ChangeDone{}, TransitionWithheld{}, WithholdingEnded{}, ModePinned{}, ModeUnpinned{}, AutomationFrozen{},
 		AutomationReleased{}, RequestRefused{}, IncidentOpened{}, IncidentUpdated{}, IncidentResolved{}, SightLost{},
 		SightRegained{}, CheckpointMade{}, LogRecovered{}, BrakePermitted{}, ModeImposed{}, ImpositionEnded{}, ModeKept{},
-		IncidentEscalated{},
+		IncidentEscalated{}, SuggestionsTold{},
 		ChangeProposed{}, ProposalRenewed{}, ApprovalGranted{}, ApprovalRefused{}, GateEscalated{}, DeadlineMoved{},
 		ProposalDenied{}, ProposalExpired{}, ProposalWithdrawn{}, GlassBroken{}, StepStarted{}, TargetsFound{}, StepHeld{}, StepDone{}, StepFailed{},
 		StepUnknown{}, VerificationStarted{}, VerificationHeld{}, ChangeHeld{}, ChangeFailed{}, UndoStarted{}, ChangeUndone{},

@@ -11,10 +11,10 @@ func (d *decision) informs(t *Transition, why Code) *Details {
 	return &Details{Scope: d.p.Scope, Mode: d.s.Target, Owner: d.p.Owner, Runbook: d.p.Runbook, Transition: t.Name}
 }
 
-// informs reports whether a fact tells of an informational change.
+// informs reports whether a fact tells those who are told of what is only informational.
 func informs(f Fact) bool {
 	switch f.(type) {
-	case ChangeStarted, UndoStarted:
+	case ChangeStarted, UndoStarted, SuggestionsTold:
 		return true
 	}
 	return false

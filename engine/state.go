@@ -44,6 +44,8 @@ type State struct {
 	Exceeded *Exceeded `json:"exceeded,omitempty"` // of the fleet: a later one was heard of
 
 	Corrections []Correction `json:"corrections,omitempty"` // of error budgets, that hold, oldest first
+
+	SuggestionsTold time.Time `json:"suggestions_told,omitzero"` // up to when people know what automation would have done
 }
 
 // Directive is what instances are told. A newer one has a higher term, or the same term and a higher revision.

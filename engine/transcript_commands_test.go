@@ -384,6 +384,10 @@ func (st *stream) instances(at time.Time) engine.Instances {
 	return in
 }
 
+func (s *session) doSuggestions(c command) (string, error) {
+	return s.ask(c, &engine.SuggestionsDue{From: instant(c.key("from")), Instant: instant(c.key("at")), Severity: engine.Severity(c.key("severity")), Text: c.key("text")})
+}
+
 func (s *session) doHear(c command) (string, error) {
 	return s.askFleet(c, &engine.TermHeard{Term: uint64(c.number("term")), Detail: c.key("detail")})
 }

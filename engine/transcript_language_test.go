@@ -178,7 +178,9 @@ func init() {
 		"undo":      {args: []check{anInstant}, keys: and(person, map[string]check{"change": anything}), do: (*session).doUndo},
 		"settle":    {args: []check{anInstant}, keys: and(person, map[string]check{"change": anything, "as": oneOf("done", "undone")}), do: (*session).doSettle},
 		"hear":      {args: []check{anInstant}, keys: and(on, map[string]check{"term": aNumber, "detail": anything}), do: (*session).doHear},
-		"recover":   {args: []check{anInstant}, keys: and(person, map[string]check{"term": aNumber}), do: (*session).doRecover},
+		"suggestions": {args: []check{anInstant}, keys: and(on, map[string]check{"at": anInstant, "from": anInstant, "severity": oneOf("ticket", "info"),
+			"text": anything}), do: (*session).doSuggestions},
+		"recover": {args: []check{anInstant}, keys: and(person, map[string]check{"term": aNumber}), do: (*session).doRecover},
 	}
 }
 

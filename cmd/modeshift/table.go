@@ -154,6 +154,8 @@ func describe(e engine.Event) string {
 		return fmt.Sprintf("%s %s opened: %s", f.Incident.Severity, f.Incident.ID, f.Summary)
 	case engine.IncidentUpdated:
 		return fmt.Sprintf("%s %s: %s", f.Severity, f.Incident, f.Note)
+	case engine.SuggestionsTold:
+		return "people were told (" + string(f.Severity) + "): " + f.Summary
 	case engine.IncidentEscalated:
 		if f.Nobody {
 			return fmt.Sprintf("%s %s burns on: nobody is configured for %s", f.From, f.Incident, f.To)

@@ -49,6 +49,8 @@ type Config struct {
 	Instances  Instances   `yaml:"instances"`
 	Flags      FlagServing `yaml:"flags"`
 	Limits     Limits      `yaml:"limits"`
+
+	Suggestions Suggestions `yaml:"suggestions"`
 }
 
 // TLS names the server's certificate and key.
@@ -186,6 +188,8 @@ func DefaultConfig() Config {
 		Actions: Actions{Concurrency: defaultSteps, PerKind: defaultPerKind},
 		Flags:   FlagServing{MaxStreams: flags.DefaultMaxStreams},
 		Limits:  defaultLimits(),
+
+		Suggestions: Suggestions{Cron: "0 9 * * MON", Timezone: "UTC"},
 	}
 }
 
@@ -329,7 +333,7 @@ func (c *Config) Validate() error {
 			faults = append(faults, r.validate("receivers."+name))
 		}
 	}
-	faults = append(faults, c.Actions.validate())
+	faults = append(faults, c.Actions.validate(), c.Suggestions.validate())
 	if c.TLS != nil && (c.TLS.CertFile == "" || c.TLS.KeyFile == "") {
 		fault("tls_server_config: cert_file and key_file are both needed")
 	}

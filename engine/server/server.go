@@ -384,6 +384,7 @@ func (s *Server) Run(ctx context.Context) error {
 	part(inner, "coverage", s.cover)
 	part(inner, "rule files", s.book.watch)
 	part(inner, "ledger", s.ledger.keeper.Run)
+	part(inner, "suggestions", s.tellSuggestions)
 	part(inner, "http", func(context.Context) error {
 		if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
 			return err
