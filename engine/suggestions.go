@@ -33,9 +33,13 @@ func (d *decision) suggestions(w *SuggestionsDue) {
 	if !w.Instant.After(d.s.SuggestionsTold) {
 		return
 	}
+	now := "automation only suggests"
+	if d.p.Automation != AutomationSuggest {
+		now = "automation does not only suggest any more"
+	}
 	d.emit(SuggestionsTold{
 		From: w.From, To: w.Instant, Severity: w.Severity,
-		Summary: fmt.Sprintf("%s: automation only suggests; since %s it %s", d.p.Scope, w.From.UTC().Format("2006-01-02"), w.Text),
+		Summary: fmt.Sprintf("%s: %s; since %s it %s", d.p.Scope, now, w.From.UTC().Format("2006-01-02"), w.Text),
 		Details: Details{Scope: d.p.Scope, Mode: d.s.Target, Owner: d.p.Owner, Runbook: d.p.Runbook},
 	}, CodeSuggest, "modeshift suggestions "+string(d.p.Scope)+" says when", nil)
 }

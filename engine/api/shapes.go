@@ -63,6 +63,8 @@ type Scope struct {
 	Transitions  []Transition        `json:"transitions" nullable:"false" doc:"in file order"`
 	Rules        engine.Digest       `json:"rules,omitempty" doc:"digest of the rules in force"`
 	RulesProblem string              `json:"rules_problem,omitempty" doc:"why the rule file on disk is not the one in force"`
+
+	Suggested time.Time `json:"suggestions_told,omitzero" doc:"up to when people were told what automation would have done; absent: never"`
 }
 
 // Mode is a declared mode.

@@ -72,6 +72,8 @@ type Server struct {
 	roster       *roster.Roster                 // the table of instances
 	followers    followers                      // keep it up with the log
 	ledger       *budgetBook                    // knows how error budgets stand
+	trusted      []engine.Scope                 // whose automation was turned on while the server was away
+	turned       turns                          // whose automation was turned on
 	present      atomic.Pointer[prom.Evaluator] // of the rules that were evaluated last; nil before the first tick
 	tokens       *api.Tokens
 	sources      []prom.Source
@@ -248,6 +250,7 @@ func (s *Server) startLoop(ctx context.Context) error {
 			return s.loop.Replace(ctx, s.inForce(set, err))
 		},
 		reloaded: s.metrics.reloaded,
+		replaced: s.turnedOn,
 		watcher:  fsnotify.NewWatcher,
 	}
 	if err := s.book.start(); err != nil {
@@ -257,6 +260,7 @@ func (s *Server) startLoop(ctx context.Context) error {
 	if err := s.loop.Start(ctx, s.inForce(set, problem)); err != nil {
 		return err
 	}
+	s.trusted = turnedBetween(s.book.last, set)
 	s.introduce(ctx)
 	s.book.inForce = func() map[engine.Scope]engine.Mode {
 		modes := map[engine.Scope]engine.Mode{}
@@ -385,6 +389,7 @@ func (s *Server) Run(ctx context.Context) error {
 	part(inner, "rule files", s.book.watch)
 	part(inner, "ledger", s.ledger.keeper.Run)
 	part(inner, "suggestions", s.tellSuggestions)
+	part(inner, "automation that was turned on", func(ctx context.Context) error { s.tellTurned(ctx, s.trusted); return nil })
 	part(inner, "http", func(context.Context) error {
 		if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
 			return err
