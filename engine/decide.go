@@ -180,7 +180,7 @@ func (d *decision) staleClocks() []string {
 // timed reports whether how long condition i held matters to some transition or open incident now. The clock of any other stands unwatched:
 // what became of its condition meanwhile would be taken for true.
 func (d *decision) timed(i int) bool {
-	if _, open := d.p.escalating(d.s, i); open {
+	if d.p.escalating(d.s, i) {
 		return true
 	}
 	return slices.ContainsFunc(d.p.Transitions, func(t Transition) bool {

@@ -18,17 +18,17 @@ type Escalation struct {
 // been configured since.
 func (e *Escalation) waits(i Incident) bool { return i.Escalated == "" && (!i.Alone || !e.Nobody) }
 
-// escalating finds the open incident that condition i may tell to somebody further.
-func (p *Policy) escalating(s State, i int) (Incident, bool) {
+// escalating reports whether condition i may tell an open incident to somebody further.
+func (p *Policy) escalating(s State, i int) bool {
 	for k := range p.Alerts {
 		a := &p.Alerts[k]
 		if e := a.Escalation; e != nil && e.Condition == i {
 			if open, is := s.Incident(IncidentSLO, a.subject()); is && e.waits(open) {
-				return open, true
+				return true
 			}
 		}
 	}
-	return Incident{}, false
+	return false
 }
 
 // escalate tells somebody further of a tier that burns on. The clock of its condition is the incident's: it begins with it,

@@ -237,7 +237,7 @@ func (p *Policy) Relevant(s State, i int) bool {
 			return true
 		}
 	}
-	if _, open := p.escalating(s, i); open {
+	if p.escalating(s, i) {
 		return true
 	}
 	for k := range p.Transitions {
