@@ -99,11 +99,11 @@ func Effects(e Event) []Effect {
 		ask(NoticeResolve, f.Proposal, f.Asked, fmt.Sprintf("%s was approved", f.Proposal))
 	case ChangeStarted:
 		if f.Inform != nil {
-			n = informed(e, NoticeTrigger, f.Change, f.From, f.To, f.Inform)
+			n = informed(e, f.From, f.To, f.Inform)
 		}
 	case UndoStarted:
 		if f.Inform != nil {
-			n = informed(e, NoticeResolve, f.Change, f.Inform.Mode, f.Back, f.Inform)
+			n = informed(e, f.Inform.Mode, f.Back, f.Inform)
 		}
 	case IncidentOpened:
 		n = Notice{Action: NoticeTrigger, Incident: f.Incident.ID, Severity: f.Incident.Severity, Summary: f.Summary, Details: f.Details}

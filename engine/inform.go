@@ -20,8 +20,9 @@ func informs(f Fact) bool {
 	return false
 }
 
-// informed is the notice of an informational change: of its beginning or, with `until`, of its end.
-func informed(e Event, action NoticeAction, change ChangeID, from, to Mode, about *Details) Notice {
-	return Notice{Action: action, Incident: IncidentID(change), Severity: SeverityInfo, Details: *about,
+// informed is the notice of an informational change: of its beginning or, with `until`, of its end. Each is an incident of its own,
+// that nobody has to close: the end may be told to people who did not hear of the beginning, because a person asked for it.
+func informed(e Event, from, to Mode, about *Details) Notice {
+	return Notice{Action: NoticeTrigger, Incident: IncidentID(identity(e.Stream, e.Version)), Severity: SeverityInfo, Details: *about,
 		Summary: fmt.Sprintf("%s: %s → %s (%s): %s", e.Stream, from, to, about.Transition, e.Reason.Text)}
 }
