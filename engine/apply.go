@@ -61,8 +61,14 @@ func Apply(s State, e Event) State {
 		s.Incidents = with(s.Incidents, f.Incident)
 	case IncidentResolved:
 		s.Incidents = without(s.Incidents, func(i Incident) bool { return i.ID == f.Incident })
+		s.Clocks = withoutClocks(s.Clocks, f.Incident)
+	case IncidentEscalated:
+		s.Incidents = escalateIncident(s.Incidents, f)
+		s.Clocks = withoutClocks(s.Clocks, f.Incident)
 	case CheckpointMade:
 		s.Checkpoint = e.Version
+	case SuggestionsTold:
+		s.SuggestionsTold = f.To
 	case TermExceeded:
 		s.Exceeded = &Exceeded{Term: f.Term, Own: f.Own}
 	case TermRecovered:
@@ -81,8 +87,8 @@ func Apply(s State, e Event) State {
 	return s
 }
 
-// enter makes m the target from e on. Sums of `for` belong to the target they were counted in; what is known of the
-// conditions of proposals stays known, also while their change is under way and may ask again.
+// enter makes m the target from e on. Sums of `for` belong to the target they were counted in, or to an incident; what is known
+// of the conditions of proposals stays known, also while their change is under way and may ask again.
 func (s State) enter(m Mode, e Event) State {
 	if s.Target != "" {
 		s.Moves = with(s.Moves, e.At)
@@ -91,7 +97,7 @@ func (s State) enter(m Mode, e Event) State {
 	s.Target, s.Entered, s.Lost, s.EnteredBy = m, e.At, 0, e.Version
 	s.Clocks = without(s.Clocks, func(c Clock) bool {
 		asks := s.Change != nil && s.Change.Approved != nil && s.Change.Retry.Condition == c.Condition
-		return !asks && !slices.ContainsFunc(s.Proposals, func(p Proposal) bool { return p.Retry.Condition == c.Condition })
+		return c.Incident == "" && !asks && !slices.ContainsFunc(s.Proposals, func(p Proposal) bool { return p.Retry.Condition == c.Condition })
 	})
 	if len(s.Clocks) == 0 {
 		s.Clocks = nil
@@ -152,6 +158,27 @@ func wake(resting []Rest, condition string) []Rest {
 		}
 	}
 	return resting
+}
+
+// withoutClocks ends what was counted for an incident.
+func withoutClocks(clocks []Clock, i IncidentID) []Clock {
+	if clocks = without(clocks, func(c Clock) bool { return c.Incident == i }); len(clocks) == 0 {
+		return nil
+	}
+	return clocks
+}
+
+// escalateIncident notes whom an incident was told to further.
+func escalateIncident(list []Incident, f IncidentEscalated) []Incident {
+	list = slices.Clone(list)
+	for i := range list {
+		if list[i].ID == f.Incident && f.Nobody {
+			list[i].Alone = true
+		} else if list[i].ID == f.Incident {
+			list[i].Escalated = f.To
+		}
+	}
+	return list
 }
 
 // turnIncident makes the incident that told of a withheld transition the incident of the transition itself, once it starts:

@@ -68,6 +68,7 @@ func (d *decision) begin(to Mode, t *Transition, why Reason, evidence []Reading,
 	}
 	// People are told of what automation does; what a person does they know.
 	speak := t != nil && loud(t) && why.Code != CodeRequest
+	c.Inform = d.informs(t, why.Code)
 	inc, told := Incident{}, false
 	if speak {
 		if inc, told = d.joined(t, t.Severity); !told { // or the mode was being left, and is entered again
@@ -429,7 +430,11 @@ func (d *decision) until(o *Observed) {
 	}
 	for i := range d.p.Conditions {
 		if d.p.Conditions[i].Name == last.Until && o.Conditions[i].Truth == True {
-			d.emit(UndoStarted{Change: last.ID}, CodeUntil, d.p.Conditions[i].Text+" is true", o.Conditions[i].Readings)
+			undo := UndoStarted{Change: last.ID}
+			if undo.Inform = d.informs(d.p.transition(last.Transition), CodeUntil); undo.Inform != nil {
+				undo.Back = last.From
+			}
+			d.emit(undo, CodeUntil, d.p.Conditions[i].Text+" is true", o.Conditions[i].Readings)
 			d.advance()
 			return
 		}

@@ -72,6 +72,8 @@ func Decide(p Policy, s State, in Input) []Event {
 		d.recoverTerm(w)
 	case *PermitRequested:
 		d.permit(w)
+	case *SuggestionsDue:
+		d.suggestions(w)
 	}
 	d.impose()
 	d.leave()
@@ -175,9 +177,12 @@ func (d *decision) staleClocks() []string {
 	return stale
 }
 
-// timed reports whether how long condition i held matters to some transition now. The clock of any other stands unwatched:
+// timed reports whether how long condition i held matters to some transition or open incident now. The clock of any other stands unwatched:
 // what became of its condition meanwhile would be taken for true.
 func (d *decision) timed(i int) bool {
+	if d.p.escalating(d.s, i) {
+		return true
+	}
 	return slices.ContainsFunc(d.p.Transitions, func(t Transition) bool {
 		_, waits := d.s.proposal(t.Name)
 		return t.When == i && (t.For > 0 && t.leaves(d.s.Target) || waits || d.s.resting(t.Name) || d.s.mayAsk(t.Name))

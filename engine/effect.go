@@ -44,7 +44,8 @@ const (
 	NoticeResolve NoticeAction = "resolve"
 )
 
-// Notice tells people of an incident: SeverityPage by a page, SeverityTicket by a ticket.
+// Notice tells people of an incident: SeverityPage by a page, SeverityTicket by a ticket, SeverityExec those it was escalated to.
+// SeverityInfo wakes nobody and has no end: it says that a change has started.
 type Notice struct {
 	Action   NoticeAction `json:"action"`
 	Incident IncidentID   `json:"incident"` // deduplication key
@@ -96,22 +97,38 @@ func Effects(e Event) []Effect {
 			return nil
 		}
 		ask(NoticeResolve, f.Proposal, f.Asked, fmt.Sprintf("%s was approved", f.Proposal))
+	case ChangeStarted:
+		if f.Inform != nil {
+			n = informed(e, f.From, f.To, f.Inform)
+		}
+	case UndoStarted:
+		if f.Inform != nil {
+			n = informed(e, f.Inform.Mode, f.Back, f.Inform)
+		}
 	case IncidentOpened:
 		n = Notice{Action: NoticeTrigger, Incident: f.Incident.ID, Severity: f.Incident.Severity, Summary: f.Summary, Details: f.Details}
 	case IncidentUpdated:
 		n = Notice{Action: NoticeUpdate, Incident: f.Incident, Severity: f.Severity, Summary: f.Note,
 			Details: Details{Scope: e.Stream, Proposal: f.Proposal}}
+	case SuggestionsTold:
+		n = Notice{Action: NoticeTrigger, Incident: IncidentID(identity(e.Stream, e.Version)), Severity: f.Severity, Summary: f.Summary, Details: f.Details}
+	case IncidentEscalated:
+		return escalated(id, e, f)
 	case IncidentResolved:
 		n = Notice{Action: NoticeResolve, Incident: f.Incident, Severity: f.Severity,
 			Summary: fmt.Sprintf("%s: %s: %s", e.Stream, f.Subject, e.Reason.Text), Details: Details{Scope: e.Stream}}
 	default:
 		return nil
 	}
-	if n.Severity != SeverityPage && n.Severity != SeverityTicket && n.Severity != SeverityAsk {
+	if n.Severity == "" || n.Severity == SeverityInfo && !informs(e.Fact) {
 		return nil
 	}
 	n.Event = e
-	return []Effect{{ID: id, Key: string(n.Incident), Notice: &n}}
+	effects := []Effect{{ID: id, Key: string(n.Incident), Notice: &n}}
+	if f, ended := e.Fact.(IncidentResolved); ended && f.Escalated != "" {
+		effects = append(effects, further(id, f.Escalated, n))
+	}
+	return effects
 }
 
 // owe makes the effect of a step's job.

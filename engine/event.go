@@ -99,6 +99,7 @@ const (
 	CodeFlapping     Code = "flapping"         // too many changes in a while
 	CodeSuggest      Code = "suggest"          // automation only says what it would do
 	CodeOff          Code = "off"              // automation is off
+	CodeEscalated    Code = "escalated"        // it has burned on for too long
 )
 
 // Reason is why, for programs and for people.
@@ -157,6 +158,7 @@ type (
 		Imposed    Scope      `json:"imposed,omitempty"`   // the scope above that asks for it
 		Returns    bool       `json:"returns,omitempty"`   // it leaves what was asked for from above
 		Retry      RetryRules `json:"retry,omitzero"`
+		Inform     *Details   `json:"inform,omitempty"` // for those who are told of informational changes; nil: they are not
 	}
 	// DirectivePublished is what instances are told from here on.
 	DirectivePublished struct {
@@ -214,11 +216,22 @@ type (
 		Note     string     `json:"note"`
 		Proposal ChangeID   `json:"proposal,omitempty"` // the note says that it waits for people
 	}
+	// IncidentEscalated tells an open incident to somebody further, who hears of its end too.
+	IncidentEscalated struct {
+		Incident IncidentID `json:"incident"`
+		From     Severity   `json:"from"` // the incident's own
+		To       Severity   `json:"to"`
+		Nobody   bool       `json:"nobody,omitempty"` // no receiver is configured for To: only those who have it are told
+		Summary  string     `json:"summary"`
+		Details  Details    `json:"details"`
+	}
 	// IncidentResolved ends an incident.
 	IncidentResolved struct {
 		Incident IncidentID `json:"incident"`
 		Severity Severity   `json:"severity"`
 		Subject  string     `json:"subject"`
+
+		Escalated Severity `json:"escalated,omitempty"` // it was told to further
 	}
 	// SightLost says that a condition, or in the fleet's stream a source, cannot be seen since an instant.
 	SightLost struct {
@@ -289,6 +302,7 @@ func (AutomationReleased) fact() {}
 func (RequestRefused) fact()     {}
 func (IncidentOpened) fact()     {}
 func (IncidentUpdated) fact()    {}
+func (IncidentEscalated) fact()  {}
 func (IncidentResolved) fact()   {}
 func (SightLost) fact()          {}
 func (SightRegained) fact()      {}
@@ -304,6 +318,7 @@ var kinds = func() map[string]reflect.Type {
 		ChangeDone{}, TransitionWithheld{}, WithholdingEnded{}, ModePinned{}, ModeUnpinned{}, AutomationFrozen{},
 		AutomationReleased{}, RequestRefused{}, IncidentOpened{}, IncidentUpdated{}, IncidentResolved{}, SightLost{},
 		SightRegained{}, CheckpointMade{}, LogRecovered{}, BrakePermitted{}, ModeImposed{}, ImpositionEnded{}, ModeKept{},
+		IncidentEscalated{}, SuggestionsTold{},
 		ChangeProposed{}, ProposalRenewed{}, ApprovalGranted{}, ApprovalRefused{}, GateEscalated{}, DeadlineMoved{},
 		ProposalDenied{}, ProposalExpired{}, ProposalWithdrawn{}, GlassBroken{}, StepStarted{}, TargetsFound{}, StepHeld{}, StepDone{}, StepFailed{},
 		StepUnknown{}, VerificationStarted{}, VerificationHeld{}, ChangeHeld{}, ChangeFailed{}, UndoStarted{}, ChangeUndone{},

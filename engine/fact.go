@@ -168,6 +168,8 @@ type (
 	UndoStarted struct {
 		Change ChangeID `json:"change"`
 		Person string   `json:"person,omitempty"`
+		Inform *Details `json:"inform,omitempty"` // of an `until`, for those who are told of informational changes
+		Back   Mode     `json:"back,omitempty"`   // with Inform: the mode it goes back to
 	}
 	// ChangeUndone settles the mode the change had left.
 	ChangeUndone struct {

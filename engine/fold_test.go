@@ -55,6 +55,14 @@ func drawPolicy(t *rapid.T, modes []engine.ModeRule) engine.Policy {
 			}
 		}
 	}
+	for i := range p.Alerts {
+		to := map[engine.Severity]engine.Severity{engine.SeverityPage: engine.SeverityExec, engine.SeverityTicket: engine.SeverityPage}[p.Alerts[i].Severity]
+		if rapid.Bool().Draw(t, "escalates") {
+			name := fmt.Sprintf("hot%d", i)
+			p.Alerts[i].Escalation = &engine.Escalation{Severity: to, Condition: len(p.Conditions), For: pick(t, spans[1:], "burns for"), Nobody: between(t, 0, 3, "nobody") == 0}
+			p.Conditions = append(p.Conditions, engine.Condition{Name: name, Text: name, Digest: engine.Digest(pick(t, []string{"x", "y"}, "digest"))})
+		}
+	}
 	if len(modes) > 1 {
 		mode := within{0, len(modes) - 1}
 		for i := range between(t, 0, 7, "transitions") {
@@ -77,6 +85,7 @@ func drawPolicy(t *rapid.T, modes []engine.ModeRule) engine.Policy {
 			p.Transitions = append(p.Transitions, tr)
 		}
 	}
+	p.Informs = rapid.Bool().Draw(t, "informs")
 	p.Flap = pick(t, []engine.Flap{{}, {}, {Changes: 2, Within: time.Minute}, {Changes: 3, Within: 10 * time.Minute}}, "flap")
 	p.Automation = pick(t, []engine.Automation{"", "", "", "", "", engine.AutomationOn, engine.AutomationSuggest, engine.AutomationOff}, "automation")
 	for i := range p.Modes {
@@ -346,9 +355,9 @@ func encode(t *rapid.T, e engine.Event) []byte {
 // obey checks what has to be true of every decision.
 func obey(t *rapid.T, p engine.Policy, was, now engine.State, in engine.Input, events []engine.Event) {
 	started := 0
-	open := map[engine.IncidentID]bool{}
+	open, further := map[engine.IncidentID]bool{}, map[engine.IncidentID]engine.Severity{}
 	for _, i := range was.Incidents {
-		open[i.ID] = true
+		open[i.ID], further[i.ID] = true, i.Escalated
 	}
 	for _, e := range events {
 		switch f := e.Fact.(type) {
@@ -371,9 +380,22 @@ func obey(t *rapid.T, p engine.Policy, was, now engine.State, in engine.Input, e
 			if !open[f.Incident] {
 				t.Fatalf("%s is not open and gets a note", f.Incident)
 			}
+		case engine.IncidentEscalated:
+			if !open[f.Incident] || further[f.Incident] != "" {
+				t.Fatalf("%s is not open, or was told further before", f.Incident)
+			}
+			if f.From == f.To {
+				t.Fatalf("%s is told to %s, who have it", f.Incident, f.To)
+			}
+			if !f.Nobody {
+				further[f.Incident] = f.To
+			}
 		case engine.IncidentResolved:
 			if !open[f.Incident] {
 				t.Fatalf("%s is not open and is resolved", f.Incident)
+			}
+			if f.Escalated != further[f.Incident] {
+				t.Fatalf("%s was told to %q further, and its end to %q", f.Incident, further[f.Incident], f.Escalated)
 			}
 			delete(open, f.Incident)
 		}

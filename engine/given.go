@@ -36,6 +36,7 @@ type Given struct {
 	Heard   *TermHeard        `json:"heard,omitempty"`
 	Recover *RecoverRequested `json:"recover,omitempty"`
 	Permit  *PermitRequested  `json:"permit,omitempty"`
+	Suggest *SuggestionsDue   `json:"suggest,omitempty"`
 }
 
 // The letters of Given.Truths.
@@ -95,6 +96,8 @@ func given(in Input) *Given {
 		g.Recover = w
 	case *PermitRequested:
 		g.Permit = w
+	case *SuggestionsDue:
+		g.Suggest = w
 	}
 	return g
 }
@@ -200,6 +203,7 @@ func (g *Given) request(kind string) Happening {
 		{g.Undo, g.Undo != nil}, {g.Settle, g.Settle != nil}, {g.Unpin, g.Unpin != nil}, {g.Freeze, g.Freeze != nil},
 		{g.Unfreeze, g.Unfreeze != nil}, {g.Correct, g.Correct != nil}, {g.Withdraw, g.Withdraw != nil},
 		{g.Heard, g.Heard != nil}, {g.Recover, g.Recover != nil}, {g.Permit, g.Permit != nil},
+		{g.Suggest, g.Suggest != nil},
 	} {
 		if r.kept && r.what.name() == kind {
 			return r.what

@@ -30,7 +30,7 @@ func (d *decision) open(i Incident, summary, transition string, why Reason, evid
 }
 
 func (d *decision) resolve(i Incident, code Code, text string, evidence []Reading) {
-	d.emit(IncidentResolved{Incident: i.ID, Severity: i.Severity, Subject: i.Subject}, code, text, evidence)
+	d.emit(IncidentResolved{Incident: i.ID, Severity: i.Severity, Subject: i.Subject, Escalated: i.Escalated}, code, text, evidence)
 }
 
 // joined finds the open incident in which people hear of t, once: that of a tier its condition mentions, or the one that

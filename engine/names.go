@@ -40,7 +40,11 @@ const (
 	SeverityInfo   Severity = "info"
 	SeverityTicket Severity = "ticket"
 	SeverityPage   Severity = "page"
+	SeverityExec   Severity = "exec" // of incidents that were escalated; no transition and no tier begins there
 )
+
+// Wakes reports whether a notice of the severity wakes somebody.
+func (s Severity) Wakes() bool { return s == SeverityPage || s == SeverityExec }
 
 // SeverityAsk is that of a notice which asks people for their yes. No rule has it.
 const SeverityAsk Severity = "ask"

@@ -22,6 +22,7 @@ func (d *decision) observe(o *Observed) {
 		chosen = d.choose(o)
 	}
 	d.alerts(o, chosen)
+	d.escalate(o)
 	d.withhold(o, chosen)
 	d.calm(chosen >= 0)
 	if here {

@@ -14,6 +14,8 @@ type Policy struct {
 	Owner   string
 	Runbook string // URL, or empty
 
+	Informs bool // somebody is told of informational changes
+
 	Automation Automation // how far it goes; empty: AutomationOn
 	Parent     Scope      // the scope above it in the tree; empty: none
 	Flap       Flap       // when a scope that moves to and fro is kept where it protects; zero: never
@@ -172,6 +174,8 @@ type Alert struct {
 	Condition int      // index into Policy.Conditions
 	Labels    map[string]string
 	Notes     map[string]string // Prometheus calls them annotations
+
+	Escalation *Escalation // when its incident is told to somebody further; nil: never
 }
 
 func (a Alert) subject() string { return "slo/" + a.SLO + "/" + string(a.Severity) }
@@ -225,13 +229,16 @@ func (t *Transition) leaves(m Mode) bool {
 	return false
 }
 
-// Relevant reports whether condition i can matter to a scope in state s: it is an SLO's tier, or the condition of a
-// transition that leaves the present target. What is not relevant need not be asked.
+// Relevant reports whether condition i can matter to a scope in state s: it is an SLO's tier, may tell an open incident to
+// somebody further, or is the condition of a transition that leaves the present target. What is not relevant need not be asked.
 func (p *Policy) Relevant(s State, i int) bool {
 	for k := range p.Alerts {
 		if p.Alerts[k].Condition == i {
 			return true
 		}
+	}
+	if p.escalating(s, i) {
+		return true
 	}
 	for k := range p.Transitions {
 		if t := &p.Transitions[k]; t.When == i {

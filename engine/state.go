@@ -44,6 +44,8 @@ type State struct {
 	Exceeded *Exceeded `json:"exceeded,omitempty"` // of the fleet: a later one was heard of
 
 	Corrections []Correction `json:"corrections,omitempty"` // of error budgets, that hold, oldest first
+
+	SuggestionsTold time.Time `json:"suggestions_told,omitzero"` // up to when people know what automation would have done
 }
 
 // Directive is what instances are told. A newer one has a higher term, or the same term and a higher revision.
@@ -67,6 +69,8 @@ type Clock struct {
 	LastTrue  time.Time     `json:"last_true,omitzero"` // while Truth is Unknown: the last true evaluation
 
 	LastFalse time.Time `json:"last_false,omitzero"` // while Truth is Unknown: since when it was false before
+
+	Incident IncidentID `json:"incident,omitempty"` // it is counted for, and ends with; empty: for the present mode
 }
 
 // Held is how long the condition has been true by an instant at which it is still true.
@@ -113,6 +117,17 @@ type Incident struct {
 	Severity Severity     `json:"severity"`
 	Mode     Mode         `json:"mode,omitempty"` // for a transition: it is over when this is left
 	Opened   time.Time    `json:"opened"`
+
+	Escalated Severity `json:"escalated,omitempty"` // it was told to further
+	Alone     bool     `json:"alone,omitempty"`     // it was to be told further, and nobody was configured for that
+}
+
+// Loudest is the severity of those who were told of the incident last.
+func (i Incident) Loudest() Severity {
+	if i.Escalated != "" {
+		return i.Escalated
+	}
+	return i.Severity
 }
 
 // Pin is a person's choice of mode.

@@ -384,6 +384,10 @@ func (st *stream) instances(at time.Time) engine.Instances {
 	return in
 }
 
+func (s *session) doSuggestions(c command) (string, error) {
+	return s.ask(c, &engine.SuggestionsDue{From: instant(c.key("from")), Instant: instant(c.key("at")), Severity: engine.Severity(c.key("severity")), Text: c.key("text")})
+}
+
 func (s *session) doHear(c command) (string, error) {
 	return s.askFleet(c, &engine.TermHeard{Term: uint64(c.number("term")), Detail: c.key("detail")})
 }
@@ -492,6 +496,9 @@ func (c command) compile() (engine.Policy, error) {
 			if err := unmarshal(l.key("notes"), &a.Notes); err != nil {
 				return p, fmt.Errorf("alert %s: notes: %w", a.SLO, err)
 			}
+			if to := engine.Severity(l.key("escalate")); to != "" {
+				a.Escalation = &engine.Escalation{Severity: to, Condition: condition(l.key("burns")), For: l.duration("for"), Nobody: l.word("nobody")}
+			}
 			p.Alerts = append(p.Alerts, a)
 		case "transition":
 			t := engine.Transition{Name: l.args[0], To: engine.Mode(l.key("to")), When: condition(l.key("when")), For: l.duration("for"),
@@ -535,6 +542,8 @@ func (c command) compile() (engine.Policy, error) {
 			p.Brake = engine.BrakeRule{Max: l.number("max"), Share: share(l.key("share")), Within: l.duration("within")}
 		case "flap":
 			p.Flap = engine.Flap{Changes: l.number("changes"), Within: l.duration("within")}
+		case "informs":
+			p.Informs = true
 		case "automation":
 			p.Automation = engine.Automation(l.args[0])
 		case "min_applied":

@@ -21,7 +21,7 @@ var (
 	eventLine  = regexp.MustCompile(`^([+-]\S+) ([a-z-]+)/(\d+) ([A-Z]\w+)( .*)?$`)
 	headLine   = regexp.MustCompile(`^([a-z-]+)/(\d+) [a-z-]+$`)
 	identifier = regexp.MustCompile(`(?:^|[ =/])([a-z]+)-(\d+)\b`)
-	effectLine = regexp.MustCompile(`^  -> (page|ticket|ask|tell|do|find|undo) \S`)
+	effectLine = regexp.MustCompile(`^  -> (exec|page|ticket|info|ask|tell|do|find|undo) \S`)
 )
 
 func TestExpectationsAreWellFormed(t *testing.T) {

@@ -178,7 +178,9 @@ func init() {
 		"undo":      {args: []check{anInstant}, keys: and(person, map[string]check{"change": anything}), do: (*session).doUndo},
 		"settle":    {args: []check{anInstant}, keys: and(person, map[string]check{"change": anything, "as": oneOf("done", "undone")}), do: (*session).doSettle},
 		"hear":      {args: []check{anInstant}, keys: and(on, map[string]check{"term": aNumber, "detail": anything}), do: (*session).doHear},
-		"recover":   {args: []check{anInstant}, keys: and(person, map[string]check{"term": aNumber}), do: (*session).doRecover},
+		"suggestions": {args: []check{anInstant}, keys: and(on, map[string]check{"at": anInstant, "from": anInstant, "severity": oneOf("ticket", "info"),
+			"text": anything}), do: (*session).doSuggestions},
+		"recover": {args: []check{anInstant}, keys: and(person, map[string]check{"term": aNumber}), do: (*session).doRecover},
 	}
 }
 
@@ -200,7 +202,8 @@ var policyWords = map[string]grammar{
 	"mode": {args: []check{aName}, keys: map[string]check{"flags": aJSON, "min": aDuration, "max": aDuration,
 		"on_expiry": matching("page or propose:NAME", `page|propose:[\w-]+`), "imposes": aName, "pause": names},
 		words: []string{"beside"}, later: []string{"pause"}},
-	"alert": {args: []check{aName, oneOf("page", "ticket")}, keys: map[string]check{"when": aName, "name": aName, "labels": aJSON, "notes": aJSON}},
+	"alert": {args: []check{aName, oneOf("page", "ticket")}, keys: map[string]check{"when": aName, "name": aName, "labels": aJSON, "notes": aJSON,
+		"escalate": oneOf("page", "exec"), "burns": aName, "for": aDuration}, words: []string{"nobody"}},
 	"transition": {args: []check{aName}, keys: map[string]check{"from": names, "to": aName, "when": aName, "severity": severity, "for": aDuration,
 		"alerts": tiers, "text": anything, "approval": groups, "within": aDuration, "otherwise": oneOf("deny", "page", "escalate"),
 		"escalate-to": groups, "until": aName, "retry_after": aDuration, "on_failure": oneOf("hold", "undo"), "undo": oneOf("entry"),
@@ -212,6 +215,7 @@ var policyWords = map[string]grammar{
 	"min_applied": {args: []check{aPercent}},
 	"flap":        {keys: map[string]check{"changes": aNumber, "within": aDuration}},
 	"automation":  {args: []check{oneOf("on", "suggest", "off")}},
+	"informs":     {},
 	"divergence":  {keys: map[string]check{"grace": aDuration, "page": aPercent}},
 
 	"parent": {args: []check{aName}},

@@ -45,6 +45,9 @@ func (d *draft) digests() {
 	if p.Parent != "" {
 		all = append(all, []any{"parent", p.Parent})
 	}
+	if p.Informs {
+		all = append(all, "informs")
+	}
 	if p.Flap != (engine.Flap{}) {
 		all = append(all, p.Flap)
 	}
@@ -57,7 +60,7 @@ func (d *draft) digests() {
 	}
 	for i := range p.Alerts {
 		a := &p.Alerts[i]
-		all = append(all, []any{a.SLO, a.Severity, a.Name, a.Condition, a.Labels, a.Notes})
+		all = append(all, append([]any{a.SLO, a.Severity, a.Name, a.Condition, a.Labels, a.Notes}, meaningEscalation(a.Escalation)...))
 	}
 	for i := range s.SLOs {
 		slo := &s.SLOs[i]

@@ -83,6 +83,13 @@
 //	  - name: maintenance
 //	    unavailable: {message: "We are moving; back at 04:00", retry_after: 2m}
 //
+// What tells an incident that burns on to the next severity is said of all SLOs at the top of a file, or of one in the SLO:
+//
+//	escalation: [{severity: exec, burn_rate: 8, for: 30m}, {severity: page, burn_rate: 2, for: 6h, window: 1h}]
+//
+// exec is told pages, page tickets. The rate is that of the shortest window of the tier, which is asked anyway, unless `window` says
+// otherwise. Without a word pages go to exec as above where Options.Receivers know somebody there; `escalation: []` says never.
+//
 // divergence() is the share of the instances that are not where they should be; unknown while there are none.
 //
 // # Flags have a life

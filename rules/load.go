@@ -31,6 +31,8 @@ type Options struct {
 	Sources map[string]int
 	// Kinds are the kinds of action there are, by the key they have in a file. Without any, no file may have actions.
 	Kinds map[string]Kind
+	// Receivers are the severities that somebody is configured to be told. Nil: that is not known, and not checked.
+	Receivers map[engine.Severity]bool
 	// Now is the time by which flags are past their date, or untested for long. Zero: nothing is said of that.
 	Now time.Time
 }
@@ -105,6 +107,7 @@ type draft struct {
 	sourced                                                       []sourced
 	transitions                                                   []transitionDraft
 	expiries                                                      []wayOut
+	escalations                                                   escalations // of SLOs that say nothing of them
 }
 
 func (d *draft) name() engine.Scope { return d.service.Policy.Scope }
@@ -183,6 +186,7 @@ func (l *loader) document(r *reader, n *node) *draft {
 			may("parent", d.parentName),
 			may("automation", d.automation),
 			may("flapping", d.flapping),
+			may("escalation", d.escalation(&d.escalations)),
 			may("source", func(n *node) { s.Source = d.source(n) }),
 			may("evaluate", func(n *node) { d.recorded, _ = d.evaluate(n) }),
 			may("slos", d.slos),
@@ -203,6 +207,7 @@ func (l *loader) document(r *reader, n *node) *draft {
 	}
 	r.mapping(n, "a rule file", fields...)
 	d.defaults()
+	s.Policy.Informs = l.opts.Receivers[engine.SeverityInfo]
 	d.loss(lease, onLoss)
 	d.untold(n)
 	d.flagDoubts()

@@ -139,6 +139,7 @@ type SLO struct {
 
 	errors, total template // for a ratio, total is empty
 	unit          unit     // of the total query
+	escalations   escalations
 }
 
 // Queries returns the PromQL of the SLO over a window, of all instances. For one measured as a ratio errors is the ratio and

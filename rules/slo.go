@@ -156,6 +156,7 @@ func (d *draft) slo(n *node) {
 			s.windows = n
 			r.list(n, "windows", func(n *node) { d.window(n, &s) })
 		}),
+		may("escalation", d.escalation(&s.escalations)),
 		may("min_events", func(n *node) {
 			s.minEvents = n
 			if v, ok := r.number(n, "min_events"); ok && v <= 0 {

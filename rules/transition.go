@@ -112,7 +112,9 @@ func (d *draft) conditions() {
 			p.Alerts = append(p.Alerts, engine.Alert{SLO: s.Name, Severity: tier.Severity, Name: tier.Name, Condition: len(p.Conditions),
 				Labels: tier.Labels, Notes: tier.Annotations})
 			d.add(c, cadence(tier))
+			d.escalate(s, tier, &p.Alerts[len(p.Alerts)-1])
 		}
+		d.untiered(s)
 	}
 	for i := range d.transitions {
 		t := &d.transitions[i]

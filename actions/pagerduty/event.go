@@ -156,7 +156,7 @@ func fit(e *api.V2Event, d *details) error {
 func severity(it *engine.Notice) string {
 	label := it.Details.Labels["severity"]
 	switch it.Severity {
-	case engine.SeverityPage:
+	case engine.SeverityPage, engine.SeverityExec:
 		if label == "error" {
 			return "error"
 		}

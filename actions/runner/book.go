@@ -71,7 +71,7 @@ func (b *book) problem(id, problem string, at time.Time, late time.Duration) (te
 		return false
 	}
 	e.Problem.Problem, e.At, e.seen = problem, at, at
-	tell = !e.told && e.Severity == engine.SeverityPage && at.Sub(e.Owed) >= late
+	tell = !e.told && e.Severity.Wakes() && at.Sub(e.Owed) >= late
 	e.told = e.told || tell
 	return tell
 }

@@ -89,7 +89,7 @@ func urgency(a, b engine.Job) int {
 
 func rank(n *engine.Notice) int {
 	r := 0
-	if n.Severity != engine.SeverityPage {
+	if !n.Severity.Wakes() {
 		r += 2
 	}
 	if n.Action != engine.NoticeTrigger {

@@ -81,10 +81,6 @@ func (n *Notifier) document(job engine.Job) ([]byte, error) {
 		return nil, fmt.Errorf("webhook: no such action of a notice: %q", it.Action)
 	}
 	scope := cmp.Or(it.Details.Scope, it.Event.Stream)
-	status := n.opts.ExternalURL
-	if n.opts.StatusURL != nil {
-		status = n.opts.StatusURL(scope)
-	}
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false) // conditions are full of < and &
@@ -104,7 +100,7 @@ func (n *Notifier) document(job engine.Job) ([]byte, error) {
 		},
 		Evidence: notice.Evidence(it.Event.Evidence),
 		At:       it.Event.At.UTC(),
-		URL:      status,
+		URL:      n.statusURL(scope),
 		AnswerAt: notice.AnswerAt(n.opts.ApprovalsURL, it),
 	})
 	if err != nil {

@@ -15,6 +15,9 @@
 // The receiver computes the same over the raw body before parsing it, compares in constant time, and refuses a time more
 // than five minutes away.
 //
+// A chat gets a message in place of the document: a JSON object whose text is what Slack's incoming webhooks take, and those of
+// others. A chat knows no keys: a message may come twice, and names the incident.
+//
 // Any 2xx takes the notice. 408, 425, 429, 5xx, a temporary redirect and no answer are tried again, when Retry-After says;
 // everything else is final. Redirects are never followed: they would carry the notice, and its token, to a place nobody
 // configured.
@@ -89,6 +92,9 @@ type Options struct {
 	Client *http.Client
 	HTTP   config.HTTPClientConfig
 
+	// Chat sends each notice as a message, in the form of Slack's incoming webhooks, in place of a Document.
+	Chat bool
+
 	// ExternalURL is where people reach modeshift; StatusURL gives the page of one scope, nil: ExternalURL for all.
 	ExternalURL string
 	StatusURL   func(engine.Scope) string
@@ -153,7 +159,11 @@ func (e *Refusal) Error() string {
 func (n *Notifier) Notify(ctx context.Context, job engine.Job) error {
 	// The body is made anew at each attempt, from the job alone, so that a retry repeats it byte for byte. A body kept
 	// from the attempt before would be one that was read to its end.
-	body, err := n.document(job)
+	write := n.document
+	if n.opts.Chat {
+		write = n.chat
+	}
+	body, err := write(job)
 	if err != nil {
 		return &actions.Error{Err: err, Final: true}
 	}

@@ -30,6 +30,6 @@ func (v *historyCmd) Run(s *streams, c *cli) error {
 		if err != nil {
 			return err
 		}
-		return c.show(s, page, func() error { return printEvents(s.out, page.Events) })
+		return c.show(s, page, func() error { return printHistory(s.out, page) })
 	})
 }

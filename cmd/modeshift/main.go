@@ -67,6 +67,7 @@ type cli struct {
 	Unfreeze  unfreezeCmd  `cmd:"" help:"Let automation start changes again."`
 	Recover   recoverCmd   `cmd:"" help:"Give a server that was led past a term of its own."`
 	History   historyCmd   `cmd:"" help:"Show what happened in a scope."`
+	Suggest   suggestCmd   `cmd:"" name:"suggestions" help:"Show what automation would have done where it only suggests."`
 	Explain   explainCmd   `cmd:"" help:"Tell why a change came about, and what became of it."`
 	Report    reportCmd    `cmd:"" help:"Draft the post-mortem of a change."`
 	Review    reviewCmd    `cmd:"" help:"Sum up how modes, automations, approvals and SLOs went."`

@@ -46,7 +46,11 @@ func (v *statusCmd) Run(s *streams, c *cli) error {
 			if err != nil {
 				return err
 			}
-			return c.show(s, scope, func() error { return printScope(s.out, scope) })
+			would, err := would(ctx, client, scope)
+			if err != nil {
+				return err
+			}
+			return c.show(s, scope, func() error { return printScope(s.out, scope, would) })
 		})
 	}
 	ready := true
@@ -143,7 +147,18 @@ func notes(sc api.Summary) string {
 	return strings.Join(list, ", ")
 }
 
-func printScope(w io.Writer, sc api.Scope) error {
+// would says what automation would have done these days, where it only suggests, or did until it was turned on; empty elsewhere.
+func would(ctx context.Context, client *api.Client, sc api.Scope) (string, error) {
+	const days = 7 * 24 * time.Hour
+	only := sc.Automation == engine.AutomationSuggest
+	if only && sc.Target == "" || !only && time.Since(sc.Suggested) > days {
+		return "", nil
+	}
+	r, err := client.Suggestions(ctx, sc.Scope, time.Time{}, time.Time{})
+	return "in the last 7 days it " + r.Text, err
+}
+
+func printScope(w io.Writer, sc api.Scope, would string) error {
 	var b strings.Builder
 	line := func(name, format string, args ...any) {
 		fmt.Fprintf(&b, "%-10s %s\n", name, oneLine(fmt.Sprintf(format, args...)))
@@ -173,8 +188,14 @@ func printScope(w io.Writer, sc api.Scope) error {
 	if sc.Runbook != "" {
 		line("runbook", "%s", sc.Runbook)
 	}
-	if sc.Automation != engine.AutomationOn && sc.Target != "" {
-		line("automation", "%s", map[engine.Automation]string{engine.AutomationSuggest: "only suggests: history says what it would have done", engine.AutomationOff: "off"}[sc.Automation])
+	if how := string(sc.Automation); sc.Target != "" && (sc.Automation != engine.AutomationOn || would != "") {
+		if sc.Automation == engine.AutomationSuggest {
+			how = "only suggests"
+		}
+		if would != "" {
+			how += "; " + would
+		}
+		line("automation", "%s", how)
 	}
 	if sc.Pin != nil {
 		line("pinned", "to %s until %s by %s: %s", sc.Pin.Mode, sc.Pin.Until.Local().Format("15:04:05"), sc.Pin.By, sc.Pin.Reason)
@@ -201,7 +222,14 @@ func printScope(w io.Writer, sc api.Scope) error {
 		line("proposal", "%s waits for a yes: modeshift approvals %[1]s", id)
 	}
 	for _, i := range sc.Incidents {
-		line("incident", "%s %s: %s, %s", i.Severity, i.ID, i.Subject, ago(i.Opened))
+		severity, alone := string(i.Severity), ""
+		if i.Escalated != "" {
+			severity += " → " + string(i.Escalated)
+		}
+		if i.Alone {
+			alone = ", BURNS ON: nobody is configured to be told further"
+		}
+		line("incident", "%s %s: %s, %s%s", severity, i.ID, i.Subject, ago(i.Opened), alone)
 	}
 	for _, h := range sc.Withheld {
 		line("withheld", "%s to %s: %s", h.Transition, h.To, because(h.Reason))

@@ -11,6 +11,7 @@ import (
 	"github.com/modeshift/modeshift/engine"
 	"github.com/modeshift/modeshift/engine/api"
 	"github.com/modeshift/modeshift/engine/explain"
+	"github.com/modeshift/modeshift/engine/suggest"
 )
 
 // table prints rows in columns that line up.
@@ -54,9 +55,19 @@ func manyLines(s string) string {
 
 // printEvents prints events, one a line.
 func printEvents(w io.Writer, events []api.Event) error {
+	return printHistory(w, api.History{Events: events})
+}
+
+// printHistory prints events, one a line. What automation would have done is told from when to when.
+func printHistory(w io.Writer, page api.History) error {
+	would := map[engine.Version]string{}
+	for _, s := range page.Suggestions {
+		begins, ends := wouldHave(s)
+		would[s.Began], would[s.Ended] = begins, ends
+	}
 	return table(w, "TIME\tEVENT\tWHAT\tWHY\tBY", func(row func(...any)) {
-		for _, e := range events {
-			row(e.At.Local().Format("2006-01-02 15:04:05"), fmt.Sprintf("%s/%d", e.Stream, e.Version), describe(e.Event), because(e.Reason), e.Cause.Actor)
+		for _, e := range page.Events {
+			row(e.At.Local().Format("2006-01-02 15:04:05"), fmt.Sprintf("%s/%d", e.Stream, e.Version), cmp.Or(would[e.Version], describe(e.Event)), because(e.Reason), e.Cause.Actor)
 		}
 	})
 }
@@ -124,6 +135,13 @@ func describe(e engine.Event) string {
 		return fmt.Sprintf("%s %s opened: %s", f.Incident.Severity, f.Incident.ID, f.Summary)
 	case engine.IncidentUpdated:
 		return fmt.Sprintf("%s %s: %s", f.Severity, f.Incident, f.Note)
+	case engine.SuggestionsTold:
+		return "people were told (" + string(f.Severity) + "): " + f.Summary
+	case engine.IncidentEscalated:
+		if f.Nobody {
+			return fmt.Sprintf("%s %s burns on: nobody is configured for %s", f.From, f.Incident, f.To)
+		}
+		return fmt.Sprintf("%s %s burns on: %s is told too", f.From, f.Incident, f.To)
 	case engine.IncidentResolved:
 		return fmt.Sprintf("%s %s resolved: %s", f.Severity, f.Incident, f.Subject)
 	case engine.SightLost:
@@ -276,23 +294,7 @@ func describeAbove(e engine.Event) string {
 }
 
 // round drops what nobody reads of a duration.
-func round(d time.Duration) string {
-	switch {
-	case d >= time.Hour:
-		d = d.Round(time.Minute)
-	case d >= time.Minute:
-		d = d.Round(time.Second)
-	default:
-		d = d.Round(time.Millisecond)
-	}
-	text := d.String()
-	for _, long := range []string{"m0s", "h0m"} {
-		if strings.HasSuffix(text, long) {
-			text = text[:len(text)-2]
-		}
-	}
-	return text
-}
+func round(d time.Duration) string { return suggest.Span(d) }
 
 // ago says how long ago something was.
 func ago(t time.Time) string {

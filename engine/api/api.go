@@ -115,6 +115,7 @@ func New(opts Options) (*API, error) {
 	a.registerExplain(h)
 	a.registerReport(h)
 	a.registerReview(h)
+	a.registerSuggestions(h)
 	a.registerEvaluation(h)
 	a.registerReadiness(h)
 	a.registerStream(h)

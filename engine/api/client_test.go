@@ -141,7 +141,7 @@ func TestHealthIsPublicAndReadinessSaysWhatIsMissing(t *testing.T) {
 func TestOnlyAnAdminReloadsAndNeverByGet(t *testing.T) {
 	var calls int
 	var fault error
-	h := api.Reload(testTokens(t), nil, func(context.Context) error { calls++; return fault })
+	h := api.Reload(testTokens(t), nil, func(context.Context) (string, error) { calls++; return "shop is on now\n", fault })
 	ask := func(method, bearer string, header http.Header) (int, string) {
 		r := httptest.NewRequest(method, "/-/reload", nil)
 		for name, values := range header {

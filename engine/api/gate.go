@@ -246,7 +246,7 @@ func (g *gateView) pin() []GateCheck {
 
 func (g *gateView) incidents() (checks []GateCheck) {
 	for _, i := range g.State.Incidents {
-		if slices.Contains([]engine.Severity{engine.SeverityTicket, engine.SeverityInfo, ""}, i.Severity) {
+		if slices.Contains([]engine.Severity{engine.SeverityTicket, engine.SeverityInfo, ""}, i.Loudest()) {
 			continue // whatever is louder woke somebody
 		}
 		c := said("incidents", AnswerNo, "somebody was paged at %s: %s (%s)", stamp(i.Opened), i.Subject, i.ID)

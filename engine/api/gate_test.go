@@ -79,6 +79,9 @@ func TestADeploymentGoesAheadOnlyWhereNothingSpeaksAgainstItAndAllIsKnown(t *tes
 			loud.Severity = "louder"
 			g.State.Incidents = []engine.Incident{loud}
 		}, AnswerNo, "incidents", ""},
+		{"a ticket that burned on woke somebody in the end", func(g *gateView) {
+			g.State.Incidents = []engine.Incident{{Kind: engine.IncidentSLO, Severity: engine.SeverityTicket, Escalated: engine.SeverityPage}}
+		}, AnswerNo, "incidents", ""},
 		{name: "the deployment is what ends the incident", change: func(g *gateView) { g.State.Incidents, g.ignoreIncidents = []engine.Incident{page}, true }, want: AnswerYes},
 		{name: "a ticket waits for a working day", change: func(g *gateView) {
 			g.State.Incidents = []engine.Incident{{Kind: engine.IncidentSLO, Severity: engine.SeverityTicket}}

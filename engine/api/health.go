@@ -30,14 +30,16 @@ func Ready(checks func() []Check) http.Handler {
 	})
 }
 
-// Reload calls reload for an admin's POST or PUT, as often as m lets it, and answers with what came of it. Pages of other origins are refused.
-func Reload(tokens *Tokens, m *Limiter, reload func(context.Context) error) http.Handler {
+// Reload calls reload for an admin's POST or PUT, as often as m lets it, and answers with what came of it, and with what it says
+// besides. Pages of other origins are refused.
+func Reload(tokens *Tokens, m *Limiter, reload func(context.Context) (string, error)) http.Handler {
 	do := tokens.Require(RoleAdmin, m, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := reload(r.Context()); err != nil {
-			say(w, http.StatusInternalServerError, "not reloaded, what was in force stays in force:\n"+err.Error()+"\n")
+		said, err := reload(r.Context())
+		if err != nil {
+			say(w, http.StatusInternalServerError, "not reloaded, what was in force stays in force:\n"+err.Error()+"\n"+said)
 			return
 		}
-		say(w, http.StatusOK, "reloaded\n")
+		say(w, http.StatusOK, "reloaded\n"+said)
 	}))
 	return http.NewCrossOriginProtection().Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodPost && r.Method != http.MethodPut {

@@ -104,6 +104,7 @@ func TestTheDescriptionHoldsTogether(t *testing.T) {
 		"review":              "get /api/v1/review",
 		"review-scope":        "get /api/v1/scopes/{scope}/review",
 		"report-change":       "get /api/v1/scopes/{scope}/changes/{change}/report",
+		"get-suggestions":     "get /api/v1/scopes/{scope}/suggestions",
 		"evaluate-scope":      "get /api/v1/scopes/{scope}/evaluation",
 		"get-readiness":       "get /api/v1/scopes/{scope}/readiness",
 		"list-instances":      "get /api/v1/scopes/{scope}/instances", "recover": "post /api/v1/recover",

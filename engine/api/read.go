@@ -111,6 +111,9 @@ func (a *API) getHistory(ctx context.Context, in *historyInput) (*body[History],
 	events = slices.DeleteFunc(events, func(e engine.Event) bool { return e.Version >= before })
 	slices.Reverse(events)
 	out := &body[History]{History{Events: wrap(events)}}
+	if out.Body.Suggestions, err = a.suggested(ctx, v, events); err != nil {
+		return nil, err
+	}
 	if after > 0 && len(events) > 0 {
 		out.Body.Before = after + 1
 	}

@@ -6,6 +6,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/engine/suggest"
 )
 
 // The shapes of answers and requests, the same for the server and for Client.
@@ -62,6 +63,8 @@ type Scope struct {
 	Transitions  []Transition        `json:"transitions" nullable:"false" doc:"in file order"`
 	Rules        engine.Digest       `json:"rules,omitempty" doc:"digest of the rules in force"`
 	RulesProblem string              `json:"rules_problem,omitempty" doc:"why the rule file on disk is not the one in force"`
+
+	Suggested time.Time `json:"suggestions_told,omitzero" doc:"up to when people were told what automation would have done; absent: never"`
 }
 
 // Mode is a declared mode.
@@ -109,6 +112,8 @@ type Scopes struct {
 type History struct {
 	Events []Event        `json:"events" nullable:"false" doc:"newest first"`
 	Before engine.Version `json:"before,omitempty" doc:"ask with this for the next page; absent on the last one"`
+
+	Suggestions []suggest.Suggestion `json:"suggestions,omitempty" doc:"what automation would have done, of which an event here tells the beginning or the end"`
 }
 
 // Outcome is what a request led to. It is in the log.

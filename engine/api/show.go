@@ -45,6 +45,7 @@ func detail(v engine.View, fleet *engine.Freeze) Scope {
 		Imposed: list(s.Imposed), Own: s.Own, Withheld: list(s.Withheld), Incidents: list(s.Incidents), Blind: list(s.Blind),
 		Proposals: []engine.ChangeID{}, Modes: []Mode{}, Conditions: []Condition{}, Transitions: []Transition{},
 	}
+	out.Suggested = s.SuggestionsTold
 	for _, p := range s.Proposals {
 		out.Proposals = append(out.Proposals, p.ID)
 	}

@@ -97,6 +97,8 @@ func (l *life) concerns(before engine.State, decision []engine.Event, e engine.E
 		return own || l.incidents[i.ID]
 	case engine.IncidentUpdated:
 		return l.incidents[f.Incident] && (under || waits || starts)
+	case engine.IncidentEscalated:
+		return l.incidents[f.Incident]
 	case engine.IncidentResolved:
 		return l.incidents[f.Incident]
 	case engine.RequestRefused:

@@ -121,6 +121,11 @@ func What(e engine.Event) string {
 		return fmt.Sprintf("people were told (%s %s): %s", f.Incident.Severity, f.Incident.ID, f.Summary)
 	case engine.IncidentUpdated:
 		return fmt.Sprintf("people were told (%s %s): %s", f.Severity, f.Incident, f.Note)
+	case engine.IncidentEscalated:
+		if f.Nobody {
+			return fmt.Sprintf("%s %s burns on, and nobody is configured for %s", f.From, f.Incident, f.To)
+		}
+		return fmt.Sprintf("%s %s burns on: %s was told too", f.From, f.Incident, f.To)
 	case engine.IncidentResolved:
 		return fmt.Sprintf("%s %s was resolved", f.Severity, f.Incident)
 	case engine.RequestRefused:

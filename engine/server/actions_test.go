@@ -52,7 +52,7 @@ receivers: {approvals: {webhook: {url: https://chat.example.com/hook}}}
 		"actions: {per_kind: -1}":                                "actions.per_kind: -1 is not between 1 and 1000",
 		"actions: {exec: {output_limit: -1}}":                    "actions.exec: the limit of output is below 0",
 		"actions: {exec: {env: [MODESHIFT_KEY]}}":                "actions.exec: ",
-		"receivers: {approvals: {}}":                             "receivers.approvals: exactly one of pagerduty and webhook is needed",
+		"receivers: {approvals: {}}":                             "receivers.approvals: exactly one of pagerduty, webhook and chat is needed",
 		"receivers: {approvals: {webhook: {url: chat.example}}}": "receivers.approvals.webhook.url: ",
 	} {
 		put(t, path, rest+text+"\n")

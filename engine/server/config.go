@@ -49,6 +49,8 @@ type Config struct {
 	Instances  Instances   `yaml:"instances"`
 	Flags      FlagServing `yaml:"flags"`
 	Limits     Limits      `yaml:"limits"`
+
+	Suggestions Suggestions `yaml:"suggestions"`
 }
 
 // TLS names the server's certificate and key.
@@ -122,21 +124,24 @@ func (c *Config) sources() map[string]int {
 
 // Receivers say who is told of incidents, by severity.
 type Receivers struct {
+	Exec   *Receiver `yaml:"exec"` // of pages that burn on; with it they are told by themselves
 	Page   *Receiver `yaml:"page"`
 	Ticket *Receiver `yaml:"ticket"`
+	Info   *Receiver `yaml:"info"` // of changes that are only in the log otherwise
 	// Approvals asks people for their yes. Without it those who are paged are asked.
 	Approvals *Receiver `yaml:"approvals"`
 }
 
 // byName names the receivers as a file does; nil where none is configured.
 func (r Receivers) byName() map[string]*Receiver {
-	return map[string]*Receiver{"page": r.Page, "ticket": r.Ticket, "approvals": r.Approvals}
+	return map[string]*Receiver{"exec": r.Exec, "page": r.Page, "ticket": r.Ticket, "info": r.Info, "approvals": r.Approvals}
 }
 
 // Receiver is exactly one kind of target.
 type Receiver struct {
 	PagerDuty *PagerDuty `yaml:"pagerduty"`
 	Webhook   *Webhook   `yaml:"webhook"`
+	Chat      *Chat      `yaml:"chat"`
 }
 
 // PagerDuty is a service's Events API v2 integration.
@@ -153,6 +158,22 @@ type Webhook struct {
 	HTTPConfig     *config.HTTPClientConfig `yaml:"http_config"`
 }
 
+// Chat is an incoming webhook of a chat, in Slack's form. Its address is a secret: whoever has it may write there.
+type Chat struct {
+	URL        string                   `yaml:"url"`
+	URLFile    string                   `yaml:"url_file"` // read at the start
+	HTTPConfig *config.HTTPClientConfig `yaml:"http_config"`
+}
+
+// address is where messages go.
+func (c *Chat) address() (string, error) {
+	if c.URLFile == "" {
+		return c.URL, nil
+	}
+	text, err := os.ReadFile(c.URLFile)
+	return strings.TrimSpace(string(text)), err
+}
+
 // DefaultConfig is what holds where the file says nothing.
 func DefaultConfig() Config {
 	return Config{
@@ -167,6 +188,8 @@ func DefaultConfig() Config {
 		Actions: Actions{Concurrency: defaultSteps, PerKind: defaultPerKind},
 		Flags:   FlagServing{MaxStreams: flags.DefaultMaxStreams},
 		Limits:  defaultLimits(),
+
+		Suggestions: Suggestions{Cron: "0 9 * * MON", Timezone: "UTC"},
 	}
 }
 
@@ -218,9 +241,12 @@ func (c *Config) under(dir string) {
 		}
 		if r.Webhook != nil {
 			join(&r.Webhook.HMACSecretFile)
-			if h := r.Webhook.HTTPConfig; h != nil {
-				h.SetDirectory(dir)
-			}
+		}
+		if r.Chat != nil {
+			join(&r.Chat.URLFile)
+		}
+		if h := r.http(); h != nil {
+			h.SetDirectory(dir)
 		}
 	}
 }
@@ -307,7 +333,7 @@ func (c *Config) Validate() error {
 			faults = append(faults, r.validate("receivers."+name))
 		}
 	}
-	faults = append(faults, c.Actions.validate())
+	faults = append(faults, c.Actions.validate(), c.Suggestions.validate())
 	if c.TLS != nil && (c.TLS.CertFile == "" || c.TLS.KeyFile == "") {
 		fault("tls_server_config: cert_file and key_file are both needed")
 	}
@@ -315,15 +341,36 @@ func (c *Config) Validate() error {
 }
 
 func (r *Receiver) validate(at string) error {
+	kinds := 0
+	for _, there := range []bool{r.PagerDuty != nil, r.Webhook != nil, r.Chat != nil} {
+		if there {
+			kinds++
+		}
+	}
 	switch {
-	case (r.PagerDuty == nil) == (r.Webhook == nil):
-		return fmt.Errorf("%s: exactly one of pagerduty and webhook is needed", at)
+	case kinds != 1:
+		return fmt.Errorf("%s: exactly one of pagerduty, webhook and chat is needed", at)
+	case r.Chat != nil && (r.Chat.URL == "") == (r.Chat.URLFile == ""):
+		return fmt.Errorf("%s.chat: exactly one of url and url_file is needed", at)
+	case r.Chat != nil && r.Chat.URL != "":
+		return webURL(at+".chat.url", r.Chat.URL)
 	case r.PagerDuty != nil && r.PagerDuty.RoutingKey.IsZero() == (r.PagerDuty.RoutingKeyFile == ""):
 		return fmt.Errorf("%s.pagerduty: exactly one of routing_key and routing_key_file is needed", at)
 	case r.PagerDuty != nil && r.PagerDuty.URL != "":
 		return webURL(at+".pagerduty.url", r.PagerDuty.URL)
 	case r.Webhook != nil:
 		return webURL(at+".webhook.url", r.Webhook.URL)
+	}
+	return nil
+}
+
+// http is how the receiver is spoken to, where its kind says so; nil: as usual.
+func (r *Receiver) http() *config.HTTPClientConfig {
+	switch {
+	case r.Webhook != nil:
+		return r.Webhook.HTTPConfig
+	case r.Chat != nil:
+		return r.Chat.HTTPConfig
 	}
 	return nil
 }

@@ -50,7 +50,7 @@ func (s *Server) handler() (http.Handler, error) {
 	mux.Handle("/metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{ErrorLog: promLog{s.log}, MaxRequestsInFlight: maxScrapes}))
 	mux.Handle("/-/healthy", api.Healthy())
 	mux.Handle("/-/ready", api.Ready(s.checks))
-	mux.Handle("/-/reload", api.Reload(s.tokens, s.limiter, s.Reload))
+	mux.Handle("/-/reload", api.Reload(s.tokens, s.limiter, s.reload))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/" {
 			http.NotFound(w, r)

@@ -98,9 +98,9 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 				ch <- prometheus.MustNewConstMetric(descMode, prometheus.GaugeValue, in, scope, string(mode.Name))
 			}
 		}
-		open := map[engine.Severity]float64{engine.SeverityPage: 0, engine.SeverityTicket: 0}
+		open := map[engine.Severity]float64{engine.SeverityExec: 0, engine.SeverityPage: 0, engine.SeverityTicket: 0}
 		for _, i := range v.State.Incidents {
-			open[i.Severity]++
+			open[i.Loudest()]++
 		}
 		for severity, n := range open {
 			ch <- prometheus.MustNewConstMetric(descIncidents, prometheus.GaugeValue, n, scope, string(severity))

@@ -50,23 +50,38 @@ func (r *Receiver) notifier(log, external, approvals string, client *http.Client
 			HTTP: config.DefaultHTTPClientConfig, Client: client, ExternalURL: external, ApprovalsURL: approvals,
 		})
 	}
-	return webhook.New(webhook.Options{
-		URL: r.Webhook.URL, SigningSecretFile: r.Webhook.HMACSecretFile, Log: log,
-		HTTP: httpConfig(r.Webhook.HTTPConfig), Client: client, ExternalURL: external, ApprovalsURL: approvals,
-	})
+	opts := webhook.Options{Log: log, HTTP: httpConfig(r.http()), Client: client, ExternalURL: external, ApprovalsURL: approvals}
+	if r.Chat != nil {
+		var err error
+		if opts.URL, err = r.Chat.address(); err != nil {
+			return nil, fmt.Errorf("chat.url_file: %w", err)
+		}
+		opts.Chat = true
+	} else {
+		opts.URL, opts.SigningSecretFile = r.Webhook.URL, r.Webhook.HMACSecretFile
+	}
+	return webhook.New(opts)
 }
 
 // client makes the HTTP client of a receiver.
 func (r *Receiver) client(name string) (*http.Client, error) {
-	if r.PagerDuty != nil {
-		return config.NewClientFromConfig(config.DefaultHTTPClientConfig, name)
-	}
-	return config.NewClientFromConfig(httpConfig(r.Webhook.HTTPConfig), name)
+	return config.NewClientFromConfig(httpConfig(r.http()), name)
 }
 
 // bySeverity names the receivers; nil where none is configured.
 func (r Receivers) bySeverity() map[engine.Severity]*Receiver {
-	return map[engine.Severity]*Receiver{engine.SeverityPage: r.Page, engine.SeverityTicket: r.Ticket}
+	return map[engine.Severity]*Receiver{engine.SeverityExec: r.Exec, engine.SeverityPage: r.Page, engine.SeverityTicket: r.Ticket, engine.SeverityInfo: r.Info}
+}
+
+// severities are those that somebody is configured for.
+func (r Receivers) severities() map[engine.Severity]bool {
+	known := map[engine.Severity]bool{}
+	for severity, to := range r.bySeverity() {
+		if to != nil {
+			known[severity] = true
+		}
+	}
+	return known
 }
 
 // externalURL is how people reach the server.

@@ -105,8 +105,11 @@ func (r Receivers) told() []readiness.Receiver {
 
 // kind is what sort of target a receiver is.
 func (r *Receiver) kind() string {
-	if r.PagerDuty != nil {
+	switch {
+	case r.PagerDuty != nil:
 		return "pagerduty"
+	case r.Chat != nil:
+		return "chat"
 	}
 	return "webhook"
 }

@@ -172,7 +172,7 @@ func book(t *testing.T, apply func(*rules.Set) error) *ruleBook {
 	dir := t.TempDir()
 	put(t, filepath.Join(dir, "shop.yaml"), service("shop", "degraded"))
 	b := &ruleBook{
-		paths: []string{dir}, keep: filepath.Join(dir, "kept.json"), log: slog.New(slog.DiscardHandler), reloaded: func(bool) {},
+		paths: []string{dir}, keep: filepath.Join(dir, "kept.json"), log: slog.New(slog.DiscardHandler), reloaded: func(bool) {}, replaced: func(context.Context, *rules.Set, *rules.Set) {},
 		inForce: func() map[engine.Scope]engine.Mode { return nil },
 		watcher: fsnotify.NewWatcher,
 		apply:   func(_ context.Context, set *rules.Set, _ error) error { return apply(set) },

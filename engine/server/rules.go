@@ -29,6 +29,7 @@ type ruleBook struct {
 	inForce  func() map[engine.Scope]engine.Mode            // the mode each scope is in
 	apply    func(context.Context, *rules.Set, error) error // takes a set into force
 	reloaded func(good bool)                                // told after each load
+	replaced func(ctx context.Context, from, to *rules.Set) // told after other rules are in force
 	watcher  func() (*fsnotify.Watcher, error)              // fsnotify.NewWatcher
 	log      *slog.Logger
 
@@ -37,6 +38,7 @@ type ruleBook struct {
 	files  []rules.File // as last read
 	err    error        // of the last reload; nil when all files are in force
 	unread string       // why the files could not be read last; empty when they could
+	last   *rules.Set   // in force when the server ran last; nil when that is not known
 	again  bool         // what was read is not in force for a reason outside of the files: try again
 }
 
@@ -66,7 +68,7 @@ func (b *ruleBook) start() error {
 	if last, err := b.lastGood(opts); err != nil {
 		b.log.Warn("the rules of the last run cannot be used", "error", err)
 	} else {
-		b.set = last
+		b.set, b.last = last, last
 	}
 	set, err := rules.Reload(b.set, files, opts)
 	if len(set.Services) == 0 && err != nil {
@@ -79,6 +81,15 @@ func (b *ruleBook) start() error {
 
 // reload reads the files again and takes them into force. The error says what is not in force, and why.
 func (b *ruleBook) reload(ctx context.Context) error {
+	from, to, err := b.replace(ctx)
+	if to != nil {
+		b.replaced(ctx, from, to) // not under the lock: whoever is told may look for long
+	}
+	return err
+}
+
+// replace is reload; it returns what was in force before and what is now, nil when that is the same.
+func (b *ruleBook) replace(ctx context.Context) (from, to *rules.Set, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	files, err := rules.ReadFiles(b.paths...)
@@ -89,7 +100,7 @@ func (b *ruleBook) reload(ctx context.Context) error {
 		b.err, b.unread = err, err.Error()
 		b.reloaded(false)
 		b.log.Error("rules not reloaded: what was in force stays in force", "error", err)
-		return err
+		return nil, nil, err
 	}
 	b.files, b.unread = files, ""
 	set, err := rules.Reload(b.set, files, b.options())
@@ -102,10 +113,11 @@ func (b *ruleBook) reload(ctx context.Context) error {
 		b.err = fmt.Errorf("take the rules into force: %w", applied)
 		b.reloaded(false)
 		b.log.Error("rules not in force; trying again within half a minute", "error", applied)
-		return b.err
+		return nil, nil, b.err
 	}
+	from = b.set
 	b.took(set, err)
-	return err
+	return from, set, err
 }
 
 // took notes what is in force. The caller holds b.mu.

@@ -72,6 +72,8 @@ type Server struct {
 	roster       *roster.Roster                 // the table of instances
 	followers    followers                      // keep it up with the log
 	ledger       *budgetBook                    // knows how error budgets stand
+	trusted      []engine.Scope                 // whose automation was turned on while the server was away
+	turned       turns                          // whose automation was turned on
 	present      atomic.Pointer[prom.Evaluator] // of the rules that were evaluated last; nil before the first tick
 	tokens       *api.Tokens
 	sources      []prom.Source
@@ -234,7 +236,7 @@ func (s *Server) startLoop(ctx context.Context) error {
 	s.book = &ruleBook{
 		paths: cfg.Rules, keep: filepath.Join(cfg.Data, lastGoodFile), log: s.log,
 		opts: rules.Options{Interval: time.Duration(e.Interval), BlindAfter: time.Duration(e.BlindAfter), SLOPeriod: time.Duration(e.SLOPeriod),
-			Sources: cfg.sources(), Kinds: s.ruleKinds()},
+			Sources: cfg.sources(), Kinds: s.ruleKinds(), Receivers: cfg.Receivers.severities()},
 		inForce: func() map[engine.Scope]engine.Mode {
 			modes := map[engine.Scope]engine.Mode{}
 			for name, state := range states {
@@ -248,6 +250,7 @@ func (s *Server) startLoop(ctx context.Context) error {
 			return s.loop.Replace(ctx, s.inForce(set, err))
 		},
 		reloaded: s.metrics.reloaded,
+		replaced: s.turnedOn,
 		watcher:  fsnotify.NewWatcher,
 	}
 	if err := s.book.start(); err != nil {
@@ -257,6 +260,7 @@ func (s *Server) startLoop(ctx context.Context) error {
 	if err := s.loop.Start(ctx, s.inForce(set, problem)); err != nil {
 		return err
 	}
+	s.trusted = turnedBetween(s.book.last, set)
 	s.introduce(ctx)
 	s.book.inForce = func() map[engine.Scope]engine.Mode {
 		modes := map[engine.Scope]engine.Mode{}
@@ -384,6 +388,8 @@ func (s *Server) Run(ctx context.Context) error {
 	part(inner, "coverage", s.cover)
 	part(inner, "rule files", s.book.watch)
 	part(inner, "ledger", s.ledger.keeper.Run)
+	part(inner, "suggestions", s.tellSuggestions)
+	part(inner, "automation that was turned on", func(ctx context.Context) error { s.tellTurned(ctx, s.trusted); return nil })
 	part(inner, "http", func(context.Context) error {
 		if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
 			return err
@@ -392,7 +398,7 @@ func (s *Server) Run(ctx context.Context) error {
 	})
 	part(inner, "flagd", s.serveSync)
 	for severity, r := range s.opts.Config.Receivers.bySeverity() {
-		if r == nil {
+		if r == nil && (severity == engine.SeverityPage || severity == engine.SeverityTicket) { // the others are not needed
 			s.log.Warn("nobody is told: no receiver is configured", "severity", severity)
 		}
 	}

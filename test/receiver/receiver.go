@@ -1,5 +1,5 @@
 // Package receiver is the other end of modeshift's notices, for tests and the demo: a server that takes pages as PagerDuty's
-// Events API v2 does (POST /v2/enqueue) and tickets as a webhook endpoint would (POST /tickets).
+// Events API v2 does (POST /v2/enqueue), tickets as a webhook endpoint would (POST /tickets), and messages as a chat's (POST /chat).
 //
 // It holds every request against the published contract and answers a violation as the real API does, so that a test that
 // passes here has a reason to pass there. It keeps an alert for each deduplication key: a trigger for an open alert is added
@@ -23,13 +23,14 @@ import (
 	"github.com/modeshift/modeshift/engine/secret"
 )
 
-// Target tells the two endpoints apart.
+// Target tells the endpoints apart.
 type Target string
 
 // The endpoints.
 const (
 	Pages   Target = "page"   // POST /v2/enqueue
 	Tickets Target = "ticket" // POST /tickets
+	Chats   Target = "chat"   // POST /chat
 )
 
 // What an event did to its alert or ticket.
@@ -122,6 +123,7 @@ func New(opts Options) *Receiver {
 	r.closing, r.stop = context.WithCancel(context.Background())
 	r.mux.HandleFunc("POST /v2/enqueue", r.take(Pages, r.page))
 	r.mux.HandleFunc("POST /tickets", r.take(Tickets, r.ticket))
+	r.mux.HandleFunc("POST /chat", r.take(Chats, r.chat))
 	return r
 }
 
@@ -152,6 +154,9 @@ func (r *Receiver) URL() string { return r.url }
 
 // TicketURL is the endpoint of tickets.
 func (r *Receiver) TicketURL() string { return r.url + "/tickets" }
+
+// ChatURL is the endpoint of messages.
+func (r *Receiver) ChatURL() string { return r.url + "/chat" }
 
 // ServeHTTP takes a request.
 func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) { r.mux.ServeHTTP(w, req) }
@@ -244,12 +249,22 @@ func (r *Receiver) record(e Event) Event {
 			r.alerts[at].Notes = append(r.alerts[at].Notes, e.At)
 		}
 	}
+	r.mu.Unlock()
+	r.note(e)
+	return e
+}
+
+// note keeps an event and hands it on. The caller holds r.delivery.
+func (r *Receiver) note(e Event) {
+	r.mu.Lock()
+	if e.At.IsZero() {
+		e.At = time.Now()
+	}
 	r.events = append(r.events, e)
 	r.mu.Unlock()
 	if r.opts.OnEvent != nil {
 		r.opts.OnEvent(e)
 	}
-	return e
 }
 
 // arrived files a request and wakes those who wait.

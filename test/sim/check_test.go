@@ -202,6 +202,8 @@ func (c *check) judge(s *stream, before engine.State, e engine.Event, where stri
 		if e.Reason.Code == engine.CodeRecovered {
 			c.needs(s, e, "burns", engine.False, where)
 		}
+	case engine.IncidentEscalated:
+		c.needs(s, e, "burns.on", engine.True, where)
 	case engine.ChangeProposed:
 		c.proposed(s, before, e, f, p, where)
 	case engine.ProposalRenewed:

@@ -107,6 +107,11 @@ func drawPolicy(r *rand.Rand, scope engine.Scope) engine.Policy {
 		}
 		p.Transitions = append(p.Transitions, t)
 	}
+	if r.IntN(2) == 0 {
+		p.Alerts[0].Escalation = &engine.Escalation{Severity: engine.SeverityExec, For: pick(r, 30*time.Second, time.Minute, 3*time.Minute), Nobody: r.IntN(4) == 0,
+			Condition: condition("burns.on")}
+	}
+	p.Informs = r.IntN(2) == 0
 	return p
 }
 

@@ -19,6 +19,7 @@ func newRunner(w *world, p *process) *runner.Runner {
 	pager := &outside{w: w, p: p}
 	return runner.New(p.log, map[engine.Severity]actions.Notifier{
 		engine.SeverityPage: pager, engine.SeverityTicket: pager, engine.SeverityAsk: pager,
+		engine.SeverityExec: pager, engine.SeverityInfo: pager,
 	}, runner.Options{
 		Timeout: attemptTimeout, Log: slog.New(slog.DiscardHandler),
 		Rand: func() float64 { return float64(w.dice(1000, "backoff %v", time.Since(w.began))) / 1000 },

@@ -149,7 +149,7 @@ func (k *kinds) judge(t *testing.T, seeds int) {
 		"TransitionWithheld pinned", "TransitionWithheld unknown", "SightLost", "LogRecovered",
 		"TargetsFound", "StepHeld", "StepStarted approved", "UndoStarted rejected",
 		"WavePublished verify", "WavePublished pause", "WaveHeld verify", "WaveHeld unknown", "WaveHeld instances", "WaveResumed verify", "WaveResumed applied",
-		"DirectiveApplied", "RolloutDone verify", "RolloutDone pause", "ChangeFailed instances", "DivergenceFound", "DivergenceEnded",
+		"IncidentEscalated", "DirectiveApplied", "RolloutDone verify", "RolloutDone pause", "ChangeFailed instances", "DivergenceFound", "DivergenceEnded",
 	} {
 		if k.count[kind] == 0 {
 			t.Errorf("%d seeds never met %s", seeds, kind)

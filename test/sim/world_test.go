@@ -29,10 +29,10 @@ type world struct {
 	moody    time.Time // until when
 	deaf     time.Time // the pager takes nothing before that
 	effects  map[string]int
-	attempts map[string]int // by attempt
-	paged    map[engine.IncidentID]bool
-	taken    map[string]bool // jobs of notices
-	crew     []*copyOf       // of all scopes, also those that are gone; the supervisor's
+	attempts map[string]int     // by attempt
+	paged    map[[2]string]bool // incident and severity
+	taken    map[string]bool    // jobs of notices
+	crew     []*copyOf          // of all scopes, also those that are gone; the supervisor's
 	clock    clock
 	calm     bool     // faults have ended
 	calls    []string // of the store, with their instants: they say where two runs of a seed part
@@ -41,7 +41,7 @@ type world struct {
 func newWorld(seed uint64, c *check) *world {
 	w := &world{
 		seed: seed, began: time.Now(), check: c, truths: map[engine.Scope]map[string]string{}, effects: map[string]int{},
-		attempts: map[string]int{}, paged: map[engine.IncidentID]bool{}, taken: map[string]bool{},
+		attempts: map[string]int{}, paged: map[[2]string]bool{}, taken: map[string]bool{},
 	}
 	for s := range scopes {
 		w.truths[scopeName(s)] = map[string]string{}
@@ -302,10 +302,11 @@ func (w *world) notify(ctx context.Context, job engine.Job) error {
 	if time.Now().Before(w.deaf) && w.dice(3, "deaf %s %d", job.ID, job.Attempts) > 0 {
 		return errors.New("503")
 	}
-	if n.Action != engine.NoticeTrigger && !w.paged[n.Incident] {
+	told := [2]string{string(n.Incident), string(n.Severity)}
+	if n.Action != engine.NoticeTrigger && !w.paged[told] {
 		w.check.fault("the pager is told to %s %s before it heard of it", n.Action, n.Incident)
 	}
-	w.paged[n.Incident] = true
+	w.paged[told] = true
 	w.taken[job.ID] = true
 	if w.dice(20, "receipt %s %d", job.ID, job.Attempts) == 0 && time.Now().Before(w.deaf) {
 		return errors.New("the answer was lost")
