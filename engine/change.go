@@ -17,7 +17,7 @@ func (d *decision) plan(t *Transition, to Mode) Plan {
 	into, _ := d.p.Mode(to)
 	// What is in force now, whether a change is under way or not: a plan people have approved must not come to read otherwise
 	// because that change is done meanwhile.
-	plan := Plan{Into: into, Back: ModeRule{Name: d.s.Target, Flags: d.s.Directive.Flags, Unavailable: d.s.Directive.Unavailable}}
+	plan := Plan{Into: into, Back: ModeRule{Name: d.s.Target, Flags: d.s.Directive.Flags, Unavailable: d.s.Directive.Unavailable, Pause: names(d.s.lasting())}}
 	if t != nil {
 		plan.Steps, plan.PublishLast, plan.OnFailure = t.Playbook.Steps, t.Playbook.PublishLast, t.Playbook.OnFailure
 		if i, ok := t.Playbook.Verify.Index(); ok {
@@ -54,6 +54,9 @@ func (d *decision) begin(to Mode, t *Transition, why Reason, evidence []Reading,
 	}
 	from := d.s.Target
 	c := ChangeStarted{Change: ChangeID(d.next()), From: from, To: to, Plan: d.plan(t, to), Retry: d.retry(t), Forced: forced, Instances: d.in.Instances.Known}
+	if !earns(t, why, p) {
+		c.Plan.Into.Pause = nil
+	}
 	if t != nil {
 		c.Transition, c.Position, c.Severity = t.Name, t.Position, t.Severity
 		if last := len(d.s.Past) - 1; t.UndoEntry && last >= 0 && len(d.s.Past[last].Did) > 0 && d.s.Past[last].To == from {
@@ -420,7 +423,7 @@ func (d *decision) conditionText(name string) string {
 
 // until takes the last change back when its time is over, as long as its mode is the one in force and nobody pinned it.
 func (d *decision) until(o *Observed) {
-	if d.s.Change != nil || d.s.Pin != nil || len(d.s.Past) == 0 || d.in.Deposed != "" {
+	if d.s.Change != nil || len(d.s.Past) == 0 || d.in.Deposed != "" {
 		return
 	}
 	last := &d.s.Past[len(d.s.Past)-1]
@@ -429,6 +432,10 @@ func (d *decision) until(o *Observed) {
 	}
 	for i := range d.p.Conditions {
 		if d.p.Conditions[i].Name == last.Until && o.Conditions[i].Truth == True {
+			if d.s.Pin != nil {
+				d.outlast(CodePinned, d.p.Conditions[i].Text+" is true, and the mode is pinned")
+				return
+			}
 			d.emit(UndoStarted{Change: last.ID}, CodeUntil, d.p.Conditions[i].Text+" is true", o.Conditions[i].Readings)
 			d.advance()
 			return

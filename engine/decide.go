@@ -159,6 +159,7 @@ func (d *decision) adopt() {
 			d.regain(b.Subject, "the condition is not declared any more")
 		}
 	}
+	d.endPauses()
 	d.renew(CodeRules)
 }
 

@@ -99,6 +99,7 @@ const (
 	CodeFlapping     Code = "flapping"         // too many changes in a while
 	CodeSuggest      Code = "suggest"          // automation only says what it would do
 	CodeOff          Code = "off"              // automation is off
+	CodePaused       Code = "paused"           // a mode pauses an SLO
 )
 
 // Reason is why, for programs and for people.
@@ -311,6 +312,7 @@ var kinds = func() map[string]reflect.Type {
 		BudgetCorrected{}, BudgetCorrectionWithdrawn{},
 		WavePublished{}, WaveHeld{}, WaveResumed{}, DirectiveApplied{}, RolloutDone{}, DivergenceFound{}, DivergenceEnded{},
 		TermExceeded{}, TermRecovered{},
+		PauseEnded{},
 	} {
 		m[reflect.TypeOf(f).Name()] = reflect.TypeOf(f)
 	}

@@ -57,7 +57,7 @@ func (d *decision) alerts(o *Observed, chosen int) {
 		switch {
 		case open && seen.Truth == False:
 			d.resolve(i, CodeRecovered, d.p.Conditions[a.Condition].Text+" is false", seen.Readings)
-		case !open && seen.Truth == True && !d.louder(a):
+		case !open && seen.Truth == True && !d.pausing(a.SLO, chosen) && !d.louder(a):
 			by := ""
 			summary := fmt.Sprintf("%s: SLO %s burns its error budget too fast", d.p.Scope, a.SLO)
 			if chosen >= 0 && mentions(&d.p.Transitions[chosen], k) {

@@ -44,6 +44,7 @@ type State struct {
 	Exceeded *Exceeded `json:"exceeded,omitempty"` // of the fleet: a later one was heard of
 
 	Corrections []Correction `json:"corrections,omitempty"` // of error budgets, that hold, oldest first
+	Pauses      []Pause      `json:"pauses,omitempty"`      // of SLOs, as far as budgets reach back; those that last at the end
 }
 
 // Directive is what instances are told. A newer one has a higher term, or the same term and a higher revision.

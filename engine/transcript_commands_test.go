@@ -413,6 +413,13 @@ func (s *session) doState(c command) (string, error) {
 	for _, c := range st.state.Corrections {
 		held += fmt.Sprintf("  correction %s of %s by %s\n", c.ID, c.SLO, c.By)
 	}
+	for _, p := range st.state.Pauses {
+		held += fmt.Sprintf("  pause of %s by %s (%s) from %s", p.SLO, p.Mode, p.Change, offset(p.From))
+		if !p.To.IsZero() {
+			held += " to " + offset(p.To)
+		}
+		held += "\n"
+	}
 	return printState(st.state, at) + held, nil
 }
 
@@ -475,7 +482,7 @@ func (c command) compile() (engine.Policy, error) {
 			}
 		case "mode":
 			m := engine.ModeRule{Name: engine.Mode(l.args[0]), Beside: l.word("beside"), MinDuration: l.duration("min"), MaxDuration: l.duration("max"),
-				Imposes: engine.Mode(l.key("imposes"))}
+				Imposes: engine.Mode(l.key("imposes")), Pause: l.list("pause")}
 			if err := unmarshal(l.key("flags"), &m.Flags); err != nil {
 				return p, fmt.Errorf("mode %s: flags: %w", m.Name, err)
 			}

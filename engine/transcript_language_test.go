@@ -199,7 +199,7 @@ var policyWords = map[string]grammar{
 	"condition":   {args: []check{aName}, keys: map[string]check{"every": aDuration, "text": anything}, words: []string{"scheduled"}},
 	"mode": {args: []check{aName}, keys: map[string]check{"flags": aJSON, "min": aDuration, "max": aDuration,
 		"on_expiry": matching("page or propose:NAME", `page|propose:[\w-]+`), "imposes": aName, "pause": names},
-		words: []string{"beside"}, later: []string{"pause"}},
+		words: []string{"beside"}},
 	"alert": {args: []check{aName, oneOf("page", "ticket")}, keys: map[string]check{"when": aName, "name": aName, "labels": aJSON, "notes": aJSON}},
 	"transition": {args: []check{aName}, keys: map[string]check{"from": names, "to": aName, "when": aName, "severity": severity, "for": aDuration,
 		"alerts": tiers, "text": anything, "approval": groups, "within": aDuration, "otherwise": oneOf("deny", "page", "escalate"),
