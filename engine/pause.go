@@ -29,7 +29,7 @@ const maxPauses = 2000
 
 // Paused finds the pause of an SLO that lasts.
 func (s State) Paused(slo string) (Pause, bool) {
-	for _, p := range s.lasting() {
+	for _, p := range s.Lasting() {
 		if p.SLO == slo {
 			return p, true
 		}
@@ -37,8 +37,8 @@ func (s State) Paused(slo string) (Pause, bool) {
 	return Pause{}, false
 }
 
-// lasting are the pauses that are not over. They began together, with the mode in force, and so stand at the end.
-func (s State) lasting() []Pause {
+// Lasting are the pauses that are not over. They began together, with the mode in force, and so stand at the end.
+func (s State) Lasting() []Pause {
 	i := len(s.Pauses)
 	for i > 0 && s.Pauses[i-1].To.IsZero() {
 		i--
@@ -150,7 +150,7 @@ func (d *decision) pausing(slo string, chosen int) bool {
 // approved when the mode was entered: it has to be entered again.
 func (d *decision) endPauses() {
 	m, _ := d.p.Mode(d.s.Target)
-	gone := slices.DeleteFunc(names(d.s.lasting()), func(slo string) bool { return slices.Contains(m.Pause, slo) })
+	gone := slices.DeleteFunc(names(d.s.Lasting()), func(slo string) bool { return slices.Contains(m.Pause, slo) })
 	if len(gone) > 0 {
 		d.emit(PauseEnded{gone}, CodeRules, fmt.Sprintf("the rules do not let %s pause it any more", d.s.Target), nil)
 	}
@@ -159,14 +159,14 @@ func (d *decision) endPauses() {
 // outlast ends the pauses of a mode that has had its time and is in force still: for want of a way out, or because somebody pinned
 // it. A pause that could be stretched like that would be nobody's decision.
 func (d *decision) outlast(code Code, text string) {
-	if lasts := names(d.s.lasting()); len(lasts) > 0 {
+	if lasts := names(d.s.Lasting()); len(lasts) > 0 {
 		d.emit(PauseEnded{lasts}, code, text, nil)
 	}
 }
 
 // quiet ends what is open of SLOs that are paused by now.
 func (d *decision) quiet() {
-	for _, p := range d.s.lasting() {
+	for _, p := range d.s.Lasting() {
 		for k := range d.p.Alerts {
 			a := &d.p.Alerts[k]
 			if i, open := d.s.Incident(IncidentSLO, a.subject()); open && a.SLO == p.SLO {

@@ -7,8 +7,8 @@
 //
 // `version: modeshift/v1` is the language of modeshift: SLOs with Sloth's fields and Sloth's meaning, SLIs without an
 // objective, schedules, modes and transitions. `version: prometheus/v1` is a Sloth file, read unchanged: a service with SLOs
-// and alerts and no modes, and, as with Sloth, several documents in a file. Keys that a later version will know are refused,
-// never ignored: each is a safety somebody relies on. Keys that nobody knows are errors, in a Sloth file warnings.
+// and alerts and no modes, and, as with Sloth, several documents in a file. Keys that nobody knows are errors, in a Sloth file
+// warnings: each may be a safety somebody relies on.
 //
 // # What a transition does
 //
@@ -82,6 +82,15 @@
 //	modes:
 //	  - name: maintenance
 //	    unavailable: {message: "We are moving; back at 04:00", retry_after: 2m}
+//
+// A mode may pause SLOs: their tiers open nothing while it is in force, and their budgets leave the time out.
+//
+//	modes:
+//	  - name: read-only
+//	    slos: {availability: {pause: true}}
+//
+// Only people or a schedule lead to such a mode, and it ends: each transition into it has an `approval`, or a `when` that is a
+// schedule alone; and the mode has a max_duration, or all of them an `until` that is the end of their schedule.
 //
 // divergence() is the share of the instances that are not where they should be; unknown while there are none.
 //

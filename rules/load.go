@@ -105,6 +105,7 @@ type draft struct {
 	sourced                                                       []sourced
 	transitions                                                   []transitionDraft
 	expiries                                                      []wayOut
+	pausings                                                      []*pausing
 }
 
 func (d *draft) name() engine.Scope { return d.service.Policy.Scope }
@@ -208,6 +209,7 @@ func (l *loader) document(r *reader, n *node) *draft {
 	d.flagDoubts()
 	d.conditions()
 	d.waysOut()
+	d.govern()
 	if r.faults == 0 && n.get("slos") == nil && n.get("modes") == nil {
 		r.warnf(d.scope.or(n), "declare `slos:`, or `modes:` and `transitions:`", "the file declares nothing: the service has no SLOs and no modes")
 	}

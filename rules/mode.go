@@ -18,6 +18,7 @@ func (d *draft) mode(n *node) {
 	r := d.r
 	var m engine.ModeRule
 	var least, most, expiry, drill *node
+	var pauses *pausing
 	r.mapping(n, "a mode",
 		need("name", func(n *node) {
 			if name, ok := r.name(n, "the name of a mode"); ok && r.unique(d.modeNames, n, "mode", name) {
@@ -36,7 +37,8 @@ func (d *draft) mode(n *node) {
 		may("on_expiry", func(n *node) { expiry = d.onExpiry(n) }),
 		may("drill_every", func(n *node) { drill = n }),
 		may("unavailable", func(n *node) { m.Unavailable = d.unavailable(n) }),
-		may("imposes", func(n *node) { m.Imposes = d.imposes(n) }))
+		may("imposes", func(n *node) { m.Imposes = d.imposes(n) }),
+		may("slos", func(n *node) { pauses = d.pauses(n) }))
 	if most == nil && n.get("on_expiry") != nil {
 		r.errorf(n.keyNode("on_expiry"), "give max_duration too", "on_expiry says what happens after max_duration, and there is none")
 	}
@@ -47,6 +49,10 @@ func (d *draft) mode(n *node) {
 		d.drill(drill, m.Name, d.modes.items[0] == n)
 	}
 	if m.Name != "" {
+		if pauses != nil {
+			pauses.mode = m.Name
+			d.pausings = append(d.pausings, pauses)
+		}
 		if expiry != nil {
 			d.expiries = append(d.expiries, wayOut{m.Name, expiry})
 		}

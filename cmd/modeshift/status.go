@@ -133,7 +133,7 @@ func notes(sc api.Summary) string {
 		holds bool
 		text  string
 	}{
-		{sc.Retired, "retired"}, {sc.Automation == engine.AutomationSuggest, "only suggests"}, {sc.Automation == engine.AutomationOff && sc.Target != "" && !sc.Retired, "automation off"}, {sc.Imposed != "", "held by " + string(sc.Imposed)}, {sc.Pinned, "pinned"}, {sc.Frozen, "frozen"}, {sc.Blind, "blind"},
+		{sc.Retired, "retired"}, {sc.Automation == engine.AutomationSuggest, "only suggests"}, {sc.Automation == engine.AutomationOff && sc.Target != "" && !sc.Retired, "automation off"}, {sc.Imposed != "", "held by " + string(sc.Imposed)}, {sc.Pinned, "pinned"}, {sc.Frozen, "frozen"}, {sc.Blind, "blind"}, {len(sc.Paused) > 0, pausedNotes(sc.Paused)},
 		{sc.Proposals > 0, fmt.Sprintf("%d to approve", sc.Proposals)}, {sc.Withheld > 0, fmt.Sprintf("%d withheld", sc.Withheld)}, {sc.RulesProblem != "", "rules on disk not in force"},
 	} {
 		if n.holds {
@@ -183,6 +183,9 @@ func printScope(w io.Writer, sc api.Scope) error {
 		if f != nil {
 			line("frozen", "by %s: %s", f.By, f.Reason)
 		}
+	}
+	for _, p := range sc.Pauses {
+		line("paused", "%s by %s (%s) since %s", p.SLO, p.Mode, p.Change, p.From.Local().Format("2006-01-02 15:04:05"))
 	}
 	if in := sc.Instances; in.Known > 0 {
 		text := fmt.Sprintf("%d, of which %d of %d have revision %d", in.Known, in.Applied, in.Told, in.Revision)

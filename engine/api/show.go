@@ -22,6 +22,9 @@ func summarize(v engine.View, fleet *engine.Freeze) Summary {
 	if s.Change != nil {
 		out.Change = string(s.Change.ID)
 	}
+	for _, p := range s.Lasting() {
+		out.Paused = append(out.Paused, p.SLO)
+	}
 	out.Automation = automation(v.Policy)
 	if s.Own != "" && len(s.Imposed) > 0 {
 		out.Imposed = s.Imposed[0].Parent
@@ -42,7 +45,7 @@ func detail(v engine.View, fleet *engine.Freeze) Scope {
 	out := Scope{
 		Scope: s.Scope, Version: s.Version, At: s.At, Retired: s.Retired, Mode: s.Mode, Target: s.Target, Since: s.Entered,
 		Change: s.Change, Pin: s.Pin, Freeze: s.Freeze, FleetFreeze: fleet, Rules: s.Rules, RulesProblem: v.RulesProblem,
-		Imposed: list(s.Imposed), Own: s.Own, Withheld: list(s.Withheld), Incidents: list(s.Incidents), Blind: list(s.Blind),
+		Imposed: list(s.Imposed), Own: s.Own, Withheld: list(s.Withheld), Incidents: list(s.Incidents), Blind: list(s.Blind), Pauses: list(s.Lasting()),
 		Proposals: []engine.ChangeID{}, Modes: []Mode{}, Conditions: []Condition{}, Transitions: []Transition{},
 	}
 	for _, p := range s.Proposals {
@@ -63,7 +66,7 @@ func detail(v engine.View, fleet *engine.Freeze) Scope {
 		out.Brake = &b
 	}
 	for _, m := range v.Policy.Modes {
-		out.Modes = append(out.Modes, Mode{m.Name, m.Beside, m.Flags, Duration(m.MinDuration), Duration(m.MaxDuration), m.OnExpiry, m.Unavailable, m.Imposes})
+		out.Modes = append(out.Modes, Mode{m.Name, m.Beside, m.Flags, Duration(m.MinDuration), Duration(m.MaxDuration), m.OnExpiry, m.Unavailable, m.Imposes, m.Pause})
 	}
 	for i, c := range v.Policy.Conditions {
 		out.Conditions = append(out.Conditions, condition(c, observation(v.Observed, i)))

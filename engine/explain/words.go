@@ -47,13 +47,20 @@ func What(e engine.Event) string {
 	case engine.ProposalWithdrawn:
 		return "the proposal was withdrawn"
 	case engine.GlassBroken:
+		if len(f.Groups) == 0 {
+			return f.Person + " went on although nobody had approved it; nothing is paused"
+		}
 		return f.Person + " went around the gate"
 	case engine.ChangeStarted:
 		via := f.Transition
 		if via == "" {
 			via = Via(f)
 		}
-		return fmt.Sprintf("%s started: %s → %s (%s)", f.Change, f.From, f.To, via)
+		text := fmt.Sprintf("%s started: %s → %s (%s)", f.Change, f.From, f.To, via)
+		if len(f.Plan.Into.Pause) > 0 {
+			text += ", which pauses " + strings.Join(f.Plan.Into.Pause, ", ")
+		}
+		return text
 	case engine.DirectivePublished:
 		return fmt.Sprintf("directive %d: instances are told %s", f.Directive.Revision, f.Directive.Mode)
 	case engine.StepStarted:
