@@ -18,7 +18,9 @@ func (d *decision) plan(t *Transition, to Mode) Plan {
 	// What is in force now, whether a change is under way or not: a plan people have approved must not come to read otherwise
 	// because that change is done meanwhile.
 	plan := Plan{Into: into, Back: ModeRule{Name: d.s.Target, Flags: d.s.Directive.Flags, Unavailable: d.s.Directive.Unavailable, Pause: names(d.s.Lasting())}}
-	if t != nil {
+	if t == nil {
+		plan.Into.Pause = nil // a directive alone, by hand or from above, is neither approved nor planned: see earns
+	} else {
 		plan.Steps, plan.PublishLast, plan.OnFailure = t.Playbook.Steps, t.Playbook.PublishLast, t.Playbook.OnFailure
 		if i, ok := t.Playbook.Verify.Index(); ok {
 			plan.Verify = d.p.Conditions[i].Name

@@ -181,7 +181,7 @@ func (d *decision) staleClocks() []string {
 func (d *decision) timed(i int) bool {
 	return slices.ContainsFunc(d.p.Transitions, func(t Transition) bool {
 		_, waits := d.s.proposal(t.Name)
-		return t.When == i && (t.For > 0 && t.leaves(d.s.Target) || waits || d.s.resting(t.Name) || d.s.mayAsk(t.Name))
+		return t.When == i && ((t.For > 0 || d.exit(&t)) && t.leaves(d.s.Target) || waits || d.s.resting(t.Name) || d.s.mayAsk(t.Name))
 	})
 }
 

@@ -100,6 +100,7 @@ const (
 	CodeSuggest      Code = "suggest"          // automation only says what it would do
 	CodeOff          Code = "off"              // automation is off
 	CodePaused       Code = "paused"           // a mode pauses an SLO
+	CodeStuckMode    Code = "stuck mode"       // the mode could be left for long, and is not
 )
 
 // Reason is why, for programs and for people.

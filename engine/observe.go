@@ -37,6 +37,7 @@ func (d *decision) observe(o *Observed) {
 	}
 	d.startApproved()
 	d.overstay()
+	d.linger(o)
 }
 
 // time runs the clocks of the conditions whose duration matters: they have to hold for a while, people are asked about them,
@@ -335,7 +336,7 @@ func (d *decision) leave() {
 					code, text = CodeLeft, fmt.Sprintf("%s was left for %s", i.Mode, to)
 				}
 			}
-		case IncidentTooLong:
+		case IncidentTooLong, IncidentStuckMode:
 			if over = i.Subject != string(to) && i.Subject != string(leaving); over && (!moved || i.Subject != string(from)) {
 				text = fmt.Sprintf("%s was left for %s", i.Subject, to)
 			}

@@ -105,7 +105,7 @@ func names(list []Pause) (slos []string) {
 	return slos
 }
 
-// earns reports whether a change may pause SLOs: people approved it, or automation makes it. Whoever loads rules sees to it that a
+// earns reports whether a change by a transition may pause SLOs: people approved it, or automation makes it. Whoever loads rules sees to it that a
 // transition into a mode that pauses an SLO has a gate, or asks for nothing but a schedule.
 func earns(t *Transition, why Reason, p *Proposal) bool {
 	return p != nil || t != nil && t.Gate == nil && why.Code == CodeCondition

@@ -101,6 +101,7 @@ const (
 	IncidentGate       IncidentKind = "gate"       // nobody answers
 	IncidentGlass      IncidentKind = "break-glass"
 	IncidentFlapping   IncidentKind = "flapping"   // the mode changes too often
+	IncidentStuckMode  IncidentKind = "stuck mode" // the mode could be left for long, and is not
 	IncidentDivergence IncidentKind = "divergence" // instances do not follow
 	IncidentImposed    IncidentKind = "imposed"    // a pin keeps out what a scope above asks for
 	IncidentTerm       IncidentKind = "term"       // of the fleet: somebody else has led since

@@ -482,7 +482,7 @@ func (c command) compile() (engine.Policy, error) {
 			}
 		case "mode":
 			m := engine.ModeRule{Name: engine.Mode(l.args[0]), Beside: l.word("beside"), MinDuration: l.duration("min"), MaxDuration: l.duration("max"),
-				Imposes: engine.Mode(l.key("imposes")), Pause: l.list("pause")}
+				StuckAfter: l.duration("stuck"), Imposes: engine.Mode(l.key("imposes")), Pause: l.list("pause")}
 			if err := unmarshal(l.key("flags"), &m.Flags); err != nil {
 				return p, fmt.Errorf("mode %s: flags: %w", m.Name, err)
 			}
@@ -542,6 +542,8 @@ func (c command) compile() (engine.Policy, error) {
 			p.Brake = engine.BrakeRule{Max: l.number("max"), Share: share(l.key("share")), Within: l.duration("within")}
 		case "flap":
 			p.Flap = engine.Flap{Changes: l.number("changes"), Within: l.duration("within")}
+		case "stuck_after":
+			p.StuckAfter, _ = time.ParseDuration(l.args[0])
 		case "automation":
 			p.Automation = engine.Automation(l.args[0])
 		case "min_applied":

@@ -197,7 +197,7 @@ var policyWords = map[string]grammar{
 	"owner":       {args: []check{anything}},
 	"runbook":     {args: []check{anything}},
 	"condition":   {args: []check{aName}, keys: map[string]check{"every": aDuration, "text": anything}, words: []string{"scheduled"}},
-	"mode": {args: []check{aName}, keys: map[string]check{"flags": aJSON, "min": aDuration, "max": aDuration,
+	"mode": {args: []check{aName}, keys: map[string]check{"flags": aJSON, "min": aDuration, "max": aDuration, "stuck": aDuration,
 		"on_expiry": matching("page or propose:NAME", `page|propose:[\w-]+`), "imposes": aName, "pause": names},
 		words: []string{"beside"}},
 	"alert": {args: []check{aName, oneOf("page", "ticket")}, keys: map[string]check{"when": aName, "name": aName, "labels": aJSON, "notes": aJSON}},
@@ -211,6 +211,7 @@ var policyWords = map[string]grammar{
 	"rollout":     {keys: map[string]check{"waves": waves, "pause": aDuration, "verify": aName}},
 	"min_applied": {args: []check{aPercent}},
 	"flap":        {keys: map[string]check{"changes": aNumber, "within": aDuration}},
+	"stuck_after": {args: []check{aDuration}},
 	"automation":  {args: []check{oneOf("on", "suggest", "off")}},
 	"divergence":  {keys: map[string]check{"grace": aDuration, "page": aPercent}},
 

@@ -184,6 +184,7 @@ func (l *loader) document(r *reader, n *node) *draft {
 			may("parent", d.parentName),
 			may("automation", d.automation),
 			may("flapping", d.flapping),
+			may("stuck_after", d.stuckAfter(&s.Policy.StuckAfter)),
 			may("source", func(n *node) { s.Source = d.source(n) }),
 			may("evaluate", func(n *node) { d.recorded, _ = d.evaluate(n) }),
 			may("slos", d.slos),
@@ -266,6 +267,21 @@ func (d *draft) flapping(n *node) {
 				r.errorf(n, "", "within may be at most %s", model.Duration(maxFlapping))
 			}
 		}))
+}
+
+// maxStuckAfter bounds how long a mode may stay that nobody needs: beyond that it says nobody is to hear of it.
+const maxStuckAfter = 7 * 24 * time.Hour
+
+// stuckAfter returns a reader of how long a mode's way out may stand open before somebody is told.
+func (d *draft) stuckAfter(into *time.Duration) func(*node) {
+	return func(n *node) {
+		v, ok := d.r.duration(n, "stuck_after")
+		if ok && v > maxStuckAfter {
+			d.r.errorf(n, "leave it out for "+model.Duration(engine.DefaultStuckAfter).String(), "stuck_after may be at most %s", model.Duration(maxStuckAfter))
+			return
+		}
+		*into = v
+	}
 }
 
 func (d *draft) runbook(n *node) {

@@ -36,6 +36,7 @@ func (d *draft) mode(n *node) {
 		may("max_duration", func(n *node) { most = n; m.MaxDuration, _ = r.duration(n, "max_duration") }),
 		may("on_expiry", func(n *node) { expiry = d.onExpiry(n) }),
 		may("drill_every", func(n *node) { drill = n }),
+		may("stuck_after", d.stuckAfter(&m.StuckAfter)),
 		may("unavailable", func(n *node) { m.Unavailable = d.unavailable(n) }),
 		may("imposes", func(n *node) { m.Imposes = d.imposes(n) }),
 		may("slos", func(n *node) { pauses = d.pauses(n) }))

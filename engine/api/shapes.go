@@ -74,6 +74,7 @@ type Mode struct {
 	MinDuration Duration     `json:"min_duration,omitzero"`
 	MaxDuration Duration     `json:"max_duration,omitzero"`
 	OnExpiry    string       `json:"on_expiry,omitempty" doc:"the transition that is proposed after max_duration; empty: a page"`
+	StuckAfter  Duration     `json:"stuck_after,omitzero" doc:"how long a way out may stand open before somebody is told; absent: as the service has it"`
 
 	Unavailable *engine.Unavailable `json:"unavailable,omitempty" doc:"the service does not answer in it"`
 	Imposes     engine.Mode         `json:"imposes,omitempty" doc:"the least that the scopes below are in meanwhile"`

@@ -66,7 +66,7 @@ func detail(v engine.View, fleet *engine.Freeze) Scope {
 		out.Brake = &b
 	}
 	for _, m := range v.Policy.Modes {
-		out.Modes = append(out.Modes, Mode{m.Name, m.Beside, m.Flags, Duration(m.MinDuration), Duration(m.MaxDuration), m.OnExpiry, m.Unavailable, m.Imposes, m.Pause})
+		out.Modes = append(out.Modes, Mode{m.Name, m.Beside, m.Flags, Duration(m.MinDuration), Duration(m.MaxDuration), m.OnExpiry, Duration(m.StuckAfter), m.Unavailable, m.Imposes, m.Pause})
 	}
 	for i, c := range v.Policy.Conditions {
 		out.Conditions = append(out.Conditions, condition(c, observation(v.Observed, i)))
