@@ -27,7 +27,7 @@ func Apply(s State, e Event) State {
 	case ScopeRetired:
 		s = s.count(e.At)
 		s.Retired, s.Clocks, s.Withheld, s.Blind, s.Pin, s.Change, s.Resting = true, nil, nil, nil, nil, nil, nil
-		s.Imposed, s.Own = nil, ""
+		s.Imposed, s.Own, s.Suppressed = nil, "", nil
 	case TimeLost:
 		s = s.lose(f.From, f.To)
 	case ConditionTurned:
@@ -65,6 +65,9 @@ func Apply(s State, e Event) State {
 		s.Freeze = nil
 	case IncidentOpened:
 		s.Incidents = with(s.Incidents, f.Incident)
+		if f.Incident.Kind == IncidentSLO {
+			s.Suppressed = unsuppressed(s.Suppressed, f.Incident.Subject)
+		}
 	case IncidentResolved:
 		s.Incidents = without(s.Incidents, func(i Incident) bool { return i.ID == f.Incident })
 	case CheckpointMade:
@@ -83,6 +86,7 @@ func Apply(s State, e Event) State {
 		s = applyCorrection(s, e)
 		s = applyAbove(s, e)
 		s = applyBrake(s, e)
+		s = applySuppression(s, e)
 	}
 	return s
 }

@@ -149,6 +149,11 @@ func (d *decision) adopt() {
 			d.resolve(i, CodeRules, "the rules do not watch it any more", nil)
 		}
 	}
+	for _, q := range d.s.Suppressed {
+		if !slices.ContainsFunc(d.p.Alerts, func(a Alert) bool { return a.subject() == q.Subject }) {
+			d.unsuppress(q, CodeRules, "the rules do not watch it any more", nil)
+		}
+	}
 	for _, w := range d.s.Withheld {
 		if d.p.transition(w.Transition) == nil {
 			d.endWithholding(w, CodeRules, "the transition is not declared any more")

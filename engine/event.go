@@ -100,6 +100,7 @@ const (
 	CodeSuggest      Code = "suggest"          // automation only says what it would do
 	CodeOff          Code = "off"              // automation is off
 	CodePaused       Code = "paused"           // a mode pauses an SLO
+	CodeSuppressed   Code = "suppressed"       // a mode keeps it quiet
 	CodeStuckMode    Code = "stuck mode"       // the mode could be left for long, and is not
 )
 
@@ -313,7 +314,7 @@ var kinds = func() map[string]reflect.Type {
 		BudgetCorrected{}, BudgetCorrectionWithdrawn{},
 		WavePublished{}, WaveHeld{}, WaveResumed{}, DirectiveApplied{}, RolloutDone{}, DivergenceFound{}, DivergenceEnded{},
 		TermExceeded{}, TermRecovered{},
-		PauseEnded{},
+		PauseEnded{}, IncidentSuppressed{}, SuppressionEnded{},
 	} {
 		m[reflect.TypeOf(f).Name()] = reflect.TypeOf(f)
 	}

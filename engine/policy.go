@@ -60,6 +60,7 @@ type ModeRule struct {
 	Unavailable *Unavailable  `json:"unavailable,omitempty"`  // the service does not answer in it
 	Imposes     Mode          `json:"imposes,omitempty"`      // the least that the scopes below are in meanwhile; empty: whatever they like
 	Pause       []string      `json:"pause,omitempty"`        // the SLOs it pauses, sorted: see pause.go
+	Suppress    *Suppress     `json:"suppress,omitempty"`     // what it keeps quiet; nil: nothing
 }
 
 // Flags are a mode's feature flags: name to a JSON value (bool, float64, string, or a map of such).

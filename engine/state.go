@@ -45,6 +45,7 @@ type State struct {
 
 	Corrections []Correction `json:"corrections,omitempty"` // of error budgets, that hold, oldest first
 	Pauses      []Pause      `json:"pauses,omitempty"`      // of SLOs, as far as budgets reach back; those that last at the end
+	Suppressed  []Suppressed `json:"suppressed,omitempty"`  // what would be open, and the mode keeps quiet, oldest first
 }
 
 // Directive is what instances are told. A newer one has a higher term, or the same term and a higher revision.

@@ -486,6 +486,12 @@ func (c command) compile() (engine.Policy, error) {
 			if err := unmarshal(l.key("flags"), &m.Flags); err != nil {
 				return p, fmt.Errorf("mode %s: flags: %w", m.Name, err)
 			}
+			if q := l.list("suppress"); len(q) > 0 {
+				m.Suppress = &engine.Suppress{SLOs: q}
+				for _, v := range l.list("severities") {
+					m.Suppress.Severities = append(m.Suppress.Severities, engine.Severity(v))
+				}
+			}
 			_, m.OnExpiry, _ = strings.Cut(l.key("on_expiry"), "propose:")
 			p.Modes = append(p.Modes, m)
 		case "alert":

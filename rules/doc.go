@@ -92,6 +92,13 @@
 // Only people or a schedule lead to such a mode, and it ends: each transition into it has an `approval`, or a `when` that is a
 // schedule alone; and the mode has a max_duration, or all of them an `until` that is the end of their schedule.
 //
+// Or it keeps incidents of SLOs quiet until it ends, by a max_duration or as above:
+//
+//	modes:
+//	  - name: maintenance
+//	    max_duration: 4h
+//	    suppress: {slos: [availability], severities: [page, ticket]}
+//
 // divergence() is the share of the instances that are not where they should be; unknown while there are none.
 //
 // # Flags have a life

@@ -106,6 +106,7 @@ type draft struct {
 	transitions                                                   []transitionDraft
 	expiries                                                      []wayOut
 	pausings                                                      []*pausing
+	hushings                                                      []*hushing
 }
 
 func (d *draft) name() engine.Scope { return d.service.Policy.Scope }
@@ -211,6 +212,7 @@ func (l *loader) document(r *reader, n *node) *draft {
 	d.conditions()
 	d.waysOut()
 	d.govern()
+	d.hush()
 	if r.faults == 0 && n.get("slos") == nil && n.get("modes") == nil {
 		r.warnf(d.scope.or(n), "declare `slos:`, or `modes:` and `transitions:`", "the file declares nothing: the service has no SLOs and no modes")
 	}

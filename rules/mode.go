@@ -19,6 +19,7 @@ func (d *draft) mode(n *node) {
 	var m engine.ModeRule
 	var least, most, expiry, drill *node
 	var pauses *pausing
+	var hushes *hushing
 	r.mapping(n, "a mode",
 		need("name", func(n *node) {
 			if name, ok := r.name(n, "the name of a mode"); ok && r.unique(d.modeNames, n, "mode", name) {
@@ -39,7 +40,8 @@ func (d *draft) mode(n *node) {
 		may("stuck_after", d.stuckAfter(&m.StuckAfter)),
 		may("unavailable", func(n *node) { m.Unavailable = d.unavailable(n) }),
 		may("imposes", func(n *node) { m.Imposes = d.imposes(n) }),
-		may("slos", func(n *node) { pauses = d.pauses(n) }))
+		may("slos", func(n *node) { pauses = d.pauses(n) }),
+		may("suppress", func(n *node) { hushes = d.suppress(n) }))
 	if most == nil && n.get("on_expiry") != nil {
 		r.errorf(n.keyNode("on_expiry"), "give max_duration too", "on_expiry says what happens after max_duration, and there is none")
 	}
@@ -53,6 +55,10 @@ func (d *draft) mode(n *node) {
 		if pauses != nil {
 			pauses.mode = m.Name
 			d.pausings = append(d.pausings, pauses)
+		}
+		if hushes != nil {
+			hushes.mode = m.Name
+			d.hushings = append(d.hushings, hushes)
 		}
 		if expiry != nil {
 			d.expiries = append(d.expiries, wayOut{m.Name, expiry})

@@ -10,8 +10,9 @@ import (
 	"github.com/modeshift/modeshift/engine"
 )
 
-// What a mode takes out of the night: it pauses SLOs, so that their tiers are quiet and their budgets leave the time out. Who may
-// enter such a mode, and for how long, is checked when all of the document has been read.
+// What a mode takes out of the night: it pauses SLOs, so that their tiers are quiet and their budgets leave the time out, or keeps
+// incidents of SLOs quiet until it ends. Who may enter a mode that pauses, and that either ends, is checked when all of the document
+// has been read.
 
 // pausing is a mode that pauses SLOs, and where it says so.
 type pausing struct {
@@ -41,6 +42,84 @@ func (d *draft) pauses(n *node) *pausing {
 		}))
 	}
 	return p
+}
+
+// hushing is a mode that keeps incidents quiet, and where it says so.
+type hushing struct {
+	mode       engine.Mode
+	node       *node
+	slos       []*node
+	severities []engine.Severity
+}
+
+// suppress reads `suppress: {slos: [availability], severities: [page]}` of a mode.
+func (d *draft) suppress(n *node) *hushing {
+	r := d.r
+	if n.kind != yaml.MappingNode {
+		r.errorf(n, "write `suppress: {slos: [availability], severities: [page]}`", "suppress must be a mapping, not %s", n.is())
+		return nil
+	}
+	h := &hushing{node: n}
+	if k := n.keyNode("transitions"); k != nil {
+		r.errorf(k, "leave `severity` of the transition out: it tells nobody then",
+			"a mode cannot keep transitions quiet: one into it gives more protection, and one out of it ends the quiet")
+		n = n.without("transitions")
+	}
+	r.mapping(n, "suppress",
+		need("slos", func(n *node) {
+			r.list(n, "slos", func(n *node) {
+				if _, ok := r.text(n, "an SLO"); ok {
+					h.slos = append(h.slos, n)
+				}
+			})
+			if n.kind == yaml.SequenceNode && len(n.items) == 0 {
+				r.errorf(n, "name the SLOs whose incidents are kept quiet", "slos is empty")
+			}
+		}),
+		need("severities", func(n *node) {
+			r.list(n, "severities", func(n *node) {
+				if v, ok := r.oneOf(n, "a severity", string(engine.SeverityPage), string(engine.SeverityTicket)); ok && !slices.Contains(h.severities, engine.Severity(v)) {
+					h.severities = append(h.severities, engine.Severity(v))
+				}
+			})
+			if n.kind == yaml.SequenceNode && len(n.items) == 0 {
+				r.errorf(n, "write [page], [ticket] or both", "severities is empty")
+			}
+		}))
+	return h
+}
+
+// hush checks the modes that keep incidents quiet: the SLOs are declared, and it ends.
+func (d *draft) hush() {
+	for _, h := range d.hushings {
+		i := slices.IndexFunc(d.service.Policy.Modes, func(m engine.ModeRule) bool { return m.Name == h.mode })
+		if i < 0 {
+			continue
+		}
+		m := &d.service.Policy.Modes[i]
+		var slos []string
+		for _, n := range h.slos {
+			switch {
+			case d.sloNames[n.value] == nil:
+				d.r.errorf(n, d.r.choose(n.value, keys(d.sloNames), "declare `slos:`"), "there is no SLO %q", clip(n.value))
+			case slices.Contains(m.Pause, n.value):
+				d.r.errorf(n, "remove it here: the tiers of a paused SLO open nothing", "%s is paused by the same mode", n.value)
+			case !slices.Contains(slos, n.value):
+				slos = append(slos, n.value)
+			}
+		}
+		if len(slos) == 0 || len(h.severities) == 0 {
+			continue
+		}
+		slices.Sort(slos)
+		slices.Sort(h.severities)
+		m.Suppress = &engine.Suppress{SLOs: slos, Severities: h.severities}
+		if i == 0 {
+			d.r.errorf(h.node, "say it of a mode that is entered and left", "%s is where a scope starts: nobody would ever be told", m.Name)
+			continue
+		}
+		d.endless(m, h.node, "keeps incidents of "+strings.Join(slos, " and ")+" quiet")
+	}
 }
 
 // govern checks the modes that pause SLOs: the SLOs are declared, whoever enters was asked or keeps to a schedule, and it ends.

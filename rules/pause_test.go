@@ -1,9 +1,12 @@
 package rules
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/modeshift/modeshift/engine"
 )
 
 const pausingFile = `version: modeshift/v1
@@ -55,5 +58,28 @@ func TestAModeThatAScheduleEntersAndEndsMayPause(t *testing.T) {
 		}
 	}); len(slices.Compact(all)) != 3 {
 		t.Errorf("the digest does not tell what is paused: %v", digests)
+	}
+}
+
+func TestAModeKeepsQuietWhatItSays(t *testing.T) {
+	digests := map[engine.Digest]string{}
+	for line, want := range map[string]string{
+		"flags: {}": "",
+		"suppress: {slos: [latency], severities: [page]}":                        "[latency] [page]",
+		"suppress: {slos: [latency, latency], severities: [page, ticket, page]}": "[latency] [page ticket]",
+		"suppress: {slos: [latency, availability], severities: [ticket]}":        "[availability latency] [ticket]",
+	} {
+		p := mustLoad(t, Options{}, strings.Replace(pausingFile, "PAUSE", line, 1)).Services[0].Policy
+		got := ""
+		if q := p.Modes[1].Suppress; q != nil {
+			got = fmt.Sprint(q.SLOs, " ", q.Severities)
+		}
+		if got != want {
+			t.Errorf("%s: %q", line, got)
+		}
+		if other, same := digests[p.Digest]; same {
+			t.Errorf("%s has the digest of %s", line, other)
+		}
+		digests[p.Digest] = line
 	}
 }

@@ -8,11 +8,15 @@ import (
 	"github.com/modeshift/modeshift/engine/api"
 )
 
-// describeQuiet is describe for what modes pause; empty for other events.
+// describeQuiet is describe for what modes pause and keep quiet; empty for other events.
 func describeQuiet(e engine.Event) string {
 	switch f := e.Fact.(type) {
 	case engine.PauseEnded:
 		return strings.Join(f.SLOs, ", ") + ": not paused any more"
+	case engine.IncidentSuppressed:
+		return fmt.Sprintf("KEPT QUIET, a %s: %s", f.Suppressed.Severity, f.Summary)
+	case engine.SuppressionEnded:
+		return fmt.Sprintf("%s %s: nothing is left to be told", f.Severity, f.Subject)
 	case engine.GlassBroken:
 		if len(f.Groups) == 0 { // no gate was gone around: a mode that pauses SLOs was entered without anybody's yes
 			return fmt.Sprintf("BREAK-GLASS: %s went on alone; nothing is paused", f.Person)

@@ -133,7 +133,7 @@ func notes(sc api.Summary) string {
 		holds bool
 		text  string
 	}{
-		{sc.Retired, "retired"}, {sc.Automation == engine.AutomationSuggest, "only suggests"}, {sc.Automation == engine.AutomationOff && sc.Target != "" && !sc.Retired, "automation off"}, {sc.Imposed != "", "held by " + string(sc.Imposed)}, {sc.Pinned, "pinned"}, {sc.Frozen, "frozen"}, {sc.Blind, "blind"}, {len(sc.Paused) > 0, pausedNotes(sc.Paused)},
+		{sc.Retired, "retired"}, {sc.Automation == engine.AutomationSuggest, "only suggests"}, {sc.Automation == engine.AutomationOff && sc.Target != "" && !sc.Retired, "automation off"}, {sc.Imposed != "", "held by " + string(sc.Imposed)}, {sc.Pinned, "pinned"}, {sc.Frozen, "frozen"}, {sc.Blind, "blind"}, {len(sc.Paused) > 0, pausedNotes(sc.Paused)}, {sc.Suppressed > 0, fmt.Sprintf("%d kept quiet", sc.Suppressed)},
 		{sc.Proposals > 0, fmt.Sprintf("%d to approve", sc.Proposals)}, {sc.Withheld > 0, fmt.Sprintf("%d withheld", sc.Withheld)}, {sc.RulesProblem != "", "rules on disk not in force"},
 	} {
 		if n.holds {
@@ -205,6 +205,9 @@ func printScope(w io.Writer, sc api.Scope) error {
 	}
 	for _, i := range sc.Incidents {
 		line("incident", "%s %s: %s, %s", i.Severity, i.ID, i.Subject, ago(i.Opened))
+	}
+	for _, q := range sc.Suppressed {
+		line("quiet", "%s %s, kept by %s, %s", q.Severity, q.Subject, q.Mode, ago(q.Since))
 	}
 	for _, h := range sc.Withheld {
 		line("withheld", "%s to %s: %s", h.Transition, h.To, because(h.Reason))

@@ -17,7 +17,7 @@ func summarize(v engine.View, fleet *engine.Freeze) Summary {
 	out := Summary{
 		Scope: s.Scope, Mode: s.Mode, Target: s.Target, Since: s.Entered, Revision: uint64(s.Directive.Revision),
 		Pinned: s.Pin != nil, Frozen: s.Freeze != nil || fleet != nil, Blind: len(s.Blind) > 0, Retired: s.Retired,
-		Incidents: len(s.Incidents), Proposals: len(s.Proposals), Withheld: len(s.Withheld), RulesProblem: v.RulesProblem,
+		Incidents: len(s.Incidents), Proposals: len(s.Proposals), Withheld: len(s.Withheld), Suppressed: len(s.Suppressed), RulesProblem: v.RulesProblem,
 	}
 	if s.Change != nil {
 		out.Change = string(s.Change.ID)
@@ -45,7 +45,7 @@ func detail(v engine.View, fleet *engine.Freeze) Scope {
 	out := Scope{
 		Scope: s.Scope, Version: s.Version, At: s.At, Retired: s.Retired, Mode: s.Mode, Target: s.Target, Since: s.Entered,
 		Change: s.Change, Pin: s.Pin, Freeze: s.Freeze, FleetFreeze: fleet, Rules: s.Rules, RulesProblem: v.RulesProblem,
-		Imposed: list(s.Imposed), Own: s.Own, Withheld: list(s.Withheld), Incidents: list(s.Incidents), Blind: list(s.Blind), Pauses: list(s.Lasting()),
+		Imposed: list(s.Imposed), Own: s.Own, Withheld: list(s.Withheld), Incidents: list(s.Incidents), Blind: list(s.Blind), Pauses: list(s.Lasting()), Suppressed: list(s.Suppressed),
 		Proposals: []engine.ChangeID{}, Modes: []Mode{}, Conditions: []Condition{}, Transitions: []Transition{},
 	}
 	for _, p := range s.Proposals {
@@ -66,7 +66,7 @@ func detail(v engine.View, fleet *engine.Freeze) Scope {
 		out.Brake = &b
 	}
 	for _, m := range v.Policy.Modes {
-		out.Modes = append(out.Modes, Mode{m.Name, m.Beside, m.Flags, Duration(m.MinDuration), Duration(m.MaxDuration), m.OnExpiry, Duration(m.StuckAfter), m.Unavailable, m.Imposes, m.Pause})
+		out.Modes = append(out.Modes, Mode{m.Name, m.Beside, m.Flags, Duration(m.MinDuration), Duration(m.MaxDuration), m.OnExpiry, Duration(m.StuckAfter), m.Unavailable, m.Imposes, m.Pause, m.Suppress})
 	}
 	for i, c := range v.Policy.Conditions {
 		out.Conditions = append(out.Conditions, condition(c, observation(v.Observed, i)))

@@ -128,6 +128,12 @@ func What(e engine.Event) string {
 		return fmt.Sprintf("people were told (%s %s): %s", f.Incident.Severity, f.Incident.ID, f.Summary)
 	case engine.IncidentUpdated:
 		return fmt.Sprintf("people were told (%s %s): %s", f.Severity, f.Incident, f.Note)
+	case engine.IncidentSuppressed:
+		return fmt.Sprintf("nobody was told (%s): %s", f.Suppressed.Severity, f.Summary)
+	case engine.SuppressionEnded:
+		return fmt.Sprintf("%s %s was kept quiet, and is over", f.Severity, f.Subject)
+	case engine.PauseEnded:
+		return strings.Join(f.SLOs, ", ") + " counted again"
 	case engine.IncidentResolved:
 		return fmt.Sprintf("%s %s was resolved", f.Severity, f.Incident)
 	case engine.RequestRefused:
