@@ -20,10 +20,12 @@ func Decide(p Policy, s State, in Input) []Event {
 	switch w := in.What.(type) {
 	case *Observed:
 		d.gap(w.Instant, w.Prev)
+		d.missWindows(w.Missed)
 	case *SourcesObserved:
 		d.gap(w.Instant, w.Prev)
 	case *TimePassed:
 		d.gap(in.At, w.Prev)
+		d.missWindows(w.Missed)
 	case *AncestorMoved:
 		d.gap(in.At, w.Prev)
 	}

@@ -314,7 +314,7 @@ var kinds = func() map[string]reflect.Type {
 		BudgetCorrected{}, BudgetCorrectionWithdrawn{},
 		WavePublished{}, WaveHeld{}, WaveResumed{}, DirectiveApplied{}, RolloutDone{}, DivergenceFound{}, DivergenceEnded{},
 		TermExceeded{}, TermRecovered{},
-		PauseEnded{}, IncidentSuppressed{}, SuppressionEnded{},
+		PauseEnded{}, IncidentSuppressed{}, SuppressionEnded{}, WindowMissed{},
 	} {
 		m[reflect.TypeOf(f).Name()] = reflect.TypeOf(f)
 	}

@@ -112,7 +112,7 @@ func (s *session) observe(st *stream, c command, at time.Time) (string, error) {
 	o := &engine.Observed{Instant: at, Prev: st.prev, SourceBlind: c.word("source-blind"),
 		Conditions: make([]engine.Observation, len(st.policy.Conditions))}
 	for _, k := range c.pairs {
-		if slices.Contains([]string{"on", "prev", "at", "frozen"}, k) {
+		if slices.Contains([]string{"on", "prev", "at", "frozen", "missed"}, k) {
 			continue
 		}
 		i := slices.IndexFunc(st.policy.Conditions, func(c engine.Condition) bool { return c.Name == k })
@@ -126,6 +126,11 @@ func (s *session) observe(st *stream, c command, at time.Time) (string, error) {
 	}
 	if v := c.key("prev"); v != "" {
 		o.Prev = instant(v)
+	}
+	if v := c.key("missed"); v != "" {
+		name, span, _ := strings.Cut(v, ":")
+		opens, closes, _ := strings.Cut(span, "/")
+		o.Missed = []engine.Window{{Transition: name, Opens: instant(opens), Closes: instant(closes)}}
 	}
 	if v := c.key("at"); v != "" {
 		at = instant(v)

@@ -141,7 +141,8 @@ func init() {
 	commands = map[string]grammar{
 		"policy": {do: (*session).doPolicy},
 		"given":  {args: []check{anInstant, aName}, keys: on, do: (*session).doGiven},
-		"observe": {args: []check{anInstant}, keys: and(on, map[string]check{"prev": anInstant, "at": anInstant, "frozen": anything}),
+		"observe": {args: []check{anInstant}, keys: and(on, map[string]check{"prev": anInstant, "at": anInstant, "frozen": anything,
+			"missed": matching("a window such as migrate:30m/1h", `[\w-]+:\w+/\w+`)}),
 			words: []string{"source-blind"}, open: true, do: (*session).doObserve},
 		"every": {args: []check{aDuration, oneOf("from"), anInstant, oneOf("to"), anInstant},
 			keys: and(on, map[string]check{"frozen": anything}), words: []string{"source-blind"}, open: true, do: (*session).doEvery},

@@ -83,6 +83,10 @@
 //	  - name: maintenance
 //	    unavailable: {message: "We are moving; back at 04:00", retry_after: 2m}
 //
+// A schedule is a window of time: {name: migration, cron: "0 2 * * SUN", duration: 2h, timezone: Europe/Berlin} opens by the clock of
+// a place and lasts as long as it says, whatever that clock does. Where clocks go forward a time in the gap counts as the gap's end, and
+// where they go back one that comes twice counts the first time. A window has to end before the next one opens.
+//
 // A mode may pause SLOs: their tiers open nothing while it is in force, and their budgets leave the time out.
 //
 //	modes:

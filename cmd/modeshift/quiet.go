@@ -17,6 +17,8 @@ func describeQuiet(e engine.Event) string {
 		return fmt.Sprintf("KEPT QUIET, a %s: %s", f.Suppressed.Severity, f.Summary)
 	case engine.SuppressionEnded:
 		return fmt.Sprintf("%s %s: nothing is left to be told", f.Severity, f.Subject)
+	case engine.WindowMissed:
+		return fmt.Sprintf("window of %s missed: %s to %s", f.Transition, f.Opens.Local().Format("2006-01-02 15:04"), f.Closes.Local().Format("2006-01-02 15:04"))
 	case engine.GlassBroken:
 		if len(f.Groups) == 0 { // no gate was gone around: a mode that pauses SLOs was entered without anybody's yes
 			return fmt.Sprintf("BREAK-GLASS: %s went on alone; nothing is paused", f.Person)

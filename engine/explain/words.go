@@ -138,6 +138,8 @@ func What(e engine.Event) string {
 		return fmt.Sprintf("%s %s was resolved", f.Severity, f.Incident)
 	case engine.RequestRefused:
 		return e.Cause.Input + ", and refused"
+	case engine.WindowMissed:
+		return fmt.Sprintf("the window of %s passed unseen", f.Transition)
 	case engine.TimeLost:
 		return fmt.Sprintf("nobody evaluated for %v", f.To.Sub(f.From))
 	case engine.ScopeRetired:
