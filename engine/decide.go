@@ -28,6 +28,7 @@ func Decide(p Policy, s State, in Input) []Event {
 		d.missWindows(w.Missed)
 	case *AncestorMoved:
 		d.gap(in.At, w.Prev)
+		d.missWindows(w.Missed)
 	}
 	d.expire()
 	d.above()

@@ -13,7 +13,7 @@ type Given struct {
 	Truths      string   `json:"truths,omitempty"` // of Observed: a letter for each condition, as below
 	SourceBlind bool     `json:"source_blind,omitempty"`
 	Sources     []Sight  `json:"sources,omitempty"` // of SourcesObserved
-	Missed      []Window `json:"missed,omitempty"`  // of Observed and TimePassed
+	Missed      []Window `json:"missed,omitempty"`  // of Observed, TimePassed and AncestorMoved
 	// Instances, where there are any.
 	Instances  *Instances `json:"instances,omitempty"`
 	Above      []Above    `json:"above,omitempty"`
@@ -65,6 +65,8 @@ func given(in Input) *Given {
 		}
 		g.Truths, g.SourceBlind, g.Missed = string(letters), w.SourceBlind, w.Missed
 	case *TimePassed:
+		g.Missed = w.Missed
+	case *AncestorMoved:
 		g.Missed = w.Missed
 	case *SourcesObserved:
 		g.Sources = w.Sources
@@ -170,7 +172,7 @@ func InputOf(decision []Event) (Input, error) {
 	case (*InstancesReported)(nil).name():
 		in.What = &InstancesReported{}
 	case (*AncestorMoved)(nil).name():
-		in.What = &AncestorMoved{Prev: cause.Prev}
+		in.What = &AncestorMoved{Prev: cause.Prev, Missed: g.Missed}
 	case (*HeadsObserved)(nil).name(): // its events say all of it
 		in.What = &HeadsObserved{}
 		for _, e := range decision {

@@ -152,6 +152,10 @@ func (l *Loop) withMissed(name engine.Scope, what engine.Happening, now time.Tim
 		if long(w.Prev, now) {
 			return &engine.TimePassed{Prev: w.Prev, Missed: l.rules.Missed(name, w.Prev, now)}
 		}
+	case *engine.AncestorMoved:
+		if long(w.Prev, now) {
+			return &engine.AncestorMoved{Prev: w.Prev, Missed: l.rules.Missed(name, w.Prev, now)}
+		}
 	}
 	return what
 }
