@@ -282,6 +282,12 @@ func (d *decision) tell(o *Observed, t *Transition, why Reason) IncidentID {
 			return ""
 		}
 	}
+	if volume == SeverityPage && t.Severity != SeverityPage && d.p.Conditions[t.When].Scheduled {
+		volume = SeverityTicket // what is planned is no emergency, and nobody is woken because it does not happen
+		if _, told := d.joined(t, volume); !told {
+			return d.open(Incident{Kind: IncidentWithheld, Subject: t.Name, Severity: volume}, note, t.Name, Reason{CodeWithheld, why.Text}, o.Conditions[t.When].Readings)
+		}
+	}
 	inc, open := d.joined(t, volume)
 	switch {
 	case open:
