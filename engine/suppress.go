@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -12,6 +13,15 @@ import (
 type Suppress struct {
 	SLOs       []string   `json:"slos"`       // sorted
 	Severities []Severity `json:"severities"` // sorted
+}
+
+// String says it in words: page, ticket of availability.
+func (s *Suppress) String() string {
+	words := make([]string, len(s.Severities))
+	for i, v := range s.Severities {
+		words[i] = string(v)
+	}
+	return strings.Join(words, ", ") + " of " + strings.Join(s.SLOs, ", ")
 }
 
 func (s *Suppress) covers(a *Alert) bool {

@@ -47,3 +47,15 @@ func TestHistorySaysWhatNobodyWasTold(t *testing.T) {
 		}
 	}
 }
+
+func TestWhoApprovesIsToldWhatIsQuietThen(t *testing.T) {
+	var b strings.Builder
+	if err := printApproval(&b, api.Approval{Pauses: []string{"availability"}, Suppress: &engine.Suppress{SLOs: []string{"latency"}, Severities: []engine.Severity{engine.SeverityTicket}}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"availability: no tier of it tells anybody, and the time does not count in its budget\n", "ticket of latency\n"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in\n%s", want, b.String())
+		}
+	}
+}
