@@ -59,6 +59,9 @@ func (d *decision) begin(to Mode, t *Transition, why Reason, evidence []Reading,
 	if !earns(t, why, p) {
 		c.Plan.Into.Pause = nil
 	}
+	if why.Code == CodeRequest {
+		c.Plan.Back.Pause = nil // who leaves by hand ends the pause: else going to and fro would stretch it
+	}
 	if t != nil {
 		c.Transition, c.Position, c.Severity = t.Name, t.Position, t.Severity
 		if last := len(d.s.Past) - 1; t.UndoEntry && last >= 0 && len(d.s.Past[last].Did) > 0 && d.s.Past[last].To == from {
