@@ -1,9 +1,13 @@
 package server
 
 import (
+	"fmt"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/modeshift/modeshift/engine"
 	"github.com/modeshift/modeshift/engine/ledger"
@@ -67,3 +71,40 @@ func TestPausedTimeIsLeftOutByTheLog(t *testing.T) {
 		}
 	}
 }
+
+func TestMetricsShowWhatIsQuiet(t *testing.T) {
+	v := engine.View{
+		Policy: &engine.Policy{Alerts: []engine.Alert{{SLO: "a", Severity: engine.SeverityPage}, {SLO: "a", Severity: engine.SeverityTicket}, {SLO: "b"}}},
+		State: engine.State{
+			Scope:      "checkout",
+			Pauses:     []engine.Pause{{SLO: "b", To: time.Unix(1, 0)}, {SLO: "a"}},
+			Suppressed: []engine.Suppressed{{Subject: "slo/b/page", Severity: engine.SeverityPage}},
+		},
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collected(func(ch chan<- prometheus.Metric) { collectQuiet(ch, v) }))
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			labels := ""
+			for _, l := range m.GetLabel() {
+				labels += " " + l.GetValue()
+			}
+			got = append(got, fmt.Sprintf("%v%s", m.GetGauge().GetValue(), labels))
+		}
+	}
+	slices.Sort(got)
+	if want := []string{"0 checkout b", "0 checkout ticket", "1 checkout a", "1 checkout page"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// collected is a collector that is nothing but what it collects.
+type collected func(ch chan<- prometheus.Metric)
+
+func (collected) Describe(chan<- *prometheus.Desc)      {}
+func (c collected) Collect(ch chan<- prometheus.Metric) { c(ch) }
