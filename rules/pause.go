@@ -145,6 +145,10 @@ func (d *draft) govern() {
 			d.r.errorf(p.node, "pause it in a mode that is entered and left", "%s is where a scope starts: there it would be paused for good", m.Name)
 			continue
 		}
+		if !slices.ContainsFunc(d.transitions, func(t transitionDraft) bool { return t.leadsTo(m.Name) }) {
+			d.r.warnf(p.node, "declare a transition into it, with an `approval` or by a schedule alone",
+				"no transition leads to %s, so it never pauses anything: set by hand it does not", m.Name)
+		}
 		d.unasked(m.Name, what)
 		d.endless(m, p.node, what)
 	}

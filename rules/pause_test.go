@@ -83,3 +83,14 @@ func TestAModeKeepsQuietWhatItSays(t *testing.T) {
 		digests[p.Digest] = line
 	}
 }
+
+func TestAPauseThatNeverComesIsDoubted(t *testing.T) {
+	text := strings.Replace(pausingFile, "PAUSE", "slos: {latency: {pause: true}}\n    max_duration: 1h", 1)
+	set, faults := load(t, Options{}, text[:strings.Index(text, "transitions:")])
+	if len(faults.Errors()) > 0 || len(set.Warnings) != 1 || !strings.Contains(set.Warnings[0].Message, "no transition leads to read-only, so it never pauses anything") {
+		t.Errorf("%v, %v", faults, set.Warnings)
+	}
+	if set := mustLoad(t, Options{}, text); len(set.Warnings) > 0 {
+		t.Errorf("with a transition: %v", set.Warnings)
+	}
+}
