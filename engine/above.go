@@ -52,7 +52,10 @@ func (ModeKept) fact()        {}
 
 // AncestorMoved says that an ancestor's mode, or its rules, changed. What they are by now stands in Input.Above. Prev is as that of
 // TimePassed.
-type AncestorMoved struct{ Prev time.Time }
+type AncestorMoved struct {
+	Prev   time.Time
+	Missed []Window // as for Observed
+}
 
 func (*AncestorMoved) name() string { return "ancestor moved" }
 

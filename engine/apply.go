@@ -25,8 +25,9 @@ func Apply(s State, e Event) State {
 		s.Rules = f.To
 		s.Clocks = without(s.Clocks, func(c Clock) bool { return slices.Contains(f.Clocks, c.Condition) })
 	case ScopeRetired:
+		s = s.count(e.At)
 		s.Retired, s.Clocks, s.Withheld, s.Blind, s.Pin, s.Change, s.Resting = true, nil, nil, nil, nil, nil, nil
-		s.Imposed, s.Own = nil, ""
+		s.Imposed, s.Own, s.Suppressed = nil, "", nil
 	case TimeLost:
 		s = s.lose(f.From, f.To)
 	case ConditionTurned:
@@ -42,6 +43,9 @@ func Apply(s State, e Event) State {
 			s = s.enter(f.Directive.Mode, e)
 		}
 		if s.Change != nil && f.Change == s.Change.ID {
+			if s.EnteredBy == e.Version {
+				s = s.pause(s.Change.pauses(), f.Change, e.At)
+			}
 			s.Change = s.Change.published(before)
 		}
 	case TransitionWithheld:
@@ -49,6 +53,8 @@ func Apply(s State, e Event) State {
 		s.Withheld = with(without(s.Withheld, func(o Withheld) bool { return o.Transition == f.Transition }), w)
 	case WithholdingEnded:
 		s.Withheld = without(s.Withheld, func(o Withheld) bool { return o.Transition == f.Transition })
+	case PauseEnded:
+		s = s.count(e.At, f.SLOs...)
 	case ModePinned:
 		s.Pin = &Pin{Mode: f.Mode, Until: f.Until, By: e.Cause.Actor, Reason: e.Reason.Text}
 	case ModeUnpinned:
@@ -59,6 +65,9 @@ func Apply(s State, e Event) State {
 		s.Freeze = nil
 	case IncidentOpened:
 		s.Incidents = with(s.Incidents, f.Incident)
+		if f.Incident.Kind == IncidentSLO {
+			s.Suppressed = unsuppressed(s.Suppressed, f.Incident.Subject)
+		}
 	case IncidentResolved:
 		s.Incidents = without(s.Incidents, func(i Incident) bool { return i.ID == f.Incident })
 		s.Clocks = withoutClocks(s.Clocks, f.Incident)
@@ -83,6 +92,7 @@ func Apply(s State, e Event) State {
 		s = applyCorrection(s, e)
 		s = applyAbove(s, e)
 		s = applyBrake(s, e)
+		s = applySuppression(s, e)
 	}
 	return s
 }
@@ -94,6 +104,7 @@ func (s State) enter(m Mode, e Event) State {
 		s.Moves = with(s.Moves, e.At)
 		s.Moves = s.Moves[max(0, len(s.Moves)-MaxFlap):]
 	}
+	s = s.count(e.At)
 	s.Target, s.Entered, s.Lost, s.EnteredBy = m, e.At, 0, e.Version
 	s.Clocks = without(s.Clocks, func(c Clock) bool {
 		asks := s.Change != nil && s.Change.Approved != nil && s.Change.Retry.Condition == c.Condition

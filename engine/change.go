@@ -17,8 +17,10 @@ func (d *decision) plan(t *Transition, to Mode) Plan {
 	into, _ := d.p.Mode(to)
 	// What is in force now, whether a change is under way or not: a plan people have approved must not come to read otherwise
 	// because that change is done meanwhile.
-	plan := Plan{Into: into, Back: ModeRule{Name: d.s.Target, Flags: d.s.Directive.Flags, Unavailable: d.s.Directive.Unavailable}}
-	if t != nil {
+	plan := Plan{Into: into, Back: ModeRule{Name: d.s.Target, Flags: d.s.Directive.Flags, Unavailable: d.s.Directive.Unavailable, Pause: names(d.s.Lasting())}}
+	if t == nil {
+		plan.Into.Pause = nil // a directive alone, by hand or from above, is neither approved nor planned: see earns
+	} else {
 		plan.Steps, plan.PublishLast, plan.OnFailure = t.Playbook.Steps, t.Playbook.PublishLast, t.Playbook.OnFailure
 		if i, ok := t.Playbook.Verify.Index(); ok {
 			plan.Verify = d.p.Conditions[i].Name
@@ -54,6 +56,12 @@ func (d *decision) begin(to Mode, t *Transition, why Reason, evidence []Reading,
 	}
 	from := d.s.Target
 	c := ChangeStarted{Change: ChangeID(d.next()), From: from, To: to, Plan: d.plan(t, to), Retry: d.retry(t), Forced: forced, Instances: d.in.Instances.Known}
+	if !earns(t, why, p) {
+		c.Plan.Into.Pause = nil
+	}
+	if why.Code == CodeRequest {
+		c.Plan.Back.Pause = nil // who leaves by hand ends the pause: else going to and fro would stretch it
+	}
 	if t != nil {
 		c.Transition, c.Position, c.Severity = t.Name, t.Position, t.Severity
 		if last := len(d.s.Past) - 1; t.UndoEntry && last >= 0 && len(d.s.Past[last].Did) > 0 && d.s.Past[last].To == from {
@@ -421,7 +429,7 @@ func (d *decision) conditionText(name string) string {
 
 // until takes the last change back when its time is over, as long as its mode is the one in force and nobody pinned it.
 func (d *decision) until(o *Observed) {
-	if d.s.Change != nil || d.s.Pin != nil || len(d.s.Past) == 0 || d.in.Deposed != "" {
+	if d.s.Change != nil || len(d.s.Past) == 0 || d.in.Deposed != "" {
 		return
 	}
 	last := &d.s.Past[len(d.s.Past)-1]
@@ -430,6 +438,10 @@ func (d *decision) until(o *Observed) {
 	}
 	for i := range d.p.Conditions {
 		if d.p.Conditions[i].Name == last.Until && o.Conditions[i].Truth == True {
+			if d.s.Pin != nil {
+				d.outlast(CodePinned, d.p.Conditions[i].Text+" is true, and the mode is pinned")
+				return
+			}
 			undo := UndoStarted{Change: last.ID}
 			if undo.Inform = d.informs(d.p.transition(last.Transition), CodeUntil); undo.Inform != nil {
 				undo.Back = last.From

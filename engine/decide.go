@@ -20,12 +20,15 @@ func Decide(p Policy, s State, in Input) []Event {
 	switch w := in.What.(type) {
 	case *Observed:
 		d.gap(w.Instant, w.Prev)
+		d.missWindows(w.Missed)
 	case *SourcesObserved:
 		d.gap(w.Instant, w.Prev)
 	case *TimePassed:
 		d.gap(in.At, w.Prev)
+		d.missWindows(w.Missed)
 	case *AncestorMoved:
 		d.gap(in.At, w.Prev)
+		d.missWindows(w.Missed)
 	}
 	d.expire()
 	d.above()
@@ -151,6 +154,11 @@ func (d *decision) adopt() {
 			d.resolve(i, CodeRules, "the rules do not watch it any more", nil)
 		}
 	}
+	for _, q := range d.s.Suppressed {
+		if !slices.ContainsFunc(d.p.Alerts, func(a Alert) bool { return a.subject() == q.Subject }) {
+			d.unsuppress(q, CodeRules, "the rules do not watch it any more", nil)
+		}
+	}
 	for _, w := range d.s.Withheld {
 		if d.p.transition(w.Transition) == nil {
 			d.endWithholding(w, CodeRules, "the transition is not declared any more")
@@ -161,6 +169,7 @@ func (d *decision) adopt() {
 			d.regain(b.Subject, "the condition is not declared any more")
 		}
 	}
+	d.endPauses()
 	d.renew(CodeRules)
 }
 
@@ -185,7 +194,7 @@ func (d *decision) timed(i int) bool {
 	}
 	return slices.ContainsFunc(d.p.Transitions, func(t Transition) bool {
 		_, waits := d.s.proposal(t.Name)
-		return t.When == i && (t.For > 0 && t.leaves(d.s.Target) || waits || d.s.resting(t.Name) || d.s.mayAsk(t.Name))
+		return t.When == i && ((t.For > 0 || d.exit(&t)) && t.leaves(d.s.Target) || waits || d.s.resting(t.Name) || d.s.mayAsk(t.Name))
 	})
 }
 

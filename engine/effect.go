@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -147,6 +148,9 @@ func asking(scope Scope, from, to Mode, transition string, plan Plan) string {
 		if s.Irreversible {
 			text += "; " + s.Name + " cannot be undone"
 		}
+	}
+	if len(plan.Into.Pause) > 0 {
+		text += "; it pauses " + strings.Join(plan.Into.Pause, ", ")
 	}
 	return text
 }

@@ -100,6 +100,9 @@ const (
 	CodeSuggest      Code = "suggest"          // automation only says what it would do
 	CodeOff          Code = "off"              // automation is off
 	CodeEscalated    Code = "escalated"        // it has burned on for too long
+	CodePaused       Code = "paused"           // a mode pauses an SLO
+	CodeSuppressed   Code = "suppressed"       // a mode keeps it quiet
+	CodeStuckMode    Code = "stuck mode"       // the mode could be left for long, and is not
 )
 
 // Reason is why, for programs and for people.
@@ -326,6 +329,7 @@ var kinds = func() map[string]reflect.Type {
 		BudgetCorrected{}, BudgetCorrectionWithdrawn{},
 		WavePublished{}, WaveHeld{}, WaveResumed{}, DirectiveApplied{}, RolloutDone{}, DivergenceFound{}, DivergenceEnded{},
 		TermExceeded{}, TermRecovered{},
+		PauseEnded{}, IncidentSuppressed{}, SuppressionEnded{}, WindowMissed{},
 	} {
 		m[reflect.TypeOf(f).Name()] = reflect.TypeOf(f)
 	}

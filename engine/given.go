@@ -6,13 +6,14 @@ import "fmt"
 // digest, Decide can be run again and has to give the same events. It holds no reading, because no decision rests on one but
 // by the truth of its condition, and no secret, because no input holds one.
 type Given struct {
-	Term        uint64  `json:"term,omitempty"`
-	Frozen      string  `json:"frozen,omitempty"`
-	Deposed     string  `json:"deposed,omitempty"`
-	Recovered   uint64  `json:"recovered,omitempty"`
-	Truths      string  `json:"truths,omitempty"` // of Observed: a letter for each condition, as below
-	SourceBlind bool    `json:"source_blind,omitempty"`
-	Sources     []Sight `json:"sources,omitempty"` // of SourcesObserved
+	Term        uint64   `json:"term,omitempty"`
+	Frozen      string   `json:"frozen,omitempty"`
+	Deposed     string   `json:"deposed,omitempty"`
+	Recovered   uint64   `json:"recovered,omitempty"`
+	Truths      string   `json:"truths,omitempty"` // of Observed: a letter for each condition, as below
+	SourceBlind bool     `json:"source_blind,omitempty"`
+	Sources     []Sight  `json:"sources,omitempty"` // of SourcesObserved
+	Missed      []Window `json:"missed,omitempty"`  // of Observed, TimePassed and AncestorMoved
 	// Instances, where there are any.
 	Instances  *Instances `json:"instances,omitempty"`
 	Above      []Above    `json:"above,omitempty"`
@@ -63,7 +64,11 @@ func given(in Input) *Given {
 		for i := range w.Conditions {
 			letters[i] = w.Conditions[i].letter()
 		}
-		g.Truths, g.SourceBlind = string(letters), w.SourceBlind
+		g.Truths, g.SourceBlind, g.Missed = string(letters), w.SourceBlind, w.Missed
+	case *TimePassed:
+		g.Missed = w.Missed
+	case *AncestorMoved:
+		g.Missed = w.Missed
 	case *SourcesObserved:
 		g.Sources = w.Sources
 	case *SetRequested:
@@ -160,17 +165,17 @@ func InputOf(decision []Event) (Input, error) {
 		if err != nil {
 			return Input{}, err
 		}
-		in.What = &Observed{Instant: cause.Instant, Prev: cause.Prev, Conditions: conditions, SourceBlind: g.SourceBlind}
+		in.What = &Observed{Instant: cause.Instant, Prev: cause.Prev, Conditions: conditions, SourceBlind: g.SourceBlind, Missed: g.Missed}
 	case (*SourcesObserved)(nil).name():
 		in.What = &SourcesObserved{Instant: cause.Instant, Prev: cause.Prev, Sources: g.Sources}
 	case (*TimePassed)(nil).name():
-		in.What = &TimePassed{Prev: cause.Prev}
+		in.What = &TimePassed{Prev: cause.Prev, Missed: g.Missed}
 	case (*ScopeRemoved)(nil).name():
 		in.What = &ScopeRemoved{}
 	case (*InstancesReported)(nil).name():
 		in.What = &InstancesReported{}
 	case (*AncestorMoved)(nil).name():
-		in.What = &AncestorMoved{Prev: cause.Prev}
+		in.What = &AncestorMoved{Prev: cause.Prev, Missed: g.Missed}
 	case (*HeadsObserved)(nil).name(): // its events say all of it
 		in.What = &HeadsObserved{}
 		for _, e := range decision {

@@ -8,17 +8,11 @@ import (
 // open opens an incident. transition names what automation does about it, or would.
 func (d *decision) open(i Incident, summary, transition string, why Reason, evidence []Reading) IncidentID {
 	i.ID, i.Opened = IncidentID(d.next()), d.in.At
-	details := Details{Scope: d.p.Scope, Mode: d.s.Target, Owner: d.p.Owner, Runbook: d.p.Runbook, Transition: transition}
-	if p, waits := d.s.proposal(transition); waits {
-		details.Proposal = p.ID
-	}
+	subject := ""
 	if i.Kind == IncidentSLO {
-		for k := range d.p.Alerts {
-			if a := &d.p.Alerts[k]; a.subject() == i.Subject {
-				details.Labels, details.Notes = a.Labels, a.Notes
-			}
-		}
+		subject = i.Subject
 	}
+	details := d.details(subject, transition)
 	if i.Severity == SeverityPage {
 		details.Checkpoint = d.in.Checkpoint
 	}
@@ -27,6 +21,20 @@ func (d *decision) open(i Incident, summary, transition string, why Reason, evid
 		d.events[0].Cause.Given.Checkpoint = details.Checkpoint
 	}
 	return i.ID
+}
+
+// details are what an incident carries; tier is the subject of the SLO's tier it is about, if it is about one.
+func (d *decision) details(tier, transition string) Details {
+	details := Details{Scope: d.p.Scope, Mode: d.s.Target, Owner: d.p.Owner, Runbook: d.p.Runbook, Transition: transition}
+	if p, waits := d.s.proposal(transition); waits {
+		details.Proposal = p.ID
+	}
+	for k := range d.p.Alerts {
+		if a := &d.p.Alerts[k]; a.subject() == tier {
+			details.Labels, details.Notes = a.Labels, a.Notes
+		}
+	}
+	return details
 }
 
 func (d *decision) resolve(i Incident, code Code, text string, evidence []Reading) {
@@ -47,6 +55,7 @@ func (d *decision) joined(t *Transition, loud Severity) (Incident, bool) {
 // alerts opens and resolves the incidents of the SLOs' tiers. While a louder tier of an SLO is open, the quieter ones are
 // not opened.
 func (d *decision) alerts(o *Observed, chosen int) {
+	keeps, mode := d.suppressing(o, chosen)
 	for k := range d.p.Alerts {
 		a := &d.p.Alerts[k]
 		seen := &o.Conditions[a.Condition]
@@ -54,21 +63,47 @@ func (d *decision) alerts(o *Observed, chosen int) {
 			continue
 		}
 		i, open := d.s.Incident(IncidentSLO, a.subject())
+		kept, quiet := d.s.suppressed(a.subject())
+		text := d.p.Conditions[a.Condition].Text
 		switch {
 		case open && seen.Truth == False:
-			d.resolve(i, CodeRecovered, d.p.Conditions[a.Condition].Text+" is false", seen.Readings)
-		case !open && seen.Truth == True && !d.louder(a):
+			d.resolve(i, CodeRecovered, text+" is false", seen.Readings)
+		case quiet && seen.Truth == False:
+			d.unsuppress(kept, CodeRecovered, text+" is false", seen.Readings)
+		case open || seen.Truth == False:
+		case d.pausing(a.SLO, chosen):
+			if quiet {
+				d.unsuppress(kept, CodePaused, "the SLO is paused", nil)
+			}
+		case d.louder(a):
+			if quiet {
+				d.unsuppress(kept, CodeBurning, "the page of the same SLO tells of it", nil)
+			}
+		case keeps.covers(a):
+			if _, page := d.s.suppressed(Alert{SLO: a.SLO, Severity: SeverityPage}.subject()); !quiet && !page {
+				d.suppress(a, mode, d.burns(a), Reason{Text: text + " is true"}, seen.Readings)
+			}
+		default:
 			by := ""
-			summary := fmt.Sprintf("%s: SLO %s burns its error budget too fast", d.p.Scope, a.SLO)
+			summary := d.burns(a)
+			why := Reason{CodeBurning, text + " is true"}
+			if quiet {
+				summary += fmt.Sprintf("; %s kept it quiet for %v", kept.Mode, d.in.At.Sub(kept.Since))
+				why.Text += fmt.Sprintf("; it was kept quiet since %s", kept.Since.UTC().Format(time.RFC3339))
+			}
 			if chosen >= 0 && mentions(&d.p.Transitions[chosen], k) {
 				t := &d.p.Transitions[chosen]
 				by = t.Name
 				summary += fmt.Sprintf("; %s → %s (%s)", d.s.Target, t.To, t.Name)
 			}
-			d.open(Incident{Kind: IncidentSLO, Subject: a.subject(), Severity: a.Severity}, summary, by,
-				Reason{CodeBurning, d.p.Conditions[a.Condition].Text + " is true"}, seen.Readings)
+			d.open(Incident{Kind: IncidentSLO, Subject: a.subject(), Severity: a.Severity}, summary, by, why, seen.Readings)
 		}
 	}
+}
+
+// burns is what people are told of a tier that fires.
+func (d *decision) burns(a *Alert) string {
+	return fmt.Sprintf("%s: SLO %s burns its error budget too fast", d.p.Scope, a.SLO)
 }
 
 // louder reports whether a louder tier of the same SLO is open.

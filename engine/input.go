@@ -45,6 +45,8 @@ type Observed struct {
 	// SourceBlind says that a source these conditions rest on is blind for everybody, so that the want of sight is the
 	// source's incident and not this scope's.
 	SourceBlind bool
+	// Missed are the windows of schedules that opened and closed since Prev, where that is a gap.
+	Missed []Window
 }
 
 // SourcesObserved says what the sources showed at an instant. It goes to the fleet's stream.
@@ -131,7 +133,10 @@ type SettleRequested struct {
 
 // TimePassed says nothing but the time. With Prev, the instant of the evaluation before, it also tells how much of it nobody
 // could answer in: after a restart or a jump of the clock it comes before anything else.
-type TimePassed struct{ Prev time.Time }
+type TimePassed struct {
+	Prev   time.Time
+	Missed []Window // as for Observed
+}
 
 // UnpinRequested gives the scope back to automation.
 type UnpinRequested struct {

@@ -16,6 +16,9 @@ func (d *decision) observe(o *Observed) {
 	d.goOn(o)
 	d.until(o)
 	d.giveBack(o)
+	if m, _ := d.p.Mode(d.s.Target); m.MaxDuration > 0 && d.s.Dwell(d.in.At) >= m.MaxDuration {
+		d.outlast(CodeTooLong, fmt.Sprintf("max_duration is %v", m.MaxDuration))
+	}
 	chosen := -1
 	here := d.left == "" // else this very decision took a change back, and what was asked was asked in the mode before
 	if here {
@@ -35,6 +38,7 @@ func (d *decision) observe(o *Observed) {
 	}
 	d.startApproved()
 	d.overstay()
+	d.linger(o)
 }
 
 // time runs the clocks of the conditions whose duration matters: they have to hold for a while, people are asked about them,
@@ -279,6 +283,12 @@ func (d *decision) tell(o *Observed, t *Transition, why Reason) IncidentID {
 			return ""
 		}
 	}
+	if volume == SeverityPage && t.Severity != SeverityPage && d.p.Conditions[t.When].Scheduled {
+		volume = SeverityTicket // what is planned is no emergency, and nobody is woken because it does not happen
+		if _, told := d.joined(t, volume); !told {
+			return d.open(Incident{Kind: IncidentWithheld, Subject: t.Name, Severity: volume}, note, t.Name, Reason{CodeWithheld, why.Text}, o.Conditions[t.When].Readings)
+		}
+	}
 	inc, open := d.joined(t, volume)
 	switch {
 	case open:
@@ -333,7 +343,7 @@ func (d *decision) leave() {
 					code, text = CodeLeft, fmt.Sprintf("%s was left for %s", i.Mode, to)
 				}
 			}
-		case IncidentTooLong:
+		case IncidentTooLong, IncidentStuckMode:
 			if over = i.Subject != string(to) && i.Subject != string(leaving); over && (!moved || i.Subject != string(from)) {
 				text = fmt.Sprintf("%s was left for %s", i.Subject, to)
 			}
@@ -353,6 +363,7 @@ func (d *decision) leave() {
 		}
 	}
 	d.calm(moved)
+	d.quiet()
 	if moved {
 		d.renew(CodeLeft)
 	}

@@ -26,7 +26,9 @@ func (d *decision) set(r *SetRequested) {
 		refusal = d.deposed()
 	}
 	if refusal.Code == "" && r.Mode != d.s.Target {
-		refusal = d.mayStart(r, t)
+		if refusal = d.mayStart(r, t); refusal.Code == "" && !r.Force {
+			refusal = d.unearned(r, t)
+		}
 	}
 	if refusal.Code != "" {
 		d.refuse(refusal)
@@ -40,9 +42,14 @@ func (d *decision) set(r *SetRequested) {
 	for _, g := range around {
 		d.breakGlass(g, r)
 	}
+	forced := len(around) > 0
+	if !forced && r.Mode != d.s.Target && d.unearned(r, t).Code != "" {
+		forced = true
+		d.breakInto(r, t)
+	}
 	d.emit(ModePinned{Mode: r.Mode, Until: d.in.At.Add(pinFor(r))}, CodeRequest, r.Reason, nil)
 	if r.Mode != d.s.Target {
-		d.begin(r.Mode, t, Reason{CodeRequest, r.Reason}, nil, nil, len(around) > 0 || d.beneath(r.Mode).Code != "")
+		d.begin(r.Mode, t, Reason{CodeRequest, r.Reason}, nil, nil, forced || d.beneath(r.Mode).Code != "")
 	}
 }
 

@@ -16,9 +16,10 @@ type Policy struct {
 
 	Informs bool // somebody is told of informational changes
 
-	Automation Automation // how far it goes; empty: AutomationOn
-	Parent     Scope      // the scope above it in the tree; empty: none
-	Flap       Flap       // when a scope that moves to and fro is kept where it protects; zero: never
+	Automation Automation    // how far it goes; empty: AutomationOn
+	Parent     Scope         // the scope above it in the tree; empty: none
+	StuckAfter time.Duration // how long a mode's way out may stand open before somebody is told; 0: DefaultStuckAfter
+	Flap       Flap          // when a scope that moves to and fro is kept where it protects; zero: never
 
 	Modes       []ModeRule   // the first is where a scope starts; empty: SLO alerts only
 	Conditions  []Condition  // everything that can be observed; Observed.Conditions stands at the same indexes
@@ -57,8 +58,11 @@ type ModeRule struct {
 	MinDuration time.Duration `json:"min_duration,omitempty"` // no automatic move to something less restrictive sooner; 0: none
 	MaxDuration time.Duration `json:"max_duration,omitempty"` // a page when it lasts longer; 0: none
 	OnExpiry    string        `json:"on_expiry,omitempty"`    // the gated transition that is proposed then, in place of the page
+	StuckAfter  time.Duration `json:"stuck_after,omitempty"`  // in place of the policy's; 0: that
 	Unavailable *Unavailable  `json:"unavailable,omitempty"`  // the service does not answer in it
 	Imposes     Mode          `json:"imposes,omitempty"`      // the least that the scopes below are in meanwhile; empty: whatever they like
+	Pause       []string      `json:"pause,omitempty"`        // the SLOs it pauses, sorted: see pause.go
+	Suppress    *Suppress     `json:"suppress,omitempty"`     // what it keeps quiet; nil: nothing
 }
 
 // Flags are a mode's feature flags: name to a JSON value (bool, float64, string, or a map of such).

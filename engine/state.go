@@ -45,7 +45,9 @@ type State struct {
 
 	Corrections []Correction `json:"corrections,omitempty"` // of error budgets, that hold, oldest first
 
-	SuggestionsTold time.Time `json:"suggestions_told,omitzero"` // up to when people know what automation would have done
+	SuggestionsTold time.Time    `json:"suggestions_told,omitzero"` // up to when people know what automation would have done
+	Pauses          []Pause      `json:"pauses,omitempty"`          // of SLOs, as far as budgets reach back; those that last at the end
+	Suppressed      []Suppressed `json:"suppressed,omitempty"`      // what would be open, and the mode keeps quiet, oldest first
 }
 
 // Directive is what instances are told. A newer one has a higher term, or the same term and a higher revision.
@@ -104,6 +106,7 @@ const (
 	IncidentGate       IncidentKind = "gate"       // nobody answers
 	IncidentGlass      IncidentKind = "break-glass"
 	IncidentFlapping   IncidentKind = "flapping"   // the mode changes too often
+	IncidentStuckMode  IncidentKind = "stuck mode" // the mode could be left for long, and is not
 	IncidentDivergence IncidentKind = "divergence" // instances do not follow
 	IncidentImposed    IncidentKind = "imposed"    // a pin keeps out what a scope above asks for
 	IncidentTerm       IncidentKind = "term"       // of the fleet: somebody else has led since

@@ -112,7 +112,7 @@ func (s *session) observe(st *stream, c command, at time.Time) (string, error) {
 	o := &engine.Observed{Instant: at, Prev: st.prev, SourceBlind: c.word("source-blind"),
 		Conditions: make([]engine.Observation, len(st.policy.Conditions))}
 	for _, k := range c.pairs {
-		if slices.Contains([]string{"on", "prev", "at", "frozen"}, k) {
+		if slices.Contains([]string{"on", "prev", "at", "frozen", "missed"}, k) {
 			continue
 		}
 		i := slices.IndexFunc(st.policy.Conditions, func(c engine.Condition) bool { return c.Name == k })
@@ -126,6 +126,11 @@ func (s *session) observe(st *stream, c command, at time.Time) (string, error) {
 	}
 	if v := c.key("prev"); v != "" {
 		o.Prev = instant(v)
+	}
+	if v := c.key("missed"); v != "" {
+		name, span, _ := strings.Cut(v, ":")
+		opens, closes, _ := strings.Cut(span, "/")
+		o.Missed = []engine.Window{{Transition: name, Opens: instant(opens), Closes: instant(closes)}}
 	}
 	if v := c.key("at"); v != "" {
 		at = instant(v)
@@ -417,6 +422,13 @@ func (s *session) doState(c command) (string, error) {
 	for _, c := range st.state.Corrections {
 		held += fmt.Sprintf("  correction %s of %s by %s\n", c.ID, c.SLO, c.By)
 	}
+	for _, p := range st.state.Pauses {
+		held += fmt.Sprintf("  pause of %s by %s (%s) from %s", p.SLO, p.Mode, p.Change, offset(p.From))
+		if !p.To.IsZero() {
+			held += " to " + offset(p.To)
+		}
+		held += "\n"
+	}
 	return printState(st.state, at) + held, nil
 }
 
@@ -479,9 +491,15 @@ func (c command) compile() (engine.Policy, error) {
 			}
 		case "mode":
 			m := engine.ModeRule{Name: engine.Mode(l.args[0]), Beside: l.word("beside"), MinDuration: l.duration("min"), MaxDuration: l.duration("max"),
-				Imposes: engine.Mode(l.key("imposes"))}
+				StuckAfter: l.duration("stuck"), Imposes: engine.Mode(l.key("imposes")), Pause: l.list("pause")}
 			if err := unmarshal(l.key("flags"), &m.Flags); err != nil {
 				return p, fmt.Errorf("mode %s: flags: %w", m.Name, err)
+			}
+			if q := l.list("suppress"); len(q) > 0 {
+				m.Suppress = &engine.Suppress{SLOs: q}
+				for _, v := range l.list("severities") {
+					m.Suppress.Severities = append(m.Suppress.Severities, engine.Severity(v))
+				}
 			}
 			_, m.OnExpiry, _ = strings.Cut(l.key("on_expiry"), "propose:")
 			p.Modes = append(p.Modes, m)
@@ -544,6 +562,8 @@ func (c command) compile() (engine.Policy, error) {
 			p.Flap = engine.Flap{Changes: l.number("changes"), Within: l.duration("within")}
 		case "informs":
 			p.Informs = true
+		case "stuck_after":
+			p.StuckAfter, _ = time.ParseDuration(l.args[0])
 		case "automation":
 			p.Automation = engine.Automation(l.args[0])
 		case "min_applied":

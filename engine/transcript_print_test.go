@@ -299,6 +299,9 @@ func printState(s engine.State, at time.Time) string {
 	for _, i := range s.Incidents {
 		line("incident", i)
 	}
+	for _, q := range s.Suppressed {
+		line("quiet", q)
+	}
 	if s.Pin != nil {
 		line("pin", *s.Pin)
 	}

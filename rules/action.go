@@ -165,7 +165,7 @@ func (d *draft) oneKind(n *node, what, hint string, own []string) *node {
 		switch {
 		case slices.Contains(own, k.value):
 		case !slices.Contains(kinds, k.value):
-			if _, meant := nearest(k.value, own); !meant && !slices.Contains(later, k.value) {
+			if _, meant := nearest(k.value, own); !meant {
 				stranger = cmp.Or(stranger, k)
 			}
 		case first == nil:

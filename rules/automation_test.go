@@ -59,3 +59,29 @@ transitions:
 		digests[p.Digest] = string(want)
 	}
 }
+
+func TestAFileSaysHowLongAWayOutMayStandOpen(t *testing.T) {
+	const file = `version: modeshift/v1
+service: checkout
+TOP
+modes: [{name: normal}, {name: degraded, MODE}]
+`
+	policy := func(top, mode string) engine.Policy {
+		t.Helper()
+		return mustLoad(t, Options{}, strings.NewReplacer("TOP", top, "MODE", mode).Replace(file)).Services[0].Policy
+	}
+	none, all, one := policy("", "flags: {}"), policy("stuck_after: 2h", "flags: {}"), policy("", "stuck_after: 2h")
+	if none.StuckAfter != 0 || all.StuckAfter != 2*time.Hour || all.Modes[1].StuckAfter != 0 || one.StuckAfter != 0 || one.Modes[1].StuckAfter != 2*time.Hour {
+		t.Errorf("%v, %v, %v", none, all, one)
+	}
+	if none.Digest == all.Digest || all.Digest == one.Digest || none.Digest == one.Digest {
+		t.Error("the digest does not tell")
+	}
+	for value, want := range map[string]string{
+		"0s": "f:3:14: stuck_after must be longer than zero", "8d": "f:3:14: stuck_after may be at most 1w", "never": `f:3:14: stuck_after is "never", which is not a duration`,
+	} {
+		if _, faults := load(t, Options{}, strings.NewReplacer("TOP", "stuck_after: "+value, "MODE", "flags: {}").Replace(file)); !strings.Contains(faults.Error(), strings.TrimPrefix(want, "f")) {
+			t.Errorf("%s: %v", value, faults)
+		}
+	}
+}

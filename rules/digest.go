@@ -51,6 +51,9 @@ func (d *draft) digests() {
 	if p.Flap != (engine.Flap{}) {
 		all = append(all, p.Flap)
 	}
+	if p.StuckAfter > 0 {
+		all = append(all, "stuck_after", p.StuckAfter)
+	}
 	for i := range p.Conditions {
 		c := &p.Conditions[i]
 		all = append(all, []any{c.Name, c.Every, c.Digest})

@@ -7,8 +7,8 @@
 //
 // `version: modeshift/v1` is the language of modeshift: SLOs with Sloth's fields and Sloth's meaning, SLIs without an
 // objective, schedules, modes and transitions. `version: prometheus/v1` is a Sloth file, read unchanged: a service with SLOs
-// and alerts and no modes, and, as with Sloth, several documents in a file. Keys that a later version will know are refused,
-// never ignored: each is a safety somebody relies on. Keys that nobody knows are errors, in a Sloth file warnings.
+// and alerts and no modes, and, as with Sloth, several documents in a file. Keys that nobody knows are errors, in a Sloth file
+// warnings: each may be a safety somebody relies on.
 //
 // # What a transition does
 //
@@ -89,6 +89,26 @@
 //
 // exec is told pages, page tickets. The rate is that of the shortest window of the tier, which is asked anyway, unless `window` says
 // otherwise. Without a word pages go to exec as above where Options.Receivers know somebody there; `escalation: []` says never.
+//
+// A schedule is a window of time: {name: migration, cron: "0 2 * * SUN", duration: 2h, timezone: Europe/Berlin} opens by the clock of
+// a place and lasts as long as it says, whatever that clock does. Where clocks go forward a time in the gap counts as the gap's end, and
+// where they go back one that comes twice counts the first time. A window has to end before the next one opens.
+//
+// A mode may pause SLOs: their tiers open nothing while it is in force, and their budgets leave the time out.
+//
+//	modes:
+//	  - name: read-only
+//	    slos: {availability: {pause: true}}
+//
+// Only people or a schedule lead to such a mode, and it ends: each transition into it has an `approval`, or a `when` that is a
+// schedule alone; and the mode has a max_duration, or all of them an `until` that is the end of their schedule.
+//
+// Or it keeps incidents of SLOs quiet until it ends, by a max_duration or as above:
+//
+//	modes:
+//	  - name: maintenance
+//	    max_duration: 4h
+//	    suppress: {slos: [availability], severities: [page, ticket]}
 //
 // divergence() is the share of the instances that are not where they should be; unknown while there are none.
 //

@@ -108,6 +108,8 @@ type draft struct {
 	transitions                                                   []transitionDraft
 	expiries                                                      []wayOut
 	escalations                                                   escalations // of SLOs that say nothing of them
+	pausings                                                      []*pausing
+	hushings                                                      []*hushing
 }
 
 func (d *draft) name() engine.Scope { return d.service.Policy.Scope }
@@ -187,6 +189,7 @@ func (l *loader) document(r *reader, n *node) *draft {
 			may("automation", d.automation),
 			may("flapping", d.flapping),
 			may("escalation", d.escalation(&d.escalations)),
+			may("stuck_after", d.stuckAfter(&s.Policy.StuckAfter)),
 			may("source", func(n *node) { s.Source = d.source(n) }),
 			may("evaluate", func(n *node) { d.recorded, _ = d.evaluate(n) }),
 			may("slos", d.slos),
@@ -213,6 +216,8 @@ func (l *loader) document(r *reader, n *node) *draft {
 	d.flagDoubts()
 	d.conditions()
 	d.waysOut()
+	d.govern()
+	d.hush()
 	if r.faults == 0 && n.get("slos") == nil && n.get("modes") == nil {
 		r.warnf(d.scope.or(n), "declare `slos:`, or `modes:` and `transitions:`", "the file declares nothing: the service has no SLOs and no modes")
 	}
@@ -269,6 +274,21 @@ func (d *draft) flapping(n *node) {
 				r.errorf(n, "", "within may be at most %s", model.Duration(maxFlapping))
 			}
 		}))
+}
+
+// maxStuckAfter bounds how long a mode may stay that nobody needs: beyond that it says nobody is to hear of it.
+const maxStuckAfter = 7 * 24 * time.Hour
+
+// stuckAfter returns a reader of how long a mode's way out may stand open before somebody is told.
+func (d *draft) stuckAfter(into *time.Duration) func(*node) {
+	return func(n *node) {
+		v, ok := d.r.duration(n, "stuck_after")
+		if ok && v > maxStuckAfter {
+			d.r.errorf(n, "leave it out for "+model.Duration(engine.DefaultStuckAfter).String(), "stuck_after may be at most %s", model.Duration(maxStuckAfter))
+			return
+		}
+		*into = v
+	}
 }
 
 func (d *draft) runbook(n *node) {

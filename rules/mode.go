@@ -18,6 +18,8 @@ func (d *draft) mode(n *node) {
 	r := d.r
 	var m engine.ModeRule
 	var least, most, expiry, drill *node
+	var pauses *pausing
+	var hushes *hushing
 	r.mapping(n, "a mode",
 		need("name", func(n *node) {
 			if name, ok := r.name(n, "the name of a mode"); ok && r.unique(d.modeNames, n, "mode", name) {
@@ -35,8 +37,11 @@ func (d *draft) mode(n *node) {
 		may("max_duration", func(n *node) { most = n; m.MaxDuration, _ = r.duration(n, "max_duration") }),
 		may("on_expiry", func(n *node) { expiry = d.onExpiry(n) }),
 		may("drill_every", func(n *node) { drill = n }),
+		may("stuck_after", d.stuckAfter(&m.StuckAfter)),
 		may("unavailable", func(n *node) { m.Unavailable = d.unavailable(n) }),
-		may("imposes", func(n *node) { m.Imposes = d.imposes(n) }))
+		may("imposes", func(n *node) { m.Imposes = d.imposes(n) }),
+		may("slos", func(n *node) { pauses = d.pauses(n) }),
+		may("suppress", func(n *node) { hushes = d.suppress(n) }))
 	if most == nil && n.get("on_expiry") != nil {
 		r.errorf(n.keyNode("on_expiry"), "give max_duration too", "on_expiry says what happens after max_duration, and there is none")
 	}
@@ -47,6 +52,14 @@ func (d *draft) mode(n *node) {
 		d.drill(drill, m.Name, d.modes.items[0] == n)
 	}
 	if m.Name != "" {
+		if pauses != nil {
+			pauses.mode = m.Name
+			d.pausings = append(d.pausings, pauses)
+		}
+		if hushes != nil {
+			hushes.mode = m.Name
+			d.hushings = append(d.hushings, hushes)
+		}
 		if expiry != nil {
 			d.expiries = append(d.expiries, wayOut{m.Name, expiry})
 		}

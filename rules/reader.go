@@ -88,10 +88,6 @@ type field struct {
 func need(key string, read func(*node)) field { return field{key, true, read} }
 func may(key string, read func(*node)) field  { return field{key, false, read} }
 
-// later are keys of the language that this version does not know how to carry out. Ignoring one would leave out a safety
-// that somebody relies on.
-var later = []string{"pause"}
-
 // mapping reads a mapping's keys in the order of fields, and reports those nobody knows. what names it: "a transition".
 func (r *reader) mapping(n *node, what string, fields ...field) bool {
 	if n.kind != yaml.MappingNode {
@@ -109,8 +105,6 @@ func (r *reader) mapping(n *node, what string, fields ...field) bool {
 		switch {
 		case r.lenient && slices.Contains([]string{"modes", "transitions", "schedules", "slis"}, k.value):
 			r.errorf(k, "write `version: modeshift/v1`", "%q belongs to a modeshift/v1 file, and this one says prometheus/v1", k.value)
-		case !r.lenient && slices.Contains(later, k.value), what == "a mode" && k.value == "slos":
-			r.errorf(k, "remove it until a version of modeshift supports it", "%q of %s is not supported yet", k.value, what)
 		case k.value == "plugin" || k.value == "plugins" || k.value == "slo_plugins":
 			r.errorf(k, "write the query the plugin makes under `sli: events:` or `sli: raw:`", "Sloth plugins are not supported: %q", k.value)
 		case r.lenient:

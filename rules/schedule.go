@@ -1,10 +1,13 @@
 package rules
 
 import (
+	"fmt"
+	"math"
 	"math/bits"
 	"strings"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/robfig/cron/v3"
 )
 
@@ -160,9 +163,59 @@ func (d *draft) schedule(n *node) {
 	if s.Name != "" {
 		d.service.Schedules = append(d.service.Schedules, s)
 	}
-	if r.faults == before && s.spec != nil && !s.fires() {
-		r.errorf(n.get("cron"), "look at the day of the month and the month", "%q never fires: there is no such date", clip(s.Cron))
+	if r.faults > before || s.spec == nil {
+		return
 	}
+	if !s.fires() {
+		r.errorf(n.get("cron"), "look at the day of the month and the month", "%q never fires: there is no such date", clip(s.Cron))
+		return
+	}
+	least, most := s.gaps()
+	switch each, lasts := n.get("duration"), model.Duration(s.Duration); {
+	case s.Duration >= most:
+		r.errorf(each, fmt.Sprintf("write less than %s, or let cron fire less often", model.Duration(most)),
+			"the window never ends: it lasts %s, and the next one opens at the latest %s after it", lasts, model.Duration(most))
+	case s.Duration > least:
+		r.errorf(each, fmt.Sprintf("write at most %s, or declare two schedules", model.Duration(least)),
+			"windows overlap: each lasts %s, and one may open %s after the other", lasts, model.Duration(least))
+	case s.Duration < d.opts.Interval:
+		r.errorf(each, fmt.Sprintf("write at least %s", model.Duration(d.opts.Interval)),
+			"a window of %s may pass between two evaluations, which are %s apart", lasts, model.Duration(d.opts.Interval))
+	}
+}
+
+// gaps are the shortest and the longest time between two firings, by a clock that is never changed: where the clock goes forward a
+// window may meet the next one once a year, and ends with it.
+func (s *Schedule) gaps() (least, most time.Duration) {
+	var times []time.Duration // of a day on which it fires
+	for hour := range 24 {
+		for minute := range 60 {
+			if s.spec.Hour&(1<<hour) != 0 && s.spec.Minute&(1<<minute) != 0 {
+				times = append(times, time.Duration(hour)*time.Hour+time.Duration(minute)*time.Minute)
+			}
+		}
+	}
+	least = math.MaxInt64
+	gap := func(d time.Duration) { least, most = min(least, d), max(most, d) }
+	for i := 1; i < len(times); i++ {
+		gap(times[i] - times[i-1])
+	}
+	// After 28 years the days of the week fall on the same dates again.
+	first := time.Date(2001, time.January, 1, 0, 0, 0, 0, time.UTC)
+	last := time.Time{}
+	for date := first; date.Before(first.AddDate(57, 0, 0)); date = date.AddDate(0, 0, 1) {
+		if !s.matches(date) {
+			continue
+		}
+		if !last.IsZero() {
+			gap(date.Sub(last) + times[0] - times[len(times)-1])
+			if date.After(first.AddDate(29, 0, 0)) {
+				break
+			}
+		}
+		last = date
+	}
+	return least, most
 }
 
 const cronHint = `write minute, hour, day of the month, month, day of the week: "0 2 * * SUN" is Sundays at 2:00`

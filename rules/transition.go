@@ -19,7 +19,9 @@ type transitionDraft struct {
 	when    *node
 	until   *node
 	verify  *node
-	wave    *node // the verification of each wave
+	wave    *node      // the verification of each wave
+	cond    *Condition // that `when` is; nil when it is faulty
+	over    *Condition // that `until` is
 	actions []actionDraft
 }
 
@@ -136,7 +138,7 @@ func (d *draft) conditions() {
 			}
 		}
 		c, ok := d.named(t.when, t.rule.Name, "when")
-		if ok {
+		if t.cond = c; ok {
 			t.rule.When = len(p.Conditions) - 1
 			for k := range p.Alerts {
 				if slices.Contains(c.burning, burningRef{p.Alerts[k].SLO, p.Alerts[k].Severity}) {
@@ -144,7 +146,8 @@ func (d *draft) conditions() {
 				}
 			}
 		}
-		if _, ok := d.named(t.until, t.rule.Name, "until"); ok {
+		if c, ok := d.named(t.until, t.rule.Name, "until"); ok {
+			t.over = c
 			t.rule.Until = engine.ConditionRef(len(p.Conditions))
 		}
 		if _, ok := d.named(t.verify, t.rule.Name, "verify"); ok {

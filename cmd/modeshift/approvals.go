@@ -265,6 +265,12 @@ func printApproval(w io.Writer, a api.Approval) error {
 	if a.TakenBack != "" {
 		line("until", "%s", a.TakenBack)
 	}
+	if len(a.Pauses) > 0 {
+		line("pauses", "%s: no tier of it tells anybody, and the time does not count in its budget", strings.Join(a.Pauses, ", "))
+	}
+	if q := a.Suppress; q != nil {
+		line("quiet", "%s", q)
+	}
 	for _, r := range a.Readings {
 		line("now", "%s = %s", r.Signal, value(r))
 	}

@@ -129,6 +129,11 @@ func printBudgets(w io.Writer, budgets []api.Budget) error {
 		return err
 	}
 	for _, b := range budgets {
+		if b.Paused != nil {
+			if _, err := fmt.Fprintln(w, oneLine(pausedBudget(b))); err != nil {
+				return err
+			}
+		}
 		if !b.Known {
 			if _, err := fmt.Fprintf(w, "%s\n", oneLine(fmt.Sprintf("%s/%s is unknown: %s", b.Scope, b.SLO, b.Unknown))); err != nil {
 				return err

@@ -137,7 +137,7 @@ func notes(sc api.Summary) string {
 		holds bool
 		text  string
 	}{
-		{sc.Retired, "retired"}, {sc.Automation == engine.AutomationSuggest, "only suggests"}, {sc.Automation == engine.AutomationOff && sc.Target != "" && !sc.Retired, "automation off"}, {sc.Imposed != "", "held by " + string(sc.Imposed)}, {sc.Pinned, "pinned"}, {sc.Frozen, "frozen"}, {sc.Blind, "blind"},
+		{sc.Retired, "retired"}, {sc.Automation == engine.AutomationSuggest, "only suggests"}, {sc.Automation == engine.AutomationOff && sc.Target != "" && !sc.Retired, "automation off"}, {sc.Imposed != "", "held by " + string(sc.Imposed)}, {sc.Pinned, "pinned"}, {sc.Frozen, "frozen"}, {sc.Blind, "blind"}, {len(sc.Paused) > 0, pausedNotes(sc.Paused)}, {sc.Suppressed > 0, fmt.Sprintf("%d kept quiet", sc.Suppressed)},
 		{sc.Proposals > 0, fmt.Sprintf("%d to approve", sc.Proposals)}, {sc.Withheld > 0, fmt.Sprintf("%d withheld", sc.Withheld)}, {sc.RulesProblem != "", "rules on disk not in force"},
 	} {
 		if n.holds {
@@ -205,6 +205,9 @@ func printScope(w io.Writer, sc api.Scope, would string) error {
 			line("frozen", "by %s: %s", f.By, f.Reason)
 		}
 	}
+	for _, p := range sc.Pauses {
+		line("paused", "%s by %s (%s) since %s", p.SLO, p.Mode, p.Change, p.From.Local().Format("2006-01-02 15:04:05"))
+	}
 	if in := sc.Instances; in.Known > 0 {
 		text := fmt.Sprintf("%d, of which %d of %d have revision %d", in.Known, in.Applied, in.Told, in.Revision)
 		if in.Failed > 0 {
@@ -230,6 +233,9 @@ func printScope(w io.Writer, sc api.Scope, would string) error {
 			alone = ", BURNS ON: nobody is configured to be told further"
 		}
 		line("incident", "%s %s: %s, %s%s", severity, i.ID, i.Subject, ago(i.Opened), alone)
+	}
+	for _, q := range sc.Suppressed {
+		line("quiet", "%s %s, kept by %s, %s", q.Severity, q.Subject, q.Mode, ago(q.Since))
 	}
 	for _, h := range sc.Withheld {
 		line("withheld", "%s to %s: %s", h.Transition, h.To, because(h.Reason))

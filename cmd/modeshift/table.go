@@ -97,7 +97,11 @@ func describe(e engine.Event) string {
 		if via == "" {
 			via = explain.Via(f)
 		}
-		return fmt.Sprintf("change %s started: %s → %s (%s)", f.Change, f.From, f.To, via)
+		text := fmt.Sprintf("change %s started: %s → %s (%s)", f.Change, f.From, f.To, via)
+		if len(f.Plan.Into.Pause) > 0 {
+			text += ", which pauses " + strings.Join(f.Plan.Into.Pause, ", ")
+		}
+		return text
 	case engine.DirectivePublished:
 		return fmt.Sprintf("directive %d published: %s", f.Directive.Revision, f.Directive.Mode)
 	case engine.ChangeDone:
@@ -124,7 +128,7 @@ func describe(e engine.Event) string {
 	case engine.BudgetCorrectionWithdrawn:
 		return fmt.Sprintf("correction %s of the budget of %s withdrawn", f.Correction, f.SLO)
 	}
-	if text := describeGate(e); text != "" {
+	if text := cmp.Or(describeQuiet(e), describeGate(e)); text != "" {
 		return text
 	}
 	if text := cmp.Or(describeStep(e), describeRollout(e), describeAbove(e)); text != "" {

@@ -70,6 +70,8 @@ type Approval struct {
 	OnFailure    string           `json:"on_failure" doc:"what happens then, in words"`
 	Verify       string           `json:"verify,omitempty" doc:"has to be true at the end"`
 	TakenBack    string           `json:"until_condition,omitempty" doc:"once true, it is taken back by itself"`
+	Pauses       []string         `json:"pauses,omitempty" doc:"the SLOs that the mode pauses: their tiers are quiet and their budgets leave the time out"`
+	Suppress     *engine.Suppress `json:"suppress,omitempty" doc:"the incidents that the mode keeps quiet"`
 	Evidence     []engine.Reading `json:"evidence" nullable:"false" doc:"the readings it was proposed on"`
 	Observed     time.Time        `json:"observed,omitzero" doc:"the instant of the last evaluation"`
 	Truth        engine.Truth     `json:"truth" enum:"true,false,unknown" doc:"of the condition at that instant"`
@@ -149,6 +151,7 @@ func showApproval(p *approval.Approval) Approval {
 		ApprovalSummary: outline(p), Owner: p.Owner, Runbook: p.Runbook, Position: p.Position, Condition: p.Condition,
 		For: Duration(p.For), Flags: p.Flags, Proposed: p.Proposed, Reason: p.Reason, Voided: p.Voided, BlindBy: p.BlindBy,
 		Destructive: p.Destructive(), Irreversible: p.Irreversible(), PublishLast: p.PublishLast, OnFailure: p.OnFailure, Verify: p.Verify, TakenBack: p.TakenBack,
+		Pauses: p.Pauses, Suppress: p.Suppress,
 		Evidence: list(p.Evidence), Observed: p.Observed, Truth: p.Truth, Readings: list(p.Readings), Blind: p.Blind,
 		Votes: []ApprovalVote{}, First: []ApprovalStep{}, Steps: []ApprovalStep{}, Budgets: []ApprovalBudget{},
 	}

@@ -33,6 +33,7 @@ type Budget struct {
 
 	Coverage float64  `json:"coverage" doc:"known share of what is past of the period"`
 	Excluded Duration `json:"excluded,omitzero" doc:"what pauses and corrections take out of what is past of the period"`
+	Paused   *Paused  `json:"paused,omitempty" doc:"a mode pauses the SLO: its tiers are quiet and the time does not count"`
 
 	BurnKnown bool      `json:"burn_known"`
 	Burn      float64   `json:"burn" doc:"present burn rate: 1 spends the budget in exactly one period"`
@@ -43,6 +44,13 @@ type Budget struct {
 
 	Step   Duration `json:"step,omitzero" doc:"of the series"`
 	Series []Burnt  `json:"series,omitempty" doc:"the burn rate over the period, in steps"`
+}
+
+// Paused says since when an SLO is paused, and by what.
+type Paused struct {
+	Since  time.Time       `json:"since"`
+	Mode   engine.Mode     `json:"mode"`
+	Change engine.ChangeID `json:"change" doc:"that entered the mode: approved by people, or planned by a schedule"`
 }
 
 // Burnt is one step of a series.

@@ -255,6 +255,16 @@ func (g *gateView) incidents() (checks []GateCheck) {
 		}
 		checks = append(checks, c)
 	}
+	for _, q := range g.State.Suppressed { // nobody was woken, and the service burns all the same
+		if q.Severity != engine.SeverityPage {
+			continue
+		}
+		c := said("incidents", AnswerNo, "%s keeps a page quiet since %s: %s", q.Mode, stamp(q.Since), q.Subject)
+		if g.ignoreIncidents {
+			c.Answer, c.Why = AnswerYes, "ignored: "+c.Why
+		}
+		checks = append(checks, c)
+	}
 	if checks == nil {
 		checks = append(checks, said("incidents", AnswerYes, "no page is open"))
 	}

@@ -83,6 +83,12 @@ func TestADeploymentGoesAheadOnlyWhereNothingSpeaksAgainstItAndAllIsKnown(t *tes
 			g.State.Incidents = []engine.Incident{{Kind: engine.IncidentSLO, Severity: engine.SeverityTicket, Escalated: engine.SeverityPage}}
 		}, AnswerNo, "incidents", ""},
 		{name: "the deployment is what ends the incident", change: func(g *gateView) { g.State.Incidents, g.ignoreIncidents = []engine.Incident{page}, true }, want: AnswerYes},
+		{"a page is kept quiet by the mode", func(g *gateView) {
+			g.State.Suppressed = []engine.Suppressed{{Subject: "slo/availability/page", Severity: engine.SeverityPage, Mode: "maintenance", Since: page.Opened}}
+		}, AnswerNo, "incidents", "maintenance keeps a page quiet since 2026-11-26 12:00:20 UTC: slo/availability/page"},
+		{name: "a ticket is kept quiet by the mode", change: func(g *gateView) {
+			g.State.Suppressed = []engine.Suppressed{{Subject: "slo/availability/ticket", Severity: engine.SeverityTicket, Mode: "maintenance"}}
+		}, want: AnswerYes},
 		{name: "a ticket waits for a working day", change: func(g *gateView) {
 			g.State.Incidents = []engine.Incident{{Kind: engine.IncidentSLO, Severity: engine.SeverityTicket}}
 		}, want: AnswerYes},

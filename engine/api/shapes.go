@@ -28,6 +28,8 @@ type Summary struct {
 	Proposals    int               `json:"proposals" doc:"that wait for people"`
 	Withheld     int               `json:"withheld" doc:"transitions that are ready and do not start"`
 	Imposed      engine.Scope      `json:"imposed,omitempty" doc:"the scope above that holds it in its mode"`
+	Paused       []string          `json:"paused,omitempty" doc:"the SLOs that its mode pauses"`
+	Suppressed   int               `json:"suppressed,omitempty" doc:"incidents that its mode keeps quiet"`
 	RulesProblem string            `json:"rules_problem,omitempty" doc:"why the rule file on disk is not the one in force"`
 }
 
@@ -57,6 +59,8 @@ type Scope struct {
 	Proposals    []engine.ChangeID   `json:"proposals" nullable:"false" doc:"that wait for people: see /approvals"`
 	Withheld     []engine.Withheld   `json:"withheld" nullable:"false" doc:"transitions that are ready and do not start, and why"`
 	Incidents    []engine.Incident   `json:"incidents" nullable:"false" doc:"open ones, oldest first"`
+	Suppressed   []engine.Suppressed `json:"suppressed" nullable:"false" doc:"what nobody is told, because the mode in force keeps it quiet until it ends"`
+	Pauses       []engine.Pause      `json:"pauses" nullable:"false" doc:"of SLOs, by the mode in force: their tiers are quiet and their budgets leave the time out"`
 	Blind        []engine.Blind      `json:"blind" nullable:"false" doc:"which conditions cannot be seen, and since when; of the fleet: which sources"`
 	Observed     time.Time           `json:"observed,omitzero" doc:"the instant of the last evaluation"`
 	Conditions   []Condition         `json:"conditions" nullable:"false" doc:"everything the rules look at, as last evaluated"`
@@ -75,9 +79,12 @@ type Mode struct {
 	MinDuration Duration     `json:"min_duration,omitzero"`
 	MaxDuration Duration     `json:"max_duration,omitzero"`
 	OnExpiry    string       `json:"on_expiry,omitempty" doc:"the transition that is proposed after max_duration; empty: a page"`
+	StuckAfter  Duration     `json:"stuck_after,omitzero" doc:"how long a way out may stand open before somebody is told; absent: as the service has it"`
 
 	Unavailable *engine.Unavailable `json:"unavailable,omitempty" doc:"the service does not answer in it"`
 	Imposes     engine.Mode         `json:"imposes,omitempty" doc:"the least that the scopes below are in meanwhile"`
+	Pause       []string            `json:"pause,omitempty" doc:"the SLOs it pauses, when it is entered by an approved transition or a schedule"`
+	Suppress    *engine.Suppress    `json:"suppress,omitempty" doc:"the incidents it keeps quiet"`
 }
 
 // Condition is a condition as it was last evaluated, with its evidence.

@@ -17,10 +17,13 @@ func summarize(v engine.View, fleet *engine.Freeze) Summary {
 	out := Summary{
 		Scope: s.Scope, Mode: s.Mode, Target: s.Target, Since: s.Entered, Revision: uint64(s.Directive.Revision),
 		Pinned: s.Pin != nil, Frozen: s.Freeze != nil || fleet != nil, Blind: len(s.Blind) > 0, Retired: s.Retired,
-		Incidents: len(s.Incidents), Proposals: len(s.Proposals), Withheld: len(s.Withheld), RulesProblem: v.RulesProblem,
+		Incidents: len(s.Incidents), Proposals: len(s.Proposals), Withheld: len(s.Withheld), Suppressed: len(s.Suppressed), RulesProblem: v.RulesProblem,
 	}
 	if s.Change != nil {
 		out.Change = string(s.Change.ID)
+	}
+	for _, p := range s.Lasting() {
+		out.Paused = append(out.Paused, p.SLO)
 	}
 	out.Automation = automation(v.Policy)
 	if s.Own != "" && len(s.Imposed) > 0 {
@@ -42,7 +45,7 @@ func detail(v engine.View, fleet *engine.Freeze) Scope {
 	out := Scope{
 		Scope: s.Scope, Version: s.Version, At: s.At, Retired: s.Retired, Mode: s.Mode, Target: s.Target, Since: s.Entered,
 		Change: s.Change, Pin: s.Pin, Freeze: s.Freeze, FleetFreeze: fleet, Rules: s.Rules, RulesProblem: v.RulesProblem,
-		Imposed: list(s.Imposed), Own: s.Own, Withheld: list(s.Withheld), Incidents: list(s.Incidents), Blind: list(s.Blind),
+		Imposed: list(s.Imposed), Own: s.Own, Withheld: list(s.Withheld), Incidents: list(s.Incidents), Blind: list(s.Blind), Pauses: list(s.Lasting()), Suppressed: list(s.Suppressed),
 		Proposals: []engine.ChangeID{}, Modes: []Mode{}, Conditions: []Condition{}, Transitions: []Transition{},
 	}
 	out.Suggested = s.SuggestionsTold
@@ -64,7 +67,7 @@ func detail(v engine.View, fleet *engine.Freeze) Scope {
 		out.Brake = &b
 	}
 	for _, m := range v.Policy.Modes {
-		out.Modes = append(out.Modes, Mode{m.Name, m.Beside, m.Flags, Duration(m.MinDuration), Duration(m.MaxDuration), m.OnExpiry, m.Unavailable, m.Imposes})
+		out.Modes = append(out.Modes, Mode{m.Name, m.Beside, m.Flags, Duration(m.MinDuration), Duration(m.MaxDuration), m.OnExpiry, Duration(m.StuckAfter), m.Unavailable, m.Imposes, m.Pause, m.Suppress})
 	}
 	for i, c := range v.Policy.Conditions {
 		out.Conditions = append(out.Conditions, condition(c, observation(v.Observed, i)))

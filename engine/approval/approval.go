@@ -40,11 +40,13 @@ type Approval struct {
 
 	First       []Step // undos of the change that entered the present mode: they come before the steps
 	Steps       []Step
-	PublishLast bool   // instances are told after the steps; else before
-	OnFailure   string // in words
-	Verify      string // the condition that has to be true at the end, as the rule file has it
-	TakenBack   string // the condition that ends it again once it is true
-	Withheld    string // what keeps it from starting though people said yes
+	PublishLast bool             // instances are told after the steps; else before
+	OnFailure   string           // in words
+	Verify      string           // the condition that has to be true at the end, as the rule file has it
+	TakenBack   string           // the condition that ends it again once it is true
+	Pauses      []string         // SLOs that the mode pauses once this is approved
+	Suppress    *engine.Suppress // incidents that the mode keeps quiet; nil: none
+	Withheld    string           // what keeps it from starting though people said yes
 
 	Evidence []engine.Reading // of the event that proposed it
 	Observed time.Time        // the instant of the last evaluation

@@ -275,6 +275,7 @@ func lacking(groups []engine.Group, votes []engine.Vote) (lack []engine.Group) {
 func (d *Desk) plan(ctx context.Context, a *Approval, v engine.View, plan engine.Plan) (steps, first []Step) {
 	a.Flags, a.PublishLast = plan.Into.Flags, plan.PublishLast
 	a.Verify, a.TakenBack = conditionText(v, plan.Verify), conditionText(v, plan.Until)
+	a.Pauses, a.Suppress = plan.Into.Pause, plan.Into.Suppress
 	a.OnFailure = "what was done is taken back, the last step first"
 	if plan.OnFailure == engine.OnFailureHold {
 		a.OnFailure = "what was done is held, and the failed step is tried again"

@@ -47,13 +47,20 @@ func What(e engine.Event) string {
 	case engine.ProposalWithdrawn:
 		return "the proposal was withdrawn"
 	case engine.GlassBroken:
+		if len(f.Groups) == 0 {
+			return f.Person + " went on although nobody had approved it; nothing is paused"
+		}
 		return f.Person + " went around the gate"
 	case engine.ChangeStarted:
 		via := f.Transition
 		if via == "" {
 			via = Via(f)
 		}
-		return fmt.Sprintf("%s started: %s → %s (%s)", f.Change, f.From, f.To, via)
+		text := fmt.Sprintf("%s started: %s → %s (%s)", f.Change, f.From, f.To, via)
+		if len(f.Plan.Into.Pause) > 0 {
+			text += ", which pauses " + strings.Join(f.Plan.Into.Pause, ", ")
+		}
+		return text
 	case engine.DirectivePublished:
 		return fmt.Sprintf("directive %d: instances are told %s", f.Directive.Revision, f.Directive.Mode)
 	case engine.StepStarted:
@@ -126,10 +133,18 @@ func What(e engine.Event) string {
 			return fmt.Sprintf("%s %s burns on, and nobody is configured for %s", f.From, f.Incident, f.To)
 		}
 		return fmt.Sprintf("%s %s burns on: %s was told too", f.From, f.Incident, f.To)
+	case engine.IncidentSuppressed:
+		return fmt.Sprintf("nobody was told (%s): %s", f.Suppressed.Severity, f.Summary)
+	case engine.SuppressionEnded:
+		return fmt.Sprintf("%s %s was kept quiet, and is over", f.Severity, f.Subject)
+	case engine.PauseEnded:
+		return strings.Join(f.SLOs, ", ") + " counted again"
 	case engine.IncidentResolved:
 		return fmt.Sprintf("%s %s was resolved", f.Severity, f.Incident)
 	case engine.RequestRefused:
 		return e.Cause.Input + ", and refused"
+	case engine.WindowMissed:
+		return fmt.Sprintf("the window of %s passed unseen", f.Transition)
 	case engine.TimeLost:
 		return fmt.Sprintf("nobody evaluated for %v", f.To.Sub(f.From))
 	case engine.ScopeRetired:

@@ -48,6 +48,7 @@ func (l *Loop) decideOnce(ctx context.Context, name engine.Scope, by engine.Acto
 			what = &engine.AncestorMoved{}
 		}
 	}
+	what = l.withMissed(name, what, now)
 	p := sc.policy
 	if p == nil {
 		p = &engine.Policy{Digest: sc.state.Rules, Scope: name} // it is being retired
@@ -133,6 +134,30 @@ func (l *Loop) follow(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// withMissed adds to an input that ends a gap the windows of schedules that passed in it.
+func (l *Loop) withMissed(name engine.Scope, what engine.Happening, now time.Time) engine.Happening {
+	long := func(from, to time.Time) bool {
+		return l.rules.Missed != nil && !from.IsZero() && to.Sub(from) > 2*l.opts.Interval
+	}
+	switch w := what.(type) {
+	case *engine.Observed:
+		if long(w.Prev, w.Instant) {
+			o := *w
+			o.Missed = l.rules.Missed(name, w.Prev, w.Instant)
+			return &o
+		}
+	case *engine.TimePassed:
+		if long(w.Prev, now) {
+			return &engine.TimePassed{Prev: w.Prev, Missed: l.rules.Missed(name, w.Prev, now)}
+		}
+	case *engine.AncestorMoved:
+		if long(w.Prev, now) {
+			return &engine.AncestorMoved{Prev: w.Prev, Missed: l.rules.Missed(name, w.Prev, now)}
+		}
+	}
+	return what
 }
 
 // brokenError is a panic of the core about one scope.

@@ -59,6 +59,9 @@ type Rules struct {
 	Digest   engine.Digest
 	Policies []engine.Policy
 	Evaluate Evaluate
+	// Missed names the windows of schedules that opened after from and closed by to, of a scope whose transitions wait for them; nil:
+	// there are no schedules.
+	Missed func(scope engine.Scope, from, to time.Time) []engine.Window
 	// Problems says for which scopes the file on disk is not in force, and why. A scope with a problem and no policy is
 	// left alone: it is neither evaluated nor retired.
 	Problems map[engine.Scope]string

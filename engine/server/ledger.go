@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -67,7 +68,7 @@ func (b *budgetBook) follow(set *rules.Set, history *prom.History) {
 // remaining is what is left of an SLO's budget, for conditions.
 func (b *budgetBook) remaining(scope engine.Scope, slo *rules.SLO, at time.Time) engine.Reading {
 	v, _ := b.view(scope) // a scope without events has no corrections
-	budget := b.keeper.Budget(prom.LedgerKey(scope, slo), b.question(slo, at, v.State.Corrections, at))
+	budget := b.keeper.Budget(prom.LedgerKey(scope, slo), b.question(slo, at, v.State, at))
 	r := engine.Reading{Source: "ledger", Why: budget.Unknown, Detail: budget.Detail}
 	if r.Why == "" {
 		r.Value, r.Sample = budget.Remaining, ledger.Due(at)
@@ -75,15 +76,32 @@ func (b *budgetBook) remaining(scope engine.Scope, slo *rules.SLO, at time.Time)
 	return r
 }
 
-// question asks how the budget of an SLO stands at an instant, with the corrections that hold.
-func (b *budgetBook) question(slo *rules.SLO, at time.Time, corrections []engine.Correction, asOf time.Time) ledger.Question {
+// question asks how the budget of an SLO stands at an instant, without what people took out and without the time in which a mode
+// paused it, both by the state of its scope: a ledger that is lost and read anew gives the same answer.
+func (b *budgetBook) question(slo *rules.SLO, at time.Time, s engine.State, asOf time.Time) ledger.Question {
 	q := ledger.Question{Period: prom.LedgerPeriod(slo), Budget: slo.Budget, At: at, Window: prom.BurnWindow(slo)}
-	if len(corrections) == 0 {
+	if len(s.Corrections)+len(s.Pauses) == 0 {
 		return q
 	}
 	from, to := q.Period.At(at)
-	q.Excluded = ledger.Excluded(b.corrections(corrections), slo.Name, asOf, from.Add(-q.Window-time.Hour), to)
+	from = from.Add(-q.Window - time.Hour)
+	spans := slices.Concat(ledger.Excluded(b.corrections(s.Corrections), slo.Name, asOf, from, to), pausesOf(slo.Name, s.Pauses, at))
+	q.Excluded = ledger.Merge(spans, from, to)
 	return q
+}
+
+// pausesOf are the spans in which an SLO was paused by an instant.
+func pausesOf(slo string, pauses []engine.Pause, at time.Time) (spans []ledger.Span) {
+	for _, p := range pauses {
+		switch {
+		case p.SLO != slo:
+		case p.To.IsZero():
+			spans = append(spans, ledger.Span{From: p.From, To: at})
+		default:
+			spans = append(spans, ledger.Span{From: p.From, To: p.To})
+		}
+	}
+	return spans
 }
 
 // corrections are those of the log as the ledger wants them. One whose recurrence cannot be read any more, because a newer
@@ -129,10 +147,10 @@ func (b *budgetBook) Budgets(ctx context.Context, scope engine.Scope, at time.Ti
 		return nil, nil
 	}
 	v, _ := b.view(scope)
-	corrections := v.State.Corrections
-	if at.Before(v.State.At) { // what was known then is what the log had then
+	state := v.State
+	if at.Before(state.At) { // what was known then is what the log had then
 		var err error
-		if corrections, err = b.asOf(ctx, scope, at); err != nil {
+		if state, err = b.asOf(ctx, scope, at); err != nil {
 			return nil, err
 		}
 	}
@@ -140,8 +158,11 @@ func (b *budgetBook) Budgets(ctx context.Context, scope engine.Scope, at time.Ti
 	for i := range service.SLOs {
 		slo := &service.SLOs[i]
 		key := prom.LedgerKey(scope, slo)
-		q := b.question(slo, at, corrections, at)
+		q := b.question(slo, at, state, at)
 		list[i] = shown(scope, slo, b.keeper.Budget(key, q), at)
+		if p, paused := state.Paused(slo.Name); paused {
+			list[i].Paused = &api.Paused{Since: p.From, Mode: p.Mode, Change: p.Change}
+		}
 		if why, detail := b.keeper.Trouble(key); why != "" && !list[i].Known {
 			list[i].Unknown += fmt.Sprintf("; the last question to the source: %s: %s", why, detail)
 		}
@@ -152,11 +173,11 @@ func (b *budgetBook) Budgets(ctx context.Context, scope engine.Scope, at time.Ti
 	return list, nil
 }
 
-// asOf is the corrections that held at an instant.
-func (b *budgetBook) asOf(ctx context.Context, scope engine.Scope, at time.Time) ([]engine.Correction, error) {
+// asOf is the state of a scope at an instant.
+func (b *budgetBook) asOf(ctx context.Context, scope engine.Scope, at time.Time) (engine.State, error) {
 	events, err := b.read(ctx, scope, 0, 0)
 	if err != nil {
-		return nil, fmt.Errorf("read what was corrected: %w", err)
+		return engine.State{}, fmt.Errorf("read what was corrected and paused: %w", err)
 	}
 	var state engine.State
 	for _, e := range events {
@@ -165,7 +186,7 @@ func (b *budgetBook) asOf(ctx context.Context, scope engine.Scope, at time.Time)
 		}
 		state = engine.Apply(state, e)
 	}
-	return state.Corrections, nil
+	return state, nil
 }
 
 // chart adds the series. Its steps are multiples of the ledger's width, so that no bucket is split.
@@ -275,7 +296,7 @@ func (b *budgetBook) Collect(ch chan<- prometheus.Metric) {
 		v, _ := b.view(scope)
 		for i := range service.SLOs {
 			slo := &service.SLOs[i]
-			budget := b.keeper.Budget(prom.LedgerKey(scope, slo), b.question(slo, now, v.State.Corrections, now))
+			budget := b.keeper.Budget(prom.LedgerKey(scope, slo), b.question(slo, now, v.State, now))
 			if budget.Unknown == "" {
 				ch <- prometheus.MustNewConstMetric(descRemaining, prometheus.GaugeValue, budget.Remaining, string(scope), slo.Name)
 			}

@@ -75,7 +75,7 @@ func newMetrics(views func() []engine.View, version string) *metrics {
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descMode, descModeSeconds, descIncidents, descPinned, descWithheld, descInstances, descDivergent, descApplication, descBearing, descRefused} {
+	for _, d := range []*prometheus.Desc{descMode, descModeSeconds, descIncidents, descPinned, descWithheld, descInstances, descDivergent, descApplication, descBearing, descRefused, descPaused, descSuppressed} {
 		ch <- d
 	}
 }
@@ -110,6 +110,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 			pinned = 1
 		}
 		ch <- prometheus.MustNewConstMetric(descPinned, prometheus.GaugeValue, pinned, scope)
+		collectQuiet(ch, v)
 		ch <- prometheus.MustNewConstMetric(descWithheld, prometheus.GaugeValue, float64(len(v.State.Withheld)), scope)
 		if m.roster != nil {
 			if in := m.roster.Summary(v.State, now.UTC()); in.Known > 0 {

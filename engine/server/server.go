@@ -296,6 +296,12 @@ func (s *Server) inForce(set *rules.Set, problem error) loop.Rules {
 	if err := s.policies.keep(r.Policies); err != nil {
 		s.log.Warn("what is decided from now on cannot be replayed later", "error", err)
 	}
+	r.Missed = func(scope engine.Scope, from, to time.Time) []engine.Window {
+		if service := set.Service(scope); service != nil {
+			return service.Missed(from, to)
+		}
+		return nil
+	}
 	r.Evaluate = func(ctx context.Context, t loop.Tick) loop.Answer {
 		if s.present.Swap(evaluator) != evaluator { // rules that are refused after all are never evaluated
 			s.ledger.follow(set, history)
