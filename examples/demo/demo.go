@@ -38,6 +38,9 @@ type Options struct {
 	// Instances writes the table of the shop's instances as the command line does for somebody with a token. Nil: none is shown.
 	Instances func(ctx context.Context, out io.Writer, server, tokenFile string) error
 
+	// Verify says that the log in a data folder is whole, as the command line does, or what is wrong with it. Nil: no story asks.
+	Verify func(ctx context.Context, folder string) (said string, err error)
+
 	// patience is how long single steps may take; the others have until Timeout. Tests that know which step will be missing
 	// do not wait for it longer than that.
 	patience map[string]time.Duration

@@ -151,6 +151,7 @@ type event struct {
 	At    time.Time `json:"at"`
 	Kind  string    `json:"kind"`
 	Cause struct {
+		Input     string `json:"input"`
 		Principal string `json:"principal"` // empty: nobody asked, modeshift decided
 	} `json:"cause"`
 	Reason struct {
@@ -167,6 +168,8 @@ type changeFact struct {
 	From       string `json:"from"`
 	To         string `json:"to"`
 	Proposal   string `json:"proposal"` // that people approved; empty: nobody was asked
+	Imposed    string `json:"imposed"`  // the scope above that asks for it
+	Returns    bool   `json:"returns"`  // it goes back, since nothing above asks for it any more
 }
 
 // stepFact is what StepDone says, and what other events about a change do.
@@ -190,6 +193,27 @@ func fact[T any](e event) (T, error) {
 		return f, fmt.Errorf("read what %s says: %w", e.Kind, err)
 	}
 	return f, nil
+}
+
+// standing is what the story looks at in the list of all scopes.
+type standing struct {
+	Scope  string `json:"scope"`
+	Mode   string `json:"mode"`
+	Target string `json:"target"`
+	Frozen bool   `json:"frozen"`
+}
+
+// scopes are all scopes by name.
+func (a *apiClient) scopes(ctx context.Context) (map[string]standing, error) {
+	var list struct {
+		Scopes []standing `json:"scopes"`
+	}
+	err := a.get(ctx, "/api/v1/scopes", &list)
+	all := map[string]standing{}
+	for _, s := range list.Scopes {
+		all[s.Scope] = s
+	}
+	return all, err
 }
 
 // history is a scope's log, newest first. The story is far shorter than the limit.

@@ -44,7 +44,7 @@ func (s *stage) open(t *teller) (err error) {
 
 // measure starts Prometheus. Of the past it knows only where it is the embedded one.
 func (s *stage) measure(o Options, jobs []prometheus.Job, past []prometheus.Past) (err error) {
-	stop := func(context.Context) error { return nil }
+	var stop func(context.Context) error
 	if s.month = o.Prometheus == nil; s.month {
 		p, err := prometheus.Start(prometheus.Options{Interval: scrapeEvery, Jobs: jobs, Past: past, PastFor: 30 * 24 * time.Hour})
 		if err != nil {

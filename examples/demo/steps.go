@@ -25,6 +25,8 @@ var stories = []struct {
 	build func(context.Context, *stage, Options) (*play, error)
 }{
 	{"main", mainStory},
+	{"lying-prometheus", lyingPrometheus},
+	{"shared-outage", sharedOutage},
 }
 
 // Stories are the names of all stories, the main one first.
@@ -36,6 +38,9 @@ func Stories() []string {
 	return names
 }
 
+// ErrNoStory says that there is no story of that name.
+var ErrNoStory = errors.New("there is no story")
+
 // find is the story of a name; the first one where it is empty.
 func find(name string) (func(context.Context, *stage, Options) (*play, error), error) {
 	for _, s := range stories {
@@ -43,7 +48,7 @@ func find(name string) (func(context.Context, *stage, Options) (*play, error), e
 			return s.build, nil
 		}
 	}
-	return nil, fmt.Errorf("there is no story %q; there is %s", name, strings.Join(Stories(), ", "))
+	return nil, fmt.Errorf("%w %q; there are %s", ErrNoStory, name, strings.Join(Stories(), ", "))
 }
 
 // sight is what was seen of a step.
