@@ -2,9 +2,12 @@ package demo
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -45,4 +48,58 @@ func TestAnOutageThatServicesShareIsContainedByTheProductAboveThem(t *testing.T)
 	t.Parallel()
 	expectSteps(t, "shared-outage", stepTraffic, stepBroken, stepMoved, stepAsked, stepHalf, stepBelow, stepDeploy, stepMended,
 		stepReturned, stepRepaired, stepResolved, stepAudit)
+}
+
+// People at the terminal look and decide by nothing but the lines that the stories print, as a shell runs them.
+func TestPeopleGetThroughTheStoriesByTheCommandsThatTheyPrint(t *testing.T) {
+	t.Parallel()
+	command := program(t)
+	for story, verbs := range map[string]string{
+		"lying-prometheus": "status evaluate freeze reject reject reject unfreeze",
+		"shared-outage":    "approvals set set unpin",
+	} {
+		t.Run(story, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+			defer cancel()
+			var out screen
+			done := make(chan error, 1)
+			go func() { done <- Run(ctx, Options{Start: startReal(t), Command: command, Story: story, Out: &out}) }()
+			poll := time.NewTicker(20 * time.Millisecond)
+			defer poll.Stop()
+			var ran []string
+			for text := ""; !strings.Contains(text, "Ctrl-C ends it"); text = out.text() {
+				select {
+				case err := <-done:
+					t.Fatalf("it ended by itself: %v\n%s", err, out.text())
+				case <-poll.C:
+				}
+				whole := text[:strings.LastIndex(text, "\n")+1]
+				var asked []string
+				for line := range strings.Lines(whole) {
+					if line = strings.TrimSpace(line); strings.HasPrefix(line, command+" ") {
+						asked = append(asked, line)
+					}
+				}
+				for _, line := range asked[len(ran):] {
+					said, err := exec.Command("sh", "-c", line).CombinedOutput()
+					verb := strings.Fields(line)[1]
+					// To look may find that something is wrong; to do has to be done.
+					var exit *exec.ExitError
+					if looks := verb == "status" || verb == "evaluate" || verb == "approvals"; err != nil && (!looks || !errors.As(err, &exit) || exit.ExitCode() != 1) {
+						t.Fatalf("%s: %v\n%s", line, err, said)
+					}
+					ran = append(ran, verb)
+				}
+			}
+			cancel()
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("the story:\n%s", out.text())
+			if got := strings.Join(ran, " "); got != verbs {
+				t.Errorf("ran %s, want %s", got, verbs)
+			}
+		})
+	}
 }
