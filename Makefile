@@ -33,8 +33,8 @@ build: ## build bin/modeshift
 	$(GO) build -trimpath -o bin/modeshift ./cmd/modeshift
 
 .PHONY: demo
-demo: build ## watch modeshift save a small shop; nothing to install
-	@./bin/modeshift demo
+demo: build ## watch modeshift save a small shop, or STORY=lying-prometheus; nothing to install
+	@./bin/modeshift demo $(if $(STORY),--story $(STORY))
 
 # Tests fetch what they need: npm's packages by npm, Prometheus by Debian's apt; Chromium has to be installed. Where that
 # cannot be had they are skipped, and with CI=true they fail.

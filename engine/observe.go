@@ -292,7 +292,8 @@ func (d *decision) tell(o *Observed, t *Transition, why Reason) IncidentID {
 	inc, open := d.joined(t, volume)
 	switch {
 	case open:
-		d.emit(IncidentUpdated{Incident: inc.ID, Severity: inc.Severity, Note: note}, why.Code, why.Text, nil)
+		asked, _ := d.s.proposal(t.Name) // what the brake withholds can be let through
+		d.emit(IncidentUpdated{Incident: inc.ID, Severity: inc.Severity, Note: note, Proposal: asked.ID}, why.Code, why.Text, nil)
 		return inc.ID
 	case volume == SeverityPage || why.Code == CodeSuggest:
 		return d.open(Incident{Kind: IncidentWithheld, Subject: t.Name, Severity: volume}, note, t.Name,

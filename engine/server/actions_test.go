@@ -135,6 +135,9 @@ func TestWhoeverIsPagedIsAskedOnce(t *testing.T) {
 	proposed := func(in engine.IncidentID) engine.Fact {
 		return engine.ChangeProposed{Proposal: engine.Proposal{ID: scope + "-2", Transition: "fail-over", From: "degraded", To: "failover", Gate: engine.Gate{Groups: groups}}, Incident: in}
 	}
+	braked := engine.ChangeProposed{Proposal: engine.Proposal{ID: scope + "-2", Transition: "shed", From: "normal", To: "degraded", Gate: engine.Gate{Groups: groups[:1]}, Braked: true}}
+	withheld := engine.IncidentOpened{Incident: engine.Incident{ID: scope + "-3", Kind: engine.IncidentWithheld, Subject: "shed", Severity: engine.SeverityPage},
+		Summary: "it is withheld", Details: engine.Details{Scope: scope, Proposal: scope + "-2"}}
 	renewed := func(voided int) engine.Fact {
 		return engine.ProposalRenewed{Proposal: scope + "-2", Transition: "fail-over", From: "degraded", To: "failover", Gate: engine.Gate{Groups: groups}, Voided: voided}
 	}
@@ -149,6 +152,8 @@ func TestWhoeverIsPagedIsAskedOnce(t *testing.T) {
 		{"a proposal that a page tells of has no page of its own", []engine.Fact{opened(engine.SeverityPage), proposed(scope + "-1"), noted}, []string{page, page}, nil},
 		{"a proposal that nothing tells of has one", []engine.Fact{opened(engine.SeverityPage), proposed("")}, []string{page, own}, nil},
 		{"a ticket wakes nobody, so its proposal does", []engine.Fact{opened(engine.SeverityTicket), proposed(scope + "-1")}, []string{own}, nil},
+		{"what the brake withholds is told by the page of its tier", []engine.Fact{opened(engine.SeverityPage), braked, noted}, []string{page, page}, nil},
+		{"or by one of its own", []engine.Fact{engine.ScopeAdded{Mode: "normal"}, braked, withheld}, []string{"trigger modeshift/checkout-3"}, nil},
 		{"one that changed before anybody said yes is not told of again", []engine.Fact{opened(engine.SeverityPage), proposed(scope + "-1"), renewed(0)}, []string{page}, nil},
 		{"who said yes to something else is told", []engine.Fact{opened(engine.SeverityPage), proposed(scope + "-1"), renewed(1)}, []string{page, own}, nil},
 		{"when nobody answers people are woken", []engine.Fact{opened(engine.SeverityPage), proposed(scope + "-1"), escalated}, []string{page, own}, nil},

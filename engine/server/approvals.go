@@ -92,6 +92,9 @@ func (a *asker) told(ctx context.Context, n *engine.Notice) (bool, error) {
 	}
 	switch f := n.Event.Fact.(type) {
 	case engine.ChangeProposed:
+		if f.Proposal.Braked {
+			return true, nil // what the brake withholds is a page, in this very decision, that leads to the proposal
+		}
 		if f.Incident == "" {
 			return false, nil
 		}

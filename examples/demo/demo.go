@@ -6,16 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
-	"github.com/modeshift/modeshift/engine/secret"
 	"github.com/modeshift/modeshift/examples/prometheus"
 	"github.com/modeshift/modeshift/examples/shop"
-	"github.com/modeshift/modeshift/test/receiver"
 )
 
 // Modeshift is a running modeshift, as far as the demo uses it.
@@ -33,6 +29,7 @@ type Options struct {
 	// returned; stop ends it. Nil: the embedded one.
 	Prometheus func(jobs []prometheus.Job) (url string, stop func(context.Context) error, err error)
 
+	Story   string        // which one; empty: the first of Stories
 	Command string        // how people call the command line; empty: modeshift
 	Once    bool          // end with the story; otherwise stay up until ctx ends
 	JSON    bool          // each step as a line of JSON, instead of lines for people
@@ -41,10 +38,13 @@ type Options struct {
 	// Instances writes the table of the shop's instances as the command line does for somebody with a token. Nil: none is shown.
 	Instances func(ctx context.Context, out io.Writer, server, tokenFile string) error
 
+	// Verify says that the log in a data folder is whole, as the command line does, or what is wrong with it. Nil: no story asks.
+	Verify func(ctx context.Context, folder string) (said string, err error)
+
 	// patience is how long single steps may take; the others have until Timeout. Tests that know which step will be missing
 	// do not wait for it longer than that.
 	patience map[string]time.Duration
-	// act is the only act that is told, after the first step of the first; 0: all of them.
+	// act is the only act of the main story that is told, after the first step of the first; 0: all of them.
 	act int
 }
 
@@ -85,77 +85,67 @@ func Run(ctx context.Context, o Options) (err error) {
 	if o.Out == nil {
 		o.Out = io.Discard
 	}
-	if o.Timeout == 0 {
-		o.Timeout = 4 * time.Minute
+	o.Timeout = cmp.Or(o.Timeout, 4*time.Minute)
+	o.Command = cmp.Or(o.Command, "modeshift")
+	build, err := find(o.Story)
+	if err != nil {
+		return err
 	}
 	t := newTeller(o.Out, o.JSON)
-	w, err := build(ctx, o, t)
+	s := &stage{}
 	defer func() {
 		// ctx may have ended; ending properly still takes its time.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), teardown)
 		defer cancel()
-		err = errors.Join(err, w.stop(ctx))
+		err = errors.Join(err, s.stop(ctx))
 	}()
+	if err := s.open(t); err != nil {
+		return err
+	}
+	p, err := build(ctx, s, o)
 	if err != nil {
 		return err
 	}
-	if err := w.tell(ctx, o, t); ctx.Err() == nil || o.Once {
+	if err := p.tell(ctx, o, t); ctx.Err() == nil || o.Once {
 		if err := t.end(err); err != nil || o.Once {
 			return err
 		}
-		command := cmp.Or(o.Command, "modeshift")
-		w.invite(t, command)
-		w.watch(ctx, t, command)
+		t.block(append([]string{"It all stays up to play with; Ctrl-C ends it and leaves nothing behind.", ""}, p.invite()...)...)
+		s.watch(ctx, t, o.Command, p.scopes)
 	}
 	t.say(faint, "  %-9s all of it ends", "")
 	return t.failed()
 }
 
-// world is everything the story needs.
+// world is the shop of the main story and everything around it.
 type world struct {
-	dir      string // the configuration, rules and data of modeshift
-	pager    *receiver.Receiver
-	people   people
-	backend  *shop.Backend
-	primary  *shop.Gateway
-	backup   *shop.Gateway
-	router   *shop.Router
-	shops    []*shop.Shop
-	load     *shop.Load
-	prom     *promClient
-	month    bool // the Prometheus knows of last month
-	promURL  string
-	mode     Modeshift
-	api      *apiClient
-	teardown []func(context.Context) error // in the order things were started
+	*stage
+	backend *shop.Backend
+	primary *shop.Gateway
+	backup  *shop.Gateway
+	router  *shop.Router
+	shops   []*shop.Shop
+	load    *shop.Load
 }
 
-// build starts everything. On error it returns what has been started so far, to be stopped.
-func build(ctx context.Context, o Options, t *teller) (*world, error) {
-	w := &world{}
+// mainStory starts the shop. What has been started when it returns an error is the stage's to end.
+func mainStory(ctx context.Context, s *stage, o Options) (*play, error) {
+	w := &world{stage: s}
 	var err error
-	if w.dir, err = os.MkdirTemp("", "modeshift-demo-"); err != nil {
-		return w, err
-	}
-	w.finally(func(context.Context) error { return os.RemoveAll(w.dir) })
-	if w.pager, err = receiver.Start("127.0.0.1:0", receiver.Options{OnEvent: t.notice, RoutingKeys: []secret.Secret{secret.New(routingKey)}}); err != nil {
-		return w, err
-	}
-	w.finally(func(context.Context) error { return w.pager.Close() })
 	if w.backend, err = shop.StartBackend(""); err != nil {
-		return w, err
+		return nil, err
 	}
 	w.finally(w.backend.Stop)
 	if w.primary, err = shop.StartGateway(shop.Primary, ""); err != nil {
-		return w, err
+		return nil, err
 	}
 	w.finally(w.primary.Stop)
 	if w.backup, err = shop.StartGateway(shop.Backup, ""); err != nil {
-		return w, err
+		return nil, err
 	}
 	w.finally(w.backup.Stop)
 	if w.router, err = shop.StartRouter("", w.primary.URL(), w.backup.URL()); err != nil {
-		return w, err
+		return nil, err
 	}
 	w.finally(w.router.Stop)
 
@@ -167,63 +157,33 @@ func build(ctx context.Context, o Options, t *teller) (*world, error) {
 			Backend: w.backend.URL(), Router: w.router.URL(), Probe: 500 * time.Millisecond,
 		})
 		if err != nil {
-			return w, err
+			return nil, err
 		}
 		w.finally(s.Stop)
 		w.shops = append(w.shops, s)
 		// Its series bear the name that it reports itself by: a wave's verification finds them.
 		job.Targets, job.Names, urls = append(job.Targets, s.Address()), append(job.Names, s.Name()), append(urls, s.URL())
 	}
-	start := o.Prometheus
-	if w.month = start == nil; w.month {
-		start = embedded
+	if err := w.measure(o, []prometheus.Job{job, {Name: "recommendations", Targets: []string{w.backend.Address()}}}, goodOldDays()); err != nil {
+		return nil, err
 	}
-	var stop func(context.Context) error
-	if w.promURL, stop, err = start([]prometheus.Job{job, {Name: "recommendations", Targets: []string{w.backend.Address()}}}); err != nil {
-		return w, err
-	}
-	w.finally(stop)
-	if w.prom, err = newPromClient(w.promURL); err != nil {
-		return w, err
-	}
-	w.finally(w.prom.close)
 
 	w.load = shop.NewLoad(urls...)
-	loading, leave := context.WithCancel(context.WithoutCancel(ctx))
-	var visitors sync.WaitGroup
-	visitors.Go(func() { w.load.Run(loading, perSecond) })
-	visitors.Go(func() { w.load.Pay(loading, paying) })
-	w.finally(func(context.Context) error { leave(); visitors.Wait(); return nil })
+	w.visit(ctx, func(ctx context.Context) { w.load.Run(ctx, perSecond) }, func(ctx context.Context) { w.load.Pay(ctx, paying) })
 
-	file, err := w.configure()
-	if err != nil {
-		return w, err
+	if err := w.people.write(w.dir, []string{scope}, []string{scope}); err != nil {
+		return nil, err
 	}
-	if w.mode, err = o.Start(ctx, file); err != nil {
-		return w, fmt.Errorf("start modeshift: %w", err)
+	if err := w.lead(ctx, o, map[string][]byte{scope: shop.RulesFor(w.router.URL())}); err != nil {
+		return nil, err
 	}
-	w.finally(w.mode.Stop)
-	w.api = newAPIClient(w.mode.URL(), w.people.admin)
-	w.finally(w.api.close)
-	for _, s := range w.shops {
-		if err := s.Follow(w.mode.URL(), w.people.shop.token); err != nil {
-			return w, err
-		}
+	if err := w.follow(w.shops); err != nil {
+		return nil, err
 	}
-	return w, nil
-}
-
-// finally has stop called when the world ends, before what was started earlier.
-func (w *world) finally(stop func(context.Context) error) { w.teardown = append(w.teardown, stop) }
-
-// stop ends everything, in reverse order. Something that cannot be ended keeps nothing else from being ended.
-func (w *world) stop(ctx context.Context) error {
-	var errs []error
-	for i := len(w.teardown) - 1; i >= 0; i-- {
-		errs = append(errs, w.teardown[i](ctx))
-	}
-	w.teardown = nil
-	return errors.Join(errs...)
+	return &play{
+		opening: fmt.Sprintf("%d instances, %d visitors a second, in three of four visits to a page with recommendations", instances, perSecond),
+		steps:   w.story(o), scopes: []string{scope}, invite: func() []string { return w.invite(o.Command) },
+	}, nil
 }
 
 // goodOldDays are a month in which visitors came as they come now, and nothing failed: a shop's first minute has no error budget
@@ -233,58 +193,4 @@ func goodOldDays() []prometheus.Past {
 		{Labels: map[string]string{"__name__": "http_requests_total", "job": scope, "instance": "of last month", "code": "200"}, PerSecond: perSecond},
 		{Labels: map[string]string{"__name__": "shop_payments_total", "job": scope, "instance": "of last month", "gateway": "primary", "result": "paid"}, PerSecond: paying},
 	}
-}
-
-func embedded(jobs []prometheus.Job) (string, func(context.Context) error, error) {
-	s, err := prometheus.Start(prometheus.Options{Interval: scrapeEvery, Jobs: jobs, Past: goodOldDays(), PastFor: 30 * 24 * time.Hour})
-	if err != nil {
-		return "", nil, err
-	}
-	return s.URL(), s.Stop, nil
-}
-
-// routingKey has the form of a PagerDuty integration key, and is none: only this process's receiver takes it.
-const routingKey = "demo0demo0demo0demo0demo0demo0de"
-
-// configure writes modeshift's configuration and the shop's rules, and returns the configuration's path.
-func (w *world) configure() (string, error) {
-	rules := filepath.Join(w.dir, "rules")
-	if err := os.Mkdir(rules, 0o700); err != nil {
-		return "", err
-	}
-	if err := os.WriteFile(filepath.Join(rules, "shop.rules.yaml"), shop.RulesFor(w.router.URL()), 0o600); err != nil {
-		return "", err
-	}
-	tokens, err := w.people.write(w.dir)
-	if err != nil {
-		return "", err
-	}
-	file := filepath.Join(w.dir, "modeshift.yaml")
-	text := fmt.Sprintf(`# Written by modeshift demo; gone when it ends.
-rules: [rules/]
-data: data
-listen: 127.0.0.1:0
-tokens_file: %q
-
-instances: {heartbeat: 1s}
-
-evaluation:
-  interval: 1s # 15s where windows are minutes
-  blind_after: 30s
-
-prometheus:
-  - name: demo
-    url: %q
-
-receivers:
-  page:
-    pagerduty: {routing_key: %q, url: %q}
-  ticket:
-    webhook: {url: %q}
-
-actions:
-  webhook:
-    allow: [127.0.0.1] # what is not public is called only when it is named: here the router of the shop's gateways
-`, filepath.Base(tokens), w.promURL, routingKey, w.pager.URL(), w.pager.TicketURL())
-	return file, os.WriteFile(file, []byte(text), 0o600)
 }

@@ -1,5 +1,5 @@
-// Package demo tells the story of some incidents, on a real shop of twenty instances with real metrics, in about a minute and a
-// half:
+// Package demo tells stories of incidents, on real services with real metrics. The main one is that of a shop of twenty instances,
+// in about a minute and a half:
 //
 //	good traffic → the recommendations break → the error budget burns → modeshift degrades the shop, and pages →
 //	the errors stop, because the instances took the mode → the recommendations are mended → the shop recovers →
@@ -11,7 +11,16 @@
 //	a fault that no probe sees is still there: the recovery relapses in its first wave, and is undone → it is mended →
 //	the shop recovers, wave by wave
 //
-// Run starts everything the story needs in this process: Prometheus, the recommendations, the instances of the shop, its
+// The others are of six services of one product, that need the same recommendations (see Stories):
+//
+//	lying-prometheus: Prometheus stores answers as errors → three services are degraded, and the brake withholds the rest →
+//	people are paged, look, freeze automation and say no → the lie is mended → the three recover
+//
+//	shared-outage: the recommendations break → three services are degraded, and the brake withholds the rest → somebody
+//	contains the product, and all of them follow at once → meanwhile one has a bad deploy → the outage ends, the product is
+//	let go → who may goes back, the one that burns stays degraded until it is mended
+//
+// Run starts everything the story needs in this process: Prometheus, the recommendations, the instances, their
 // visitors, a receiver of pages and tickets, and modeshift itself with a configuration file and a rule file such as anybody
 // would write. The demo then breaks and mends things, and does nothing else: what happens in between is up to
 // modeshift, and to whoever answers it.

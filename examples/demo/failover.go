@@ -64,7 +64,7 @@ func (f *failover) asked(ctx context.Context) (sight, error) {
 	if calls := f.router.Record().Calls; len(calls) > 0 {
 		return sight{never: true, text: fmt.Sprintf("nobody was asked, and the router was told: %s %s", calls[0].Do, calls[0].Gateway)}, nil
 	}
-	mode, err := f.api.shopMode(ctx)
+	mode, err := f.api.scopeMode(ctx, scope)
 	if err != nil {
 		return sight{}, err
 	}
@@ -138,17 +138,6 @@ func incompleteProposal(p proposal, router string) string {
 	return ""
 }
 
-// approveCommand is how a proposal is answered on the command line.
-func (w *world) approveCommand(command string, p proposal) string {
-	return fmt.Sprintf("%s approve %s --digest %s --reason 'the primary is dead' --server %s --token-file %s",
-		command, p.ID, p.Digest[:8], w.mode.URL(), w.people.oncall.file)
-}
-
-// undoCommand is how a change is taken back on the command line.
-func (w *world) undoCommand(command, change string) string {
-	return fmt.Sprintf("%s undo %s --reason 'the primary is back' --server %s --token-file %s", command, change, w.mode.URL(), w.people.operator.file)
-}
-
 // ask tells whoever sits at the terminal how to answer.
 func (f *failover) ask(_ context.Context, t *teller) error {
 	lines := []string{
@@ -170,7 +159,7 @@ func (f *failover) approved() func(context.Context) (sight, error) {
 	return func(ctx context.Context) (sight, error) {
 		// The router's record first: what it holds already was done by then.
 		calls := f.router.Record().Calls
-		events, err := f.api.history(ctx)
+		events, err := f.api.history(ctx, scope)
 		if err != nil {
 			return sight{}, err
 		}
@@ -229,11 +218,11 @@ func (f *failover) failedOver(ctx context.Context) (sight, error) {
 	if s, ok := f.told("warm backup", "repoint backup"); !ok {
 		return s, nil
 	}
-	mode, err := f.api.shopMode(ctx)
+	mode, err := f.api.scopeMode(ctx, scope)
 	if err != nil || mode != "failover" {
 		return sight{text: "modeshift says mode " + mode}, err
 	}
-	_, started, err := f.api.lastChange(ctx)
+	_, started, err := f.api.lastChange(ctx, scope)
 	if err != nil {
 		return sight{}, err
 	}
@@ -260,7 +249,7 @@ func (f *failover) failedOver(ctx context.Context) (sight, error) {
 
 // did are the steps of a change that the log says were carried out, or taken back, in order; verified is what ended it.
 func (f *failover) did(ctx context.Context, change string, undo bool) (steps []string, verified string, err error) {
-	events, err := f.api.history(ctx)
+	events, err := f.api.history(ctx, scope)
 	if err != nil {
 		return nil, "", err
 	}
@@ -387,7 +376,7 @@ func (f *failover) undone(ctx context.Context) (sight, error) {
 	if s, ok := f.told("warm backup", "repoint backup", "repoint primary"); !ok {
 		return s, nil
 	}
-	events, err := f.api.history(ctx)
+	events, err := f.api.history(ctx, scope)
 	if err != nil {
 		return sight{}, err
 	}
@@ -416,7 +405,7 @@ func (f *failover) undone(ctx context.Context) (sight, error) {
 	if got := strings.Join(taken, ", "); got != "repoint" {
 		return notYet("of %s the log says taken back: %s", f.change, got)
 	}
-	mode, err := f.api.shopMode(ctx)
+	mode, err := f.api.scopeMode(ctx, scope)
 	if err != nil || mode != "normal" {
 		return sight{text: "modeshift says mode " + mode}, err
 	}

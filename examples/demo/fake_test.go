@@ -178,11 +178,11 @@ func (f *fake) run(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		short, err := f.prom.burnRate(ctx, "4s")
+		short, err := f.prom.burnRate(ctx, scope, "4s")
 		if err != nil {
 			continue // unknown holds
 		}
-		long, err := f.prom.burnRate(ctx, "12s")
+		long, err := f.prom.burnRate(ctx, scope, "12s")
 		if err != nil {
 			continue
 		}

@@ -58,13 +58,13 @@ func (p *promClient) value(ctx context.Context, query string) (float64, error) {
 	return float64(vec[0].Value), nil
 }
 
-// budget is what the shop's objective of 99 % leaves.
+// budget is what the objectives of 99 % leave.
 const budget = 0.01
 
-// burnRate is how many times too fast the shop's error budget burnt over a window, such as "12s".
-func (p *promClient) burnRate(ctx context.Context, window string) (float64, error) {
-	return p.value(ctx, fmt.Sprintf(`sum(rate(http_requests_total{job="shop",code=~"5.."}[%[1]s]))
-		/ sum(rate(http_requests_total{job="shop"}[%[1]s])) / %[2]g`, window, budget))
+// burnRate is how many times too fast the error budget of a scope's pages burnt over a window, such as "12s".
+func (p *promClient) burnRate(ctx context.Context, scope, window string) (float64, error) {
+	return p.value(ctx, fmt.Sprintf(`sum(rate(http_requests_total{job="%[3]s",code=~"5.."}[%[1]s]))
+		/ sum(rate(http_requests_total{job="%[3]s"}[%[1]s])) / %[2]g`, window, budget, scope))
 }
 
 // paymentsBurnRate is how many times too fast the error budget of payments burnt over a window. They have the same objective.
@@ -137,8 +137,8 @@ func (a *apiClient) call(ctx context.Context, method string, who person, path st
 	return nil
 }
 
-// shopMode is the shop's settled mode, according to modeshift.
-func (a *apiClient) shopMode(ctx context.Context) (string, error) {
+// scopeMode is a scope's settled mode, according to modeshift.
+func (a *apiClient) scopeMode(ctx context.Context, scope string) (string, error) {
 	var s struct {
 		Mode string `json:"mode"`
 	}
@@ -151,6 +151,7 @@ type event struct {
 	At    time.Time `json:"at"`
 	Kind  string    `json:"kind"`
 	Cause struct {
+		Input     string `json:"input"`
 		Principal string `json:"principal"` // empty: nobody asked, modeshift decided
 	} `json:"cause"`
 	Reason struct {
@@ -167,6 +168,8 @@ type changeFact struct {
 	From       string `json:"from"`
 	To         string `json:"to"`
 	Proposal   string `json:"proposal"` // that people approved; empty: nobody was asked
+	Imposed    string `json:"imposed"`  // the scope above that asks for it
+	Returns    bool   `json:"returns"`  // it goes back, since nothing above asks for it any more
 }
 
 // stepFact is what StepDone says, and what other events about a change do.
@@ -192,8 +195,29 @@ func fact[T any](e event) (T, error) {
 	return f, nil
 }
 
-// history is the shop's log, newest first. The story is far shorter than the limit.
-func (a *apiClient) history(ctx context.Context) ([]event, error) {
+// standing is what the story looks at in the list of all scopes.
+type standing struct {
+	Scope  string `json:"scope"`
+	Mode   string `json:"mode"`
+	Target string `json:"target"`
+	Frozen bool   `json:"frozen"`
+}
+
+// scopes are all scopes by name.
+func (a *apiClient) scopes(ctx context.Context) (map[string]standing, error) {
+	var list struct {
+		Scopes []standing `json:"scopes"`
+	}
+	err := a.get(ctx, "/api/v1/scopes", &list)
+	all := map[string]standing{}
+	for _, s := range list.Scopes {
+		all[s.Scope] = s
+	}
+	return all, err
+}
+
+// history is a scope's log, newest first. The story is far shorter than the limit.
+func (a *apiClient) history(ctx context.Context, scope string) ([]event, error) {
 	var h struct {
 		Events []event `json:"events"`
 	}
@@ -201,9 +225,9 @@ func (a *apiClient) history(ctx context.Context) ([]event, error) {
 	return h.Events, err
 }
 
-// lastChange is the newest change of the shop's mode in the log.
-func (a *apiClient) lastChange(ctx context.Context) (event, changeFact, error) {
-	events, err := a.history(ctx)
+// lastChange is the newest change of a scope's mode in the log.
+func (a *apiClient) lastChange(ctx context.Context, scope string) (event, changeFact, error) {
+	events, err := a.history(ctx, scope)
 	if err != nil {
 		return event{}, changeFact{}, err
 	}
@@ -269,13 +293,13 @@ func (b approvalBudget) clock() string {
 	return fmt.Sprintf("%.0f %% of the budget of %s is left and lasts %s at this burn (%.0f)", 100*b.Remaining, b.SLO, lasts, b.Burn)
 }
 
-// proposals are those of the shop that wait.
+// proposals are those that wait.
 func (a *apiClient) proposals(ctx context.Context) ([]proposal, error) {
 	var list struct {
 		Approvals []proposal `json:"approvals"`
 	}
 	err := a.get(ctx, "/api/v1/approvals", &list)
-	return slices.DeleteFunc(list.Approvals, func(p proposal) bool { return p.Scope != scope }), err
+	return list.Approvals, err
 }
 
 // proposal is one of them, with all there is to know.

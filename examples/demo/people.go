@@ -26,12 +26,14 @@ type people struct {
 	operator person // asks for undo
 	oncall   person // approves
 	shop     person // no human: the instances, which follow their mode and do nothing else
+	file     string // modeshift's list of them
 }
 
-// write draws tokens, writes each into a file in dir, and returns modeshift's list of them.
-func (p *people) write(dir string) (tokensFile string, err error) {
+// write draws tokens and writes each, and modeshift's list of them, into a file in dir. scopes are those that people may act in,
+// follow those that instances follow.
+func (p *people) write(dir string, scopes, follow []string) error {
 	if err := os.Mkdir(filepath.Join(dir, "tokens"), 0o700); err != nil {
-		return "", err
+		return err
 	}
 	var list strings.Builder
 	list.WriteString("# Written by modeshift demo: who may do what. Of a token only its SHA-256 is here.\n")
@@ -44,17 +46,19 @@ func (p *people) write(dir string) (tokensFile string, err error) {
 		text := base64.RawURLEncoding.EncodeToString(random[:])
 		*who.person = person{who.name, who.role, secret.New(text), filepath.Join(dir, "tokens", who.role)}
 		if err := os.WriteFile(who.person.file, []byte(text+"\n"), 0o600); err != nil {
-			return "", err
+			return err
 		}
 		fmt.Fprintf(&list, "- {sha256: %x, principal: %s, person: %[2]s, roles: [%s]", sha256.Sum256([]byte(text)), who.name, who.role)
-		if who.role != "admin" {
-			fmt.Fprintf(&list, ", scopes: [%s]", scope)
-		}
-		if who.role == "instance" {
-			fmt.Fprintf(&list, ", instances: [%q]", scope+"-*") // it speaks for no others
+		switch who.role {
+		case "admin":
+		case "instance":
+			// It speaks for no others.
+			fmt.Fprintf(&list, ", scopes: [%s], instances: ['%s-*']", strings.Join(follow, ", "), strings.Join(follow, "-*', '"))
+		default:
+			fmt.Fprintf(&list, ", scopes: ['%s']", strings.Join(scopes, "', '"))
 		}
 		list.WriteString("}\n")
 	}
-	tokensFile = filepath.Join(dir, "tokens.yaml")
-	return tokensFile, os.WriteFile(tokensFile, []byte(list.String()), 0o600)
+	p.file = filepath.Join(dir, "tokens.yaml")
+	return os.WriteFile(p.file, []byte(list.String()), 0o600)
 }

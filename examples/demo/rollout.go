@@ -176,7 +176,7 @@ func (r *rollout) mend(ctx context.Context, t *teller) error {
 func (r *rollout) withheld() func(context.Context) (sight, error) {
 	var calm time.Time // since when all else is good
 	return func(ctx context.Context) (sight, error) {
-		events, err := r.api.history(ctx)
+		events, err := r.api.history(ctx, scope)
 		if err != nil {
 			return sight{}, err
 		}
@@ -185,7 +185,7 @@ func (r *rollout) withheld() func(context.Context) (sight, error) {
 				return sight{never: true, text: "an instance does not follow, and the shop was moved on all the same: " + e.Reason.Text}, nil
 			}
 		}
-		burn, err := r.prom.burnRate(ctx, "4s")
+		burn, err := r.prom.burnRate(ctx, scope, "4s")
 		if err != nil {
 			return sight{}, err
 		}
@@ -273,7 +273,7 @@ type passage struct {
 
 // passage reads it. ok is false where none was begun after an instant.
 func (r *rollout) passage(ctx context.Context, after time.Time) (p passage, ok bool, err error) {
-	events, err := r.api.history(ctx)
+	events, err := r.api.history(ctx, scope)
 	if err != nil {
 		return p, false, err
 	}
@@ -355,7 +355,7 @@ func (r *rollout) relapsed(ctx context.Context) (sight, error) {
 			return notYet("the recommendations are not broken")
 		}
 	}
-	mode, err := r.api.shopMode(ctx)
+	mode, err := r.api.scopeMode(ctx, scope)
 	if err != nil || mode != "degraded" {
 		return sight{text: "modeshift says mode " + mode}, err
 	}

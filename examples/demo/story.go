@@ -3,14 +3,12 @@ package demo
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
 	"time"
 
 	"github.com/modeshift/modeshift/examples/shop"
-	"github.com/modeshift/modeshift/test/receiver"
 )
 
 // The steps of the story, as programs see them.
@@ -44,103 +42,8 @@ const (
 	stepQuiet    = "quiet"    // all pages are resolved
 )
 
-// sight is what was seen of a step.
-type sight struct {
-	ok    bool
-	never bool           // it cannot happen any more; text says why
-	text  string         // what happened, or what is still missing
-	facts map[string]any // strings and finite numbers
-}
-
-func notYet(format string, args ...any) (sight, error) {
-	return sight{text: fmt.Sprintf(format, args...)}, nil
-}
-
-// step is one step of the story. It has happened once seen says so; an error of seen means that it could not look this time.
-type step struct {
-	name   string
-	people bool                                 // unless the story is told unattended it waits for somebody at the terminal, for as long as they like
-	act    func(context.Context, *teller) error // what the demo does to the world first; nil: it only watches
-	seen   func(context.Context) (sight, error)
-}
-
-// pollEvery is how often a step is looked for.
-const pollEvery = 100 * time.Millisecond
-
-// tell goes through the story, step by step. It returns an *Incomplete when a step does not happen within the timeout, which
-// is for all of them together but for what people at the terminal take.
-func (w *world) tell(ctx context.Context, o Options, t *teller) error {
-	left := o.Timeout
-	t.say(plain, "  %-9s %d instances, %d visitors a second, in three of four visits to a page with recommendations", "the shop", instances, perSecond)
-	steps := w.story(o)
-	for i, s := range steps {
-		own, cancel, began := ctx, context.CancelFunc(func() {}), time.Now()
-		patience, ok := o.patience[s.name]
-		switch {
-		case ok:
-			own, cancel = within(ctx, min(patience, left), min(patience, o.Timeout))
-		case o.Once || !s.people:
-			own, cancel = within(ctx, left, o.Timeout)
-		}
-		seen, err := s.happen(own, t)
-		cancel()
-		if o.Once || !s.people {
-			left -= time.Since(began)
-		}
-		if err != nil {
-			missing := &Incomplete{Why: err}
-			for _, s := range steps[i:] {
-				missing.Missing = append(missing.Missing, s.name)
-			}
-			return missing
-		}
-		t.step(s.name, seen)
-	}
-	return nil
-}
-
-// within ends ctx after left; whole is what that is the rest of.
-func within(ctx context.Context, left, whole time.Duration) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(ctx, left, fmt.Errorf("%v have passed", whole))
-}
-
-// happen does the step's part of the world's affairs and looks until the step has happened.
-func (s step) happen(ctx context.Context, t *teller) (sight, error) {
-	if s.act != nil {
-		if err := s.act(ctx, t); err != nil {
-			return sight{}, err
-		}
-	}
-	tick := time.NewTicker(pollEvery)
-	defer tick.Stop()
-	last, told, at := "nothing was seen", "", time.Now()
-	for {
-		seen, err := s.seen(ctx)
-		switch {
-		case ctx.Err() != nil: // what was seen may be the end of ctx and nothing else
-			return seen, fmt.Errorf("%w; last seen: %s", context.Cause(ctx), last)
-		case err != nil:
-			last = err.Error()
-		case seen.ok:
-			return seen, nil
-		case seen.never:
-			return seen, errors.New(seen.text)
-		default:
-			last = seen.text
-		}
-		if last != told && time.Since(at) >= time.Second {
-			told, at = last, time.Now()
-			t.say(faint, "· %-9s %s", s.name, last)
-		}
-		select {
-		case <-ctx.Done():
-		case <-tick.C:
-		}
-	}
-}
-
 func (w *world) story(o Options) []step {
-	f := &failover{world: w, once: o.Once, command: cmp.Or(o.Command, "modeshift")}
+	f := &failover{world: w, once: o.Once, command: o.Command}
 	first := []step{
 		{name: stepTraffic, seen: w.traffic()},
 		{name: stepBroken, act: w.breakBackend, seen: w.broken()},
@@ -162,7 +65,7 @@ func (w *world) story(o Options) []step {
 		{name: stepUndone, people: true, act: f.takeBack, seen: f.undone},
 		{name: stepHome, seen: f.home()},
 	}
-	r := &rollout{world: w, command: cmp.Or(o.Command, "modeshift"), table: o.Instances}
+	r := &rollout{world: w, command: o.Command, table: o.Instances}
 	third := []step{
 		{name: stepRefused, act: r.refuse, seen: r.refused},
 		{name: stepDiverged, seen: r.diverged},
@@ -195,7 +98,7 @@ func (w *world) traffic() func(context.Context) (sight, error) {
 		if s, ok := w.all("normal"); !ok {
 			return s, nil
 		}
-		mode, err := w.api.shopMode(ctx)
+		mode, err := w.api.scopeMode(ctx, scope)
 		if err != nil || mode != "normal" {
 			return sight{text: "modeshift says mode " + mode}, err
 		}
@@ -203,7 +106,7 @@ func (w *world) traffic() func(context.Context) (sight, error) {
 		if err != nil {
 			return sight{}, err
 		}
-		burn, err := w.prom.burnRate(ctx, "4s")
+		burn, err := w.prom.burnRate(ctx, scope, "4s")
 		if err != nil {
 			return sight{}, err
 		}
@@ -243,7 +146,7 @@ func (w *world) broken() func(context.Context) (sight, error) {
 // burning: Prometheus says that the budget burns faster than the shop's rules allow.
 func (w *world) burning(ctx context.Context) (sight, error) {
 	const limit = 10
-	burn, err := w.prom.burnRate(ctx, "12s")
+	burn, err := w.prom.burnRate(ctx, scope, "12s")
 	if err != nil {
 		return sight{}, err
 	}
@@ -261,11 +164,11 @@ func (w *world) burning(ctx context.Context) (sight, error) {
 // shifted: modeshift says that the shop is in a mode, and its log that nobody asked for it.
 func (w *world) shifted(mode, transition string) func(context.Context) (sight, error) {
 	return func(ctx context.Context) (sight, error) {
-		now, err := w.api.shopMode(ctx)
+		now, err := w.api.scopeMode(ctx, scope)
 		if err != nil || now != mode {
 			return sight{text: "modeshift says mode " + now}, err
 		}
-		e, change, err := w.api.lastChange(ctx)
+		e, change, err := w.api.lastChange(ctx, scope)
 		if err != nil {
 			return sight{}, err
 		}
@@ -278,17 +181,6 @@ func (w *world) shifted(mode, transition string) func(context.Context) (sight, e
 			facts: map[string]any{"mode": now, "transition": change.Transition, "reason": e.Reason.Text, "decided": e.At.Format(time.RFC3339Nano)},
 		}, nil
 	}
-}
-
-// pages returns the pages so far, open and resolved.
-func (w *world) pages() []receiver.Alert {
-	var pages []receiver.Alert
-	for _, a := range w.pager.Alerts() {
-		if a.Target == receiver.Pages {
-			pages = append(pages, a)
-		}
-	}
-	return pages
 }
 
 // paged: one page has arrived. A second one for the same trouble would be a fault.
@@ -305,10 +197,6 @@ func (w *world) paged(context.Context) (sight, error) {
 			facts: map[string]any{"key": pages[0].Key, "summary": pages[0].Summary, "severity": pages[0].Severity},
 		}, nil
 	}
-}
-
-func tooMany(pages []receiver.Alert) sight {
-	return sight{never: true, text: fmt.Sprintf("%d pages came for one trouble; the second says: %s", len(pages), pages[1].Summary)}
 }
 
 // contained: for two seconds no visitor met an error, though the recommendations are still broken, and that is because every
@@ -395,7 +283,7 @@ func (w *world) recovered() func(context.Context) (sight, error) {
 				return notYet("instance %s has not shown recommendations again yet", w.shops[i].Name())
 			}
 		}
-		burn, err := w.prom.burnRate(ctx, "4s")
+		burn, err := w.prom.burnRate(ctx, scope, "4s")
 		if err != nil || burn > 0 {
 			return sight{text: fmt.Sprintf("the burn rate is %.1f", burn)}, err
 		}
@@ -438,30 +326,6 @@ func (w *world) recommendation(ctx context.Context, n int) error {
 		if err := request(ctx, http.MethodGet, w.backend.URL()+"/recommendations?product="+shop.ProbeProduct); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-func post(ctx context.Context, url string) error { return request(ctx, http.MethodPost, url) }
-
-// request makes a request, on a connection of its own, whose answer matters by its status alone.
-func request(ctx context.Context, method, url string) error {
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, url, nil)
-	if err != nil {
-		return err
-	}
-	req.Close = true
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	if err := res.Body.Close(); err != nil {
-		return err
-	}
-	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s %s answers %s", method, url, res.Status)
 	}
 	return nil
 }

@@ -55,13 +55,20 @@ func TestTheStoryHappensOnTheEmbeddedPrometheus(t *testing.T) {
 	expectStory(t, out)
 }
 
-// What the demo asks of people is done as they would do it: the lines it prints are run by a shell.
-func TestPeopleApproveAndUndoByTheCommandsThatTheDemoPrints(t *testing.T) {
-	t.Parallel()
+// program builds the command line.
+func program(t *testing.T) string {
+	t.Helper()
 	command := filepath.Join(t.TempDir(), "modeshift")
 	if said, err := exec.Command("go", "build", "-o", command, "github.com/modeshift/modeshift/cmd/modeshift").CombinedOutput(); err != nil {
 		t.Fatalf("build the program: %v\n%s", err, said)
 	}
+	return command
+}
+
+// What the demo asks of people is done as they would do it: the lines it prints are run by a shell.
+func TestPeopleApproveAndUndoByTheCommandsThatTheDemoPrints(t *testing.T) {
+	t.Parallel()
+	command := program(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	var out screen

@@ -41,6 +41,14 @@ type Job struct {
 	Names   []string          // of the targets, in their order; fewer: the rest have none
 	Path    string            // empty: /metrics
 	Labels  map[string]string // added to every series
+	Relabel []Relabel         // what was scraped, in order, before it is stored
+}
+
+// Relabel replaces a label of a series, as `replace` in Prometheus's metric_relabel_configs does.
+type Relabel struct {
+	Label string // whose value has to match
+	Match string // a regular expression for all of it
+	Value string // it has instead, with $1 for what the expression found
 }
 
 // retention is how long samples are kept, at least: a demo is looked at for minutes, not days.
@@ -55,6 +63,7 @@ type Server struct {
 	engine  *promql.Engine
 	http    *http.Server
 	log     *slog.Logger
+	opts    Options
 
 	targets chan map[string][]*targetgroup.Group
 	done    sync.WaitGroup
@@ -65,7 +74,7 @@ type Server struct {
 // Start opens the database, begins to scrape and serves. When it returns an error nothing is left running. The caller owns
 // the server and has to Stop it.
 func Start(o Options) (*Server, error) {
-	s := &Server{log: o.Log, targets: make(chan map[string][]*targetgroup.Group, 1)}
+	s := &Server{log: o.Log, opts: o, targets: make(chan map[string][]*targetgroup.Group, 1)}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -173,14 +182,36 @@ func (s *Server) Stop(ctx context.Context) error {
 	return s.stopErr
 }
 
+// Reload scrapes the same targets as the jobs, of the same names, say from now on, as after a reload of the configuration file.
+// What is stored stays as it is.
+func (s *Server) Reload(jobs []Job) error {
+	o := s.opts
+	o.Jobs = jobs
+	cfg, _, err := o.config()
+	if err == nil {
+		err = s.scraper.ApplyConfig(cfg)
+	}
+	if err != nil {
+		return fmt.Errorf("reload embedded Prometheus: %w", err)
+	}
+	return nil
+}
+
 // config makes Prometheus's own configuration of the options, through its own loader, since only a loaded configuration has
 // its defaults filled in. The targets are returned beside it: the scraper takes them from a channel.
 func (o Options) config() (*config.Config, map[string][]*targetgroup.Group, error) {
+	type rule struct {
+		Source      []string `yaml:"source_labels"`
+		Regex       string   `yaml:"regex"`
+		Target      string   `yaml:"target_label"`
+		Replacement string   `yaml:"replacement"`
+	}
 	type job struct {
 		Name     string `yaml:"job_name"`
 		Path     string `yaml:"metrics_path,omitempty"`
 		Interval string `yaml:"scrape_interval"`
 		Timeout  string `yaml:"scrape_timeout"`
+		Relabel  []rule `yaml:"metric_relabel_configs,omitempty"`
 	}
 	interval := o.Interval
 	if interval == 0 {
@@ -192,7 +223,11 @@ func (o Options) config() (*config.Config, map[string][]*targetgroup.Group, erro
 	groups := map[string][]*targetgroup.Group{}
 	for _, j := range o.Jobs {
 		every := model.Duration(interval).String()
-		file.Jobs = append(file.Jobs, job{Name: j.Name, Path: j.Path, Interval: every, Timeout: every})
+		var relabel []rule
+		for _, r := range j.Relabel {
+			relabel = append(relabel, rule{[]string{r.Label}, r.Match, r.Label, r.Value})
+		}
+		file.Jobs = append(file.Jobs, job{j.Name, j.Path, every, every, relabel})
 		g := &targetgroup.Group{Source: j.Name, Labels: model.LabelSet{}}
 		for k, v := range j.Labels {
 			g.Labels[model.LabelName(k)] = model.LabelValue(v)

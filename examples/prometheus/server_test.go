@@ -76,6 +76,40 @@ func TestATargetThatHasANameBearsItInPlaceOfItsAddress(t *testing.T) {
 	})
 }
 
+func TestWhatIsScrapedAfterAReloadIsStoredAsTheNewRulesHaveIt(t *testing.T) {
+	address, _ := target(t)
+	jobs := []Job{{Name: "shop", Targets: []string{address}, Labels: map[string]string{"code": "200"}}}
+	s := start(t, Options{Interval: 100 * time.Millisecond, Jobs: jobs})
+	c, err := api.NewClient(api.Config{Address: s.URL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored := func(code string) bool {
+		v, _, _, err := v1.NewAPI(c).Query(t.Context(), `scrapes_total{job="shop"}`, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		// What is not scraped any more is stale at once, and not found for five minutes.
+		vec := v.(model.Vector)
+		return len(vec) == 1 && string(vec[0].Metric["code"]) == code
+	}
+	eventually(t, "it is as it was scraped", func() bool { return stored("200") })
+	jobs[0].Relabel = []Relabel{{Label: "code", Match: "2(..)", Value: "5$1"}}
+	if err := s.Reload(jobs); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it has another label", func() bool { return stored("500") })
+	jobs[0].Relabel[0].Match = "("
+	if err := s.Reload(jobs); err == nil || !strings.Contains(err.Error(), "reload embedded Prometheus") {
+		t.Errorf("an expression that is none: %v", err)
+	}
+	jobs[0].Relabel = nil
+	if err := s.Reload(jobs); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is as it was again", func() bool { return stored("200") })
+}
+
 func TestThePrometheusClientReadsWhatWasScraped(t *testing.T) {
 	address, _ := target(t)
 	began := time.Now()

@@ -20,10 +20,9 @@ type Backend struct {
 	err  error // of the first Stop
 
 	mu     sync.Mutex // guards what follows
-	share  float64    // of requests that fail, in [0, 1]
-	unseen bool       // by probes, which are answered well
-	debt   float64    // failures owed; a request fails when it has reached 1
-	served uint64     // requests for the sake of a page
+	fault  fault
+	unseen bool   // by probes, which are answered well
+	served uint64 // requests for the sake of a page
 }
 
 // recommendations is the answer to GET /recommendations?product=NAME.
@@ -55,13 +54,9 @@ func StartBackend(listen string) (*Backend, error) {
 		_ = json.NewEncoder(w).Encode(recommendations{pick(product)}) // the caller may be gone
 	})
 	mux.HandleFunc("POST /break", func(w http.ResponseWriter, r *http.Request) {
-		share := 1.0
-		if v := r.FormValue("share"); v != "" {
-			var err error
-			if share, err = strconv.ParseFloat(v, 64); err != nil || !(share >= 0 && share <= 1) {
-				http.Error(w, fmt.Sprintf("share=%q is not a number from 0 to 1", v), http.StatusBadRequest)
-				return
-			}
+		share, ok := shareOf(w, r)
+		if !ok {
+			return
 		}
 		switch only := r.FormValue("only"); only {
 		case "":
@@ -94,7 +89,7 @@ func (b *Backend) BreakPages(share float64) { b.fail(share, true) }
 func (b *Backend) fail(share float64, unseen bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.share, b.debt, b.unseen = min(max(share, 0), 1), 0, unseen
+	b.fault, b.unseen = faulty(share), unseen
 }
 
 // Mend ends a Break.
@@ -104,7 +99,7 @@ func (b *Backend) Mend() { b.Break(0) }
 func (b *Backend) Broken() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.share > 0
+	return b.fault.share > 0
 }
 
 // Served counts the requests made for the sake of a page, not of a probe, answered well or not.
@@ -123,12 +118,7 @@ func (b *Backend) answers(product string) bool {
 	} else if b.unseen {
 		return true
 	}
-	b.debt += b.share
-	if b.debt >= 1 {
-		b.debt--
-		return false
-	}
-	return true
+	return !b.fault.strikes()
 }
 
 // Stop ends the backend; requests under way have until ctx ends. Further calls return the first one's result.

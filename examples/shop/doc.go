@@ -19,6 +19,10 @@
 // An instance refuses its mode on request (Refuse, GiveIn, or POST /refuse and /give-in): it keeps the one it has and reports
 // why, as an instance does that cannot do what a mode asks for.
 //
+// A bad deploy (Break, Mend, or POST /break?share=0.5 and /mend of an instance) makes a share of its pages fail in whatever mode.
+//
+// A product is made of several services that need the same backend (Services): each is a Shop under a name of its own.
+//
 // What a caller may rely on: a page is never rendered by a flag's value that nobody declared. Until the first directive the
 // shop's own default holds (recommendations are shown); from then on the last one that it took, for as long as modeshift
 // cannot be reached.
@@ -40,6 +44,26 @@ var Rules []byte
 
 // routerAddress is where the rule file has the router of the gateways.
 const routerAddress = "http://gateways.shop.internal"
+
+//go:embed product.rules.yaml
+var product []byte
+
+//go:embed service.rules.yaml
+var service []byte
+
+// Product is the scope above the Services, and its rule file is ProductRules.
+const Product = "shop"
+
+// Services are those of the product.
+var Services = []string{"catalog", "search", "cart", "checkout", "account", "shipping"}
+
+// ProductRules is the rule file of the scope above the services.
+func ProductRules() []byte { return bytes.Clone(product) }
+
+// ServiceRules is the rule file of one of the services. They differ in the name alone.
+func ServiceRules(name string) []byte {
+	return bytes.ReplaceAll(service, []byte("catalog"), []byte(name))
+}
 
 // RulesFor is the shop's rule file where the router stands at another URL.
 func RulesFor(router string) []byte {

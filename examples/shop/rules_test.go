@@ -56,3 +56,31 @@ func TestTheRuleFileIsWhole(t *testing.T) {
 		t.Error("the address of the rule file is still there")
 	}
 }
+
+func TestTheRuleFilesOfTheProductAreWhole(t *testing.T) {
+	files := []rules.File{{Name: "product.rules.yaml", Data: ProductRules()}}
+	for _, name := range Services {
+		files = append(files, rules.File{Name: name + ".rules.yaml", Data: ServiceRules(name)})
+	}
+	set, err := rules.Load(files, rules.Options{Interval: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range set.Warnings {
+		t.Errorf("a warning: %v", w)
+	}
+	for _, name := range Services {
+		s := set.Service(engine.Scope(name))
+		if s == nil || s.Policy.Parent != Product {
+			t.Fatalf("%s does not stand below %s: %+v", name, Product, s)
+		}
+		for _, m := range s.Policy.Modes {
+			if _, ok := m.Flags[flagRecommendations].(bool); !ok {
+				t.Errorf("mode %s of %s does not say what the flag %s is", m.Name, name, flagRecommendations)
+			}
+			if !slices.Contains(modes, m.Name) {
+				t.Errorf("instances of %s do not know the mode %s", name, m.Name)
+			}
+		}
+	}
+}

@@ -53,6 +53,9 @@ type Shop struct {
 	metrics  *metrics
 	log      *slog.Logger
 
+	mu    sync.Mutex // guards fault
+	fault fault
+
 	cancel context.CancelFunc // ends probes
 	done   sync.WaitGroup
 	stop   sync.Once
@@ -82,9 +85,10 @@ func Start(o Options) (*Shop, error) {
 	// Payments are measured for themselves: a page is no payment, and each has an objective of its own.
 	all := http.NewServeMux()
 	all.HandleFunc("POST /pay", s.pay)
-	all.Handle("/", s.metrics.measure(mux))
+	all.Handle("/", s.metrics.measure(s.deployed(mux)))
 	s.obey(all)
-	answer := modehttp.Middleware(&s.follower, modehttp.Options{Exempt: []string{"/refuse", "/give-in"}})(all)
+	s.deploy(all)
+	answer := modehttp.Middleware(&s.follower, modehttp.Options{Exempt: []string{"/refuse", "/give-in", "/break", "/mend"}})(all)
 	if s.server, err = serve("shop", o.Listen, answer, reg); err != nil {
 		s.backend.close()
 		return nil, err

@@ -262,6 +262,37 @@ func TestABrokenBackendFailsItsShareOfProductPagesAndNothingElse(t *testing.T) {
 	}
 }
 
+func TestABadDeployFailsItsShareOfAllPagesInWhateverMode(t *testing.T) {
+	b, m := startBackend(t), startModeshift(t, "degraded")
+	s := startShop(t, Options{Name: "shop-01", Backend: b.URL(), Modeshift: m.URL, Token: token, Probe: time.Hour})
+	eventually(t, "degraded is taken", func() bool { return s.Mode() == "degraded" })
+	failed := func() (n int) {
+		t.Helper()
+		for i := range 20 {
+			if code, _ := get(t, s.URL()+[]string{"/", "/product/3"}[i%2]); code == 500 {
+				n++
+			}
+		}
+		return n
+	}
+	if code, _ := send(t, s.URL()+"/break?share=2", "", ""); code != 400 || failed() != 0 {
+		t.Errorf("a share of two answers %d, and breaks something", code)
+	}
+	if code, _ := send(t, s.URL()+"/break?share=0.25", "", ""); code != 200 {
+		t.Errorf("break answers %d", code)
+	}
+	if n := failed(); n != 5 {
+		t.Errorf("%d of 20 pages failed, want 5", n)
+	}
+	if code, _ := send(t, s.URL()+"/mend", "", ""); code != 200 || failed() != 0 {
+		t.Errorf("mend answers %d, and pages fail", code)
+	}
+	_, body := get(t, s.URL()+"/metrics")
+	if want := `http_requests_total{code="500"} 5`; !strings.Contains(body, want) {
+		t.Errorf("the metrics lack %s:\n%s", want, body)
+	}
+}
+
 func TestTheBackendIsBrokenAndMendedOverHTTP(t *testing.T) {
 	b := startBackend(t)
 	post := func(path string) int {
