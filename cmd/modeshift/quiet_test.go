@@ -17,7 +17,7 @@ func TestWhatIsQuietIsSeen(t *testing.T) {
 	}
 	if err := printScope(&b, api.Scope{Scope: "shop", Mode: "maintenance", Target: "maintenance",
 		Suppressed: []engine.Suppressed{{Subject: "slo/availability/page", Severity: engine.SeverityPage, Mode: "maintenance", Since: since}},
-		Pauses:     []engine.Pause{{SLO: "latency", Mode: "maintenance", Change: "shop-4", From: since}}}); err != nil {
+		Pauses:     []engine.Pause{{SLO: "latency", Mode: "maintenance", Change: "shop-4", From: since}}}, ""); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{

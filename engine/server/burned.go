@@ -33,7 +33,7 @@ func (b *budgetBook) Burned(scope engine.Scope, q api.BurnQuestion) []api.Burned
 		slo := &service.SLOs[i]
 		key := prom.LedgerKey(scope, slo)
 		stood := func(at time.Time) api.Budget {
-			budget := shown(scope, slo, b.keeper.Budget(key, b.question(slo, at, v.State.Corrections, now)), at)
+			budget := shown(scope, slo, b.keeper.Budget(key, b.question(slo, at, v.State, now)), at)
 			if due := ledger.Due(at); due.Before(budget.To) {
 				budget.To = due
 			}
