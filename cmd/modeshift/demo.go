@@ -17,7 +17,7 @@ import (
 )
 
 type demoCmd struct {
-	Story   string        `default:"main" placeholder:"NAME" help:"Which story is told: main, lying-prometheus or shared-outage."`
+	Story   string        `default:"main" placeholder:"NAME" help:"Which story is told: main, lying-prometheus, shared-outage or maintenance."`
 	Once    bool          `help:"End with the story: exit 0 if all of it happened in time, else 1."`
 	Timeout time.Duration `default:"4m" help:"How long the story may take, without the time it waits for you."`
 	Verbose bool          `short:"v" help:"Show the server's own log too."`
@@ -38,7 +38,7 @@ up to play with until Ctrl-C, which ends all of it.
 
 The other stories are of six services of one product. lying-prometheus: a mistake in Prometheus makes all of them look broken;
 automation degrades three, and people say no to the rest. shared-outage: what they all need breaks; somebody contains the product,
-and all of them are degraded at once.`
+and all of them are degraded at once. maintenance: a planned window, in which nobody is paged but about an emergency.`
 }
 
 // Run implements the verb.

@@ -20,6 +20,10 @@
 //	contains the product, and all of them follow at once → meanwhile one has a bad deploy → the outage ends, the product is
 //	let go → who may goes back, the one that burns stays degraded until it is mended
 //
+//	maintenance: a window is written into the rule files of two services → it opens, and pauses their SLO → they burn, and
+//	nobody is paged but about a third one that burns as well → it gets worse than was announced: one is contained, and that
+//	is a page → the window ends → their budgets leave it out
+//
 // Run starts everything the story needs in this process: Prometheus, the recommendations, the instances, their
 // visitors, a receiver of pages and tickets, and modeshift itself with a configuration file and a rule file such as anybody
 // would write. The demo then breaks and mends things, and does nothing else: what happens in between is up to

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/modeshift/modeshift/examples/prometheus"
+	"github.com/modeshift/modeshift/examples/shop"
 )
 
 // The steps of the story of a Prometheus that lies, beside those that others have too.
@@ -32,7 +33,7 @@ func lyingPrometheus(ctx context.Context, s *stage, o Options) (*play, error) {
 	if o.Prometheus != nil {
 		return nil, errors.New("only the embedded Prometheus can be made to lie")
 	}
-	p, err := startProduct(ctx, s, o)
+	p, err := startProduct(ctx, s, o, shop.ServiceRules, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -25,7 +25,7 @@ type outage struct {
 }
 
 func sharedOutage(ctx context.Context, s *stage, o Options) (*play, error) {
-	p, err := startProduct(ctx, s, o)
+	p, err := startProduct(ctx, s, o, shop.ServiceRules, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -50,8 +50,8 @@ type product struct {
 	proposals   map[string]proposal
 }
 
-// startProduct starts the services and all that is around them.
-func startProduct(ctx context.Context, s *stage, o Options) (*product, error) {
+// startProduct starts the services, each with its rules, and all that is around them. Of the past Prometheus knows what it is told.
+func startProduct(ctx context.Context, s *stage, o Options, rulesOf func(name string) []byte, past []prometheus.Past) (*product, error) {
 	p := &product{stage: s, once: o.Once, command: o.Command, verify: o.Verify}
 	var err error
 	if p.backend, err = shop.StartBackend(""); err != nil {
@@ -79,9 +79,9 @@ func startProduct(ctx context.Context, s *stage, o Options) (*product, error) {
 		}
 		v.load = shop.NewLoad(urls...)
 		visitors = append(visitors, func(ctx context.Context) { v.load.Run(ctx, visiting) })
-		p.services, p.jobs, rules[name] = append(p.services, v), append(p.jobs, job), shop.ServiceRules(name)
+		p.services, p.jobs, rules[name] = append(p.services, v), append(p.jobs, job), rulesOf(name)
 	}
-	if err := p.measure(o, p.jobs, nil); err != nil {
+	if err := p.measure(o, p.jobs, past); err != nil {
 		return nil, err
 	}
 	p.visit(ctx, visitors...)

@@ -287,6 +287,109 @@ func TestWhoStillBurnsIsNotGivenBack(t *testing.T) {
 	c.expect(u.returned(), "waits", "0 visitors of catalog without an error")
 }
 
+func TestAnAnnouncedMaintenanceIsQuietAndEndsWithItsWindow(t *testing.T) {
+	c := newClaims(t)
+	m := &maintenance{product: c.product, planned: c.services[:2], hurt: c.services[0], other: c.services[2], opens: time.Now().Add(15 * time.Second)}
+	c.expect(m.entered, "waits", "the window opens in less than 20s")
+	c.modes(map[string]string{"catalog": "maintenance"})
+	c.expect(m.entered, "never", "catalog is not in mode normal, and the window is not open")
+
+	m.opens = time.Now().Add(-time.Second)
+	c.expect(m.entered, "waits", "search is in mode normal")
+	c.modes(map[string]string{"catalog": "maintenance", "search": "maintenance"})
+	migrates := func(by string) map[string]any {
+		return happened("ChangeStarted", "observed", by, "", map[string]any{"change": "c-4", "transition": "migrate", "from": "normal", "to": "maintenance"})
+	}
+	budgets := func(name string, b map[string]any) {
+		b["slo"] = "availability"
+		c.says["/api/v1/scopes/"+name+"/budget"] = map[string]any{"budgets": []any{b}}
+	}
+	c.log("catalog", migrates("olga"))
+	c.expect(m.entered, "never", `catalog is in maintenance by "migrate" of "olga"`)
+	c.log("catalog", migrates(""))
+	budgets("catalog", map[string]any{"known": true})
+	c.expect(m.entered, "never", "nothing says that its SLO is paused")
+	paused := map[string]any{"mode": "maintenance", "change": "c-4"}
+	for _, name := range []string{"catalog", "search"} {
+		c.log(name, migrates(""))
+		budgets(name, map[string]any{"known": true, "paused": paused})
+	}
+	c.expect(m.entered, "ok", "catalog, search are in maintenance by their schedule")
+
+	c.burn(50)
+	c.expect(m.hushed(), "waits", "no page has arrived about cart")
+	c.page("cart", "cart")
+	c.expect(m.hushed(), "waits", "nobody is paged about catalog, search for 0s")
+	c.page("search", "search")
+	c.expect(m.hushed(), "never", "a page came out of an announced maintenance: search burns")
+	c.expect(m.contained, "never", "a page came out of an announced maintenance: search burns")
+
+	c.expect(m.over, "waits", "the window ends in less than 50s")
+	m.opens = time.Now().Add(-windowLasts - time.Minute)
+	c.expect(m.over, "waits", "catalog is in mode maintenance")
+	c.modes(map[string]string{})
+	c.expect(m.over, "never", "search left the maintenance, and not because the window was over")
+	undo := happened("UndoStarted", "observed", "", "", nil)
+	undo["reason"] = map[string]any{"code": "until"}
+	c.log("search", undo, migrates(""))
+	c.expect(m.over, "ok", "the window is over")
+}
+
+func TestAnEmergencyInAMaintenanceIsAPageInTheMiddleOfIt(t *testing.T) {
+	c := newClaims(t)
+	m := &maintenance{product: c.product, planned: c.services[:2], hurt: c.services[0], opens: time.Now().Add(-10 * time.Second)}
+	contains := func(by, from string, after time.Duration) {
+		e := happened("ChangeStarted", "observed", by, "", map[string]any{"transition": "contain", "from": from, "to": "contained"})
+		e["at"] = m.opens.Add(after)
+		c.log("catalog", e)
+	}
+	c.expect(m.contained, "waits", "catalog is in mode normal")
+	c.modes(map[string]string{"catalog": "contained", "search": "maintenance"})
+	contains("olga", "maintenance", time.Second)
+	c.expect(m.contained, "never", `catalog is contained by "contain" of "olga"`)
+	contains("", "normal", time.Second)
+	c.expect(m.contained, "never", "from normal")
+	contains("", "maintenance", windowLasts)
+	c.expect(m.contained, "never", "and not in the window")
+	contains("", "maintenance", time.Second)
+	c.expect(m.contained, "waits", "no page has arrived about catalog")
+	c.page("catalog", "catalog")
+	c.expect(m.contained, "ok", "44 s before the window ends")
+	c.page("catalog", "another")
+	c.expect(m.contained, "never", "2 pages came for one trouble")
+}
+
+func TestABudgetLeavesOutExactlyTheTimeInMaintenance(t *testing.T) {
+	c := newClaims(t)
+	m := &maintenance{product: c.product, planned: c.services[:1], before: map[*service]planBudget{c.services[0]: {Known: true, Remaining: 1}}}
+	budget := func(remaining float64, excluded string, more map[string]any) {
+		b := map[string]any{"slo": "availability", "known": true, "remaining": remaining, "excluded": excluded}
+		for k, v := range more {
+			b[k] = v
+		}
+		c.says["/api/v1/scopes/catalog/budget"] = map[string]any{"budgets": []any{b}}
+	}
+	told := func(mode string, at time.Duration) map[string]any {
+		e := happened("DirectivePublished", "observed", "", "", map[string]any{"directive": map[string]any{"mode": mode}})
+		e["at"] = time.Now().Add(at).UTC()
+		return e
+	}
+	c.log("catalog", told("normal", -time.Minute), told("maintenance", -90*time.Second), told("contained", -2*time.Minute), told("maintenance", -130*time.Second))
+	budget(1, "40s", nil)
+	c.expect(m.unspent, "ok", "they leave 40 s out")
+	budget(1, "42s", nil)
+	c.expect(m.unspent, "never", "and its budget leaves 42s out")
+	budget(1, "", nil)
+	c.expect(m.unspent, "never", "and its budget leaves 0s out")
+	budget(0.99, "40s", nil)
+	c.expect(m.unspent, "never", "99.0000 % is left after the window")
+	budget(1, "40s", map[string]any{"paused": map[string]any{"mode": "maintenance"}})
+	c.expect(m.unspent, "never", "paused: true")
+	c.log("catalog")
+	budget(1, "", nil)
+	c.expect(m.unspent, "never", "was in maintenance for 0s")
+}
+
 func TestALogThatIsNotWholeIsNoEnd(t *testing.T) {
 	c := newClaims(t)
 	c.verify = func(context.Context, string) (string, error) {

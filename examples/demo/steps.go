@@ -27,6 +27,7 @@ var stories = []struct {
 	{"main", mainStory},
 	{"lying-prometheus", lyingPrometheus},
 	{"shared-outage", sharedOutage},
+	{"maintenance", plannedMaintenance},
 }
 
 // Stories are the names of all stories, the main one first.

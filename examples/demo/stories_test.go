@@ -103,3 +103,9 @@ func TestPeopleGetThroughTheStoriesByTheCommandsThatTheyPrint(t *testing.T) {
 		})
 	}
 }
+
+func TestAMaintenanceIsQuietAndAnEmergencyInItIsNot(t *testing.T) {
+	t.Parallel()
+	expectSteps(t, "maintenance", stepTraffic, stepAnnounced, stepWindow, stepHushed, stepEmergency, stepMended, stepOver, stepBudget,
+		stepResolved, stepAudit)
+}

@@ -34,7 +34,9 @@ package shop
 
 import (
 	"bytes"
-	_ "embed" // the rule file below
+	_ "embed" // the rule files below
+	"fmt"
+	"time"
 )
 
 // Rules is the shop's rule file, shop.rules.yaml: what modeshift is to do about it.
@@ -51,6 +53,9 @@ var product []byte
 //go:embed service.rules.yaml
 var service []byte
 
+//go:embed maintenance.rules.yaml
+var maintenance []byte
+
 // Product is the scope above the Services, and its rule file is ProductRules.
 const Product = "shop"
 
@@ -63,6 +68,16 @@ func ProductRules() []byte { return bytes.Clone(product) }
 // ServiceRules is the rule file of one of the services. They differ in the name alone.
 func ServiceRules(name string) []byte {
 	return bytes.ReplaceAll(service, []byte("catalog"), []byte(name))
+}
+
+// planned is the window that the rule file of a maintenance has.
+const planned = `cron: "0 2 * * SUN", duration: 2h`
+
+// MaintenanceRules is the rule file of a service that is migrated in a window, which opens each day at that minute of UTC.
+func MaintenanceRules(name string, opens time.Time, lasts time.Duration) []byte {
+	opens = opens.UTC()
+	window := fmt.Sprintf(`cron: "%d %d * * *", duration: %s`, opens.Minute(), opens.Hour(), lasts)
+	return bytes.ReplaceAll(bytes.ReplaceAll(maintenance, []byte(planned), []byte(window)), []byte("catalog"), []byte(name))
 }
 
 // RulesFor is the shop's rule file where the router stands at another URL.

@@ -39,7 +39,7 @@ type Taken struct {
 }
 
 // modes are those that the shop knows how to run in.
-var modes = []engine.Mode{"normal", "degraded", "failover"}
+var modes = []engine.Mode{"normal", "degraded", "failover", "maintenance", "contained"}
 
 // Follow makes the instance follow its scope at a modeshift, with a token that speaks for it. It is called once at most, and not
 // after Stop.

@@ -59,8 +59,12 @@ func TestTheRuleFileIsWhole(t *testing.T) {
 
 func TestTheRuleFilesOfTheProductAreWhole(t *testing.T) {
 	files := []rules.File{{Name: "product.rules.yaml", Data: ProductRules()}}
-	for _, name := range Services {
-		files = append(files, rules.File{Name: name + ".rules.yaml", Data: ServiceRules(name)})
+	for i, name := range Services {
+		data := ServiceRules(name)
+		if i%2 == 1 {
+			data = MaintenanceRules(name, time.Date(2026, 11, 26, 13, 7, 0, 0, time.UTC), 45*time.Second)
+		}
+		files = append(files, rules.File{Name: name + ".rules.yaml", Data: data})
 	}
 	set, err := rules.Load(files, rules.Options{Interval: time.Second})
 	if err != nil {
@@ -81,6 +85,16 @@ func TestTheRuleFilesOfTheProductAreWhole(t *testing.T) {
 			if !slices.Contains(modes, m.Name) {
 				t.Errorf("instances of %s do not know the mode %s", name, m.Name)
 			}
+		}
+	}
+	window := set.Service(engine.Scope(Services[1])).Schedule("migration")
+	for at, want := range map[string]bool{"13:06:59": false, "13:07:00": true, "13:07:44": true, "13:07:45": false} {
+		clock, err := time.Parse(time.DateTime, "2026-11-27 "+at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if window.Active(clock) != want {
+			t.Errorf("the window is open at %s: %t", at, !want)
 		}
 	}
 }
