@@ -26,7 +26,7 @@ var lie = []prometheus.Relabel{{Label: "code", Match: "200", Value: "503"}}
 // liar is the story, and what it remembers from step to step.
 type liar struct {
 	*product
-	counted map[string]float64 // errors by instance, as counted before the lie
+	counted map[string]float64 // errors by instance, as counted when the lie began
 }
 
 func lyingPrometheus(ctx context.Context, s *stage, o Options) (*play, error) {
@@ -61,25 +61,37 @@ func (l *liar) relabel(rules []prometheus.Relabel) error {
 	return l.scraper.Reload(jobs)
 }
 
-func (l *liar) begin(ctx context.Context, t *teller) error {
-	l.counted = map[string]float64{}
+func (l *liar) begin(_ context.Context, t *teller) error {
+	t.say(bad, "! %-9s a mistake in Prometheus's relabelling: from now on every answer with code 200 is stored as one with 503", "")
+	return l.relabel(lie)
+}
+
+// count takes down how many errors the instances have counted themselves, once.
+func (l *liar) count(ctx context.Context) error {
+	if l.counted != nil {
+		return nil
+	}
+	counted := map[string]float64{}
 	for _, v := range l.services {
 		for _, one := range v.shops {
 			n, err := countedErrors(ctx, one)
 			if err != nil {
-				return err
+				return err // it is looked at again
 			}
-			l.counted[one.Name()] = n
+			counted[one.Name()] = n
 		}
 	}
-	t.say(bad, "! %-9s a mistake in Prometheus's relabelling: from now on every answer with code 200 is stored as one with 503", "")
-	return l.relabel(lie)
+	l.counted = counted
+	return nil
 }
 
 // lies: Prometheus says that every service burns its budget, and no visitor of any meets an error.
 func (l *liar) lies() func(context.Context) (sight, error) {
 	well := steady(l.all)
 	return func(ctx context.Context) (sight, error) {
+		if err := l.count(ctx); err != nil {
+			return sight{}, err
+		}
 		visitors, s := well()
 		least, _, err := l.burns(ctx, "12s", l.services...)
 		if err != nil || least <= 10 {
@@ -109,7 +121,7 @@ func (l *liar) look(_ context.Context, t *teller) error {
 	return nil
 }
 
-// looked: while Prometheus still says that they burn, the instances themselves have counted no error since before the lie, and no
+// looked: while Prometheus still says that they burn, the instances themselves have counted no error since it began, and no
 // visitor meets one. Meanwhile nothing else has moved.
 func (l *liar) looked() func(context.Context) (sight, error) {
 	well := steady(l.all)

@@ -60,7 +60,7 @@ func TestPeopleGetThroughTheStoriesByTheCommandsThatTheyPrint(t *testing.T) {
 	} {
 		t.Run(story, func(t *testing.T) {
 			t.Parallel()
-			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
 			defer cancel()
 			var out screen
 			done := make(chan error, 1)
