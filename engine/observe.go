@@ -151,14 +151,15 @@ func (d *decision) keptOff() Reason {
 	switch {
 	case d.in.Deposed != "":
 		return Reason{CodeTerm, d.in.Deposed}
-	case d.in.Frozen != "":
-		return Reason{CodeFrozen, "all automation is frozen: " + d.in.Frozen}
-	case d.s.Freeze != nil:
-		return Reason{CodeFrozen, "automation is frozen: " + d.s.Freeze.Reason}
+	// What would not start anyway is not withheld by a freeze: nobody is woken for it.
 	case d.p.Automation == AutomationSuggest:
 		return Reason{CodeSuggest, "automation only suggests"}
 	case d.p.Automation == AutomationOff:
 		return Reason{CodeOff, "automation is off"}
+	case d.in.Frozen != "":
+		return Reason{CodeFrozen, "all automation is frozen: " + d.in.Frozen}
+	case d.s.Freeze != nil:
+		return Reason{CodeFrozen, "automation is frozen: " + d.s.Freeze.Reason}
 	case d.s.Pin != nil:
 		return Reason{CodePinned, fmt.Sprintf("%s pinned %s: %s", d.s.Pin.By, d.s.Pin.Mode, d.s.Pin.Reason)}
 	}
@@ -296,6 +297,9 @@ func (d *decision) tell(o *Observed, t *Transition, why Reason) IncidentID {
 		d.emit(IncidentUpdated{Incident: inc.ID, Severity: inc.Severity, Note: note, Proposal: asked.ID}, why.Code, why.Text, nil)
 		return inc.ID
 	case volume == SeverityPage || why.Code == CodeSuggest:
+		if quiet, open := d.s.Incident(IncidentWithheld, t.Name); open {
+			d.resolve(quiet, CodeWithheld, "it is told anew, louder", nil)
+		}
 		return d.open(Incident{Kind: IncidentWithheld, Subject: t.Name, Severity: volume}, note, t.Name,
 			Reason{CodeWithheld, why.Text}, o.Conditions[t.When].Readings)
 	}
