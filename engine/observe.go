@@ -133,10 +133,10 @@ func (d *decision) flaps(t *Transition) Reason {
 	return Reason{CodeFlapping, fmt.Sprintf("%d changes or more in %v", f.Changes, f.Within)}
 }
 
-// calm ends what was told of a flapping scope, once nothing is withheld for it.
+// calm ends what was told of a flapping scope, once nothing is withheld for it, nor could be.
 func (d *decision) calm(starts bool) {
 	i, open := d.s.Incident(IncidentFlapping, string(d.p.Scope))
-	if !open || slices.ContainsFunc(d.s.Withheld, func(w Withheld) bool { return w.Reason.Code == CodeFlapping }) {
+	if !open || slices.ContainsFunc(d.s.Withheld, func(w Withheld) bool { return w.Reason.Code == CodeFlapping }) || d.flapsBack().Code != "" {
 		return
 	}
 	code := CodeNotReady
@@ -268,11 +268,7 @@ func (d *decision) tell(o *Observed, t *Transition, why Reason) IncidentID {
 	case CodeTerm:
 		return "" // the fleet's page says so, once for all scopes
 	case CodeFlapping:
-		if i, open := d.s.Incident(IncidentFlapping, string(d.p.Scope)); open {
-			return i.ID
-		}
-		return d.open(Incident{Kind: IncidentFlapping, Subject: string(d.p.Scope), Severity: SeverityTicket},
-			fmt.Sprintf("%s: %s; it stays in %s", d.p.Scope, why.Text, d.s.Target), t.Name, why, nil)
+		return d.flapping(why, t.Name)
 	}
 	note := fmt.Sprintf("%s: %s → %s (%s) is withheld: %s", d.p.Scope, d.s.Target, t.To, t.Name, why.Text)
 	volume := SeverityTicket
