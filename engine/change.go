@@ -442,6 +442,11 @@ func (d *decision) until(o *Observed) {
 				d.outlast(CodePinned, d.p.Conditions[i].Text+" is true, and the mode is pinned")
 				return
 			}
+			if why := d.flapsBack(); why.Code != "" {
+				d.outlast(why.Code, d.p.Conditions[i].Text+" is true, and the scope flaps")
+				d.flapping(why, last.Transition)
+				return
+			}
 			undo := UndoStarted{Change: last.ID}
 			if undo.Inform = d.informs(d.p.transition(last.Transition), CodeUntil); undo.Inform != nil {
 				undo.Back = last.From

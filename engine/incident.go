@@ -49,7 +49,10 @@ func (d *decision) joined(t *Transition, loud Severity) (Incident, bool) {
 			return i, true
 		}
 	}
-	return d.s.Incident(IncidentWithheld, t.Name)
+	if i, open := d.s.Incident(IncidentWithheld, t.Name); open && (i.Severity == SeverityPage || loud != SeverityPage) {
+		return i, true
+	}
+	return Incident{}, false
 }
 
 // alerts opens and resolves the incidents of the SLOs' tiers. While a louder tier of an SLO is open, the quieter ones are

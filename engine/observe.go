@@ -133,10 +133,10 @@ func (d *decision) flaps(t *Transition) Reason {
 	return Reason{CodeFlapping, fmt.Sprintf("%d changes or more in %v", f.Changes, f.Within)}
 }
 
-// calm ends what was told of a flapping scope, once nothing is withheld for it.
+// calm ends what was told of a flapping scope, once nothing is withheld for it, nor could be.
 func (d *decision) calm(starts bool) {
 	i, open := d.s.Incident(IncidentFlapping, string(d.p.Scope))
-	if !open || slices.ContainsFunc(d.s.Withheld, func(w Withheld) bool { return w.Reason.Code == CodeFlapping }) {
+	if !open || slices.ContainsFunc(d.s.Withheld, func(w Withheld) bool { return w.Reason.Code == CodeFlapping }) || d.flapsBack().Code != "" {
 		return
 	}
 	code := CodeNotReady
@@ -151,14 +151,15 @@ func (d *decision) keptOff() Reason {
 	switch {
 	case d.in.Deposed != "":
 		return Reason{CodeTerm, d.in.Deposed}
-	case d.in.Frozen != "":
-		return Reason{CodeFrozen, "all automation is frozen: " + d.in.Frozen}
-	case d.s.Freeze != nil:
-		return Reason{CodeFrozen, "automation is frozen: " + d.s.Freeze.Reason}
+	// What would not start anyway is not withheld by a freeze: nobody is woken for it.
 	case d.p.Automation == AutomationSuggest:
 		return Reason{CodeSuggest, "automation only suggests"}
 	case d.p.Automation == AutomationOff:
 		return Reason{CodeOff, "automation is off"}
+	case d.in.Frozen != "":
+		return Reason{CodeFrozen, "all automation is frozen: " + d.in.Frozen}
+	case d.s.Freeze != nil:
+		return Reason{CodeFrozen, "automation is frozen: " + d.s.Freeze.Reason}
 	case d.s.Pin != nil:
 		return Reason{CodePinned, fmt.Sprintf("%s pinned %s: %s", d.s.Pin.By, d.s.Pin.Mode, d.s.Pin.Reason)}
 	}
@@ -267,11 +268,7 @@ func (d *decision) tell(o *Observed, t *Transition, why Reason) IncidentID {
 	case CodeTerm:
 		return "" // the fleet's page says so, once for all scopes
 	case CodeFlapping:
-		if i, open := d.s.Incident(IncidentFlapping, string(d.p.Scope)); open {
-			return i.ID
-		}
-		return d.open(Incident{Kind: IncidentFlapping, Subject: string(d.p.Scope), Severity: SeverityTicket},
-			fmt.Sprintf("%s: %s; it stays in %s", d.p.Scope, why.Text, d.s.Target), t.Name, why, nil)
+		return d.flapping(why, t.Name)
 	}
 	note := fmt.Sprintf("%s: %s → %s (%s) is withheld: %s", d.p.Scope, d.s.Target, t.To, t.Name, why.Text)
 	volume := SeverityTicket
@@ -296,6 +293,9 @@ func (d *decision) tell(o *Observed, t *Transition, why Reason) IncidentID {
 		d.emit(IncidentUpdated{Incident: inc.ID, Severity: inc.Severity, Note: note, Proposal: asked.ID}, why.Code, why.Text, nil)
 		return inc.ID
 	case volume == SeverityPage || why.Code == CodeSuggest:
+		if quiet, open := d.s.Incident(IncidentWithheld, t.Name); open {
+			d.resolve(quiet, CodeWithheld, "it is told anew, louder", nil)
+		}
 		return d.open(Incident{Kind: IncidentWithheld, Subject: t.Name, Severity: volume}, note, t.Name,
 			Reason{CodeWithheld, why.Text}, o.Conditions[t.When].Readings)
 	}

@@ -25,6 +25,10 @@ type check struct {
 	vouched  map[engine.ChangeID]bool
 	marked   time.Time // the last instant of which all is stored
 	crews    map[engine.Scope]*crewCheck
+	brake    engine.BrakeRule
+	dark     time.Time                       // since when the source shows nothing
+	braked   []braked                        // moves that use it
+	declared map[engine.Scope]*engine.Policy // the rules as the files are now
 }
 
 // stream is the account of one scope.
@@ -40,6 +44,11 @@ type stream struct {
 	frozen    bool
 	said      []said
 	found     [][]string     // what selectors found, whenever
+	own       engine.Mode    // it was in before it was moved from above
+	owes      int            // ticks since it should have gone back there
+	moved     []time.Time    // its published mode
+	before    engine.State   // before what was stored last
+	unheard   bool           // that it was stored, whoever stored it may not know
 	falses    map[string]int // how much had been shown when a condition was last stored to be false
 	doubt     int            // how much had been shown when what was known was last given up: time was lost, or the rules changed
 }
@@ -69,12 +78,18 @@ type shown struct {
 	unstored bool
 }
 
-func newCheck() *check {
-	c := &check{policies: map[engine.Digest]*engine.Policy{}, streams: map[engine.Scope]*stream{}, busy: map[engine.Scope]string{}, tries: map[string]int{}, effects: map[string]int{}, vouched: map[engine.ChangeID]bool{}, crews: map[engine.Scope]*crewCheck{}}
-	for _, name := range []engine.Scope{engine.Fleet, scopeName(0), scopeName(1)} {
-		c.streams[name] = &stream{changes: map[engine.ChangeID]*change{}, proposals: map[engine.ChangeID]*proposal{}, ended: map[string]*ending{}, falses: map[string]int{}}
+func newCheck(scopes []member, brake engine.BrakeRule) *check {
+	brake.Scopes = len(scopes)
+	c := &check{brake: brake, declared: map[engine.Scope]*engine.Policy{}, policies: map[engine.Digest]*engine.Policy{}, streams: map[engine.Scope]*stream{}, busy: map[engine.Scope]string{}, tries: map[string]int{}, effects: map[string]int{}, vouched: map[engine.ChangeID]bool{}, crews: map[engine.Scope]*crewCheck{}}
+	c.streams[engine.Fleet] = newStream()
+	for _, m := range scopes {
+		c.streams[m.scope] = newStream()
 	}
 	return c
+}
+
+func newStream() *stream {
+	return &stream{changes: map[engine.ChangeID]*change{}, proposals: map[engine.ChangeID]*proposal{}, ended: map[string]*ending{}, falses: map[string]int{}}
 }
 
 // fault notes that a rule was broken.
@@ -97,12 +112,16 @@ func (c *check) showed(scope engine.Scope, instant time.Time, truths map[string]
 }
 
 // judged is told whether anything follows from what was shown last.
-func (c *check) judged(scope engine.Scope, instant time.Time, judged bool) {
+func (c *check) judged(scope engine.Scope, instant, now time.Time, judged bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if s := c.streams[scope]; len(s.shown) > 0 && s.shown[len(s.shown)-1].instant.Equal(instant) {
 		last := &s.shown[len(s.shown)-1]
 		last.lost, last.judged, last.unstored = !judged, judged && c.marked.Equal(instant), judged && !c.marked.Equal(instant)
+		// Of an instant that is asked for twice, by a slow clock, nobody can tell whether what followed the second time is stored.
+		if n := len(s.shown); last.judged && (n == 1 || !s.shown[n-2].instant.Equal(instant)) {
+			c.watched(scope, s, last, now)
+		}
 	}
 }
 
@@ -130,15 +149,41 @@ func (c *check) died() {
 }
 
 // stored judges events as they become durable.
-func (c *check) stored(events []engine.Event) {
+func (c *check) stored(appends []engine.Append) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, e := range events {
-		c.event(e, events)
-		c.log = append(c.log, e)
+	first := len(c.braked)
+	for _, a := range appends {
+		s := c.streams[a.Stream]
+		before := s.state
+		s.before, s.unheard = before, false
+		for _, e := range a.Events {
+			c.event(e, a.Events)
+			c.log = append(c.log, e)
+		}
+		if s := s.state; s.Scope != engine.Fleet && s.Directive.Mode != s.Target {
+			c.breaks("%s/%d: the target is %s and %s is published", s.Scope, s.Version, s.Target, s.Directive.Mode)
+		}
+		c.stands(s, before, a.Events)
 	}
-	if s := c.streams[events[0].Stream].state; s.Scope != engine.Fleet && s.Directive.Mode != s.Target {
-		c.breaks("%s/%d: the target is %s and %s is published", s.Scope, s.Version, s.Target, s.Directive.Mode)
+	c.together(appends, first)
+}
+
+// unheard is told that whoever stored something may not know that it is.
+func (c *check) unheard(appends []engine.Append) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, a := range appends {
+		c.streams[a.Stream].unheard = true
+	}
+}
+
+// heard is told that a stream was read.
+func (c *check) heard(stream engine.Scope) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s := c.streams[stream]; s != nil {
+		s.unheard = false
 	}
 }
 
@@ -166,6 +211,9 @@ func (c *check) event(e engine.Event, together []engine.Event) {
 	s.bodies = append(s.bodies, body)
 	c.judge(s, before, decoded, where, together)
 	s.state = engine.Apply(s.state, decoded)
+	if before.Target != "" && s.state.Target != before.Target {
+		s.moved = append(s.moved, e.At)
+	}
 }
 
 // judge holds one event against the rules.
@@ -183,6 +231,9 @@ func (c *check) judge(s *stream, before engine.State, e engine.Event, where stri
 		}
 	case engine.TimeLost, engine.RulesChanged:
 		s.doubt = len(s.shown)
+		if e.Stream == engine.Fleet {
+			c.dark = time.Time{}
+		}
 	case engine.ConditionTurned:
 		if f.Clock.Truth != engine.Unknown {
 			c.needs(s, e, f.Clock.Condition, f.Clock.Truth, where)
@@ -190,6 +241,10 @@ func (c *check) judge(s *stream, before engine.State, e engine.Event, where stri
 		if f.Clock.Truth == engine.False {
 			s.falses[f.Clock.Condition] = len(s.shown)
 		}
+	case engine.ModeImposed, engine.ImpositionEnded:
+		c.hears(e, where)
+	case engine.ModeKept:
+		s.own = ""
 	case engine.ModePinned:
 		s.pinned = true
 	case engine.ModeUnpinned:
@@ -238,7 +293,7 @@ func (c *check) judge(s *stream, before engine.State, e engine.Event, where stri
 	case engine.ChangeStarted:
 		c.starts(s, before, e, f, p, where, together)
 	case engine.UndoStarted:
-		c.takesBack(s, before, e, f, where)
+		c.takesBack(s, before, e, f, p, where)
 	case engine.StepStarted:
 		c.step(s, e, f, where)
 	case engine.TargetsFound:
@@ -320,6 +375,9 @@ func (c *check) starts(s *stream, before engine.State, e engine.Event, f engine.
 		return
 	}
 	ch.gated = ch.transition != nil && ch.transition.Gate != nil
+	if c.laid(s, before, e, f, p, where) {
+		return
+	}
 	c.directiveOnly(before, e, f, p, where, together)
 	frozen := s.frozen || c.streams[engine.Fleet].frozen
 	switch {
@@ -333,6 +391,7 @@ func (c *check) starts(s *stream, before engine.State, e engine.Event, f engine.
 		c.needs(s, e, p.Conditions[ch.transition.When].Name, engine.True, where)
 		c.lasted(s, before, e, p, ch.transition, where)
 		c.longEnough(before, e, p, ch.transition, where)
+		c.moves(s, before, e, f, p, ch.transition, where)
 	case f.Proposal != "":
 		pr := s.proposals[f.Proposal]
 		if pr == nil {
@@ -349,7 +408,8 @@ func (c *check) starts(s *stream, before engine.State, e engine.Event, f engine.
 			g, ok := o.Fact.(engine.GlassBroken)
 			return ok && (f.Transition == "" || g.Transition == f.Transition)
 		})
-		if !ch.allowed {
+		beneath := rank(p, f.To) >= 0 && rank(p, f.To) < floor(p, before) // which is what they went around, where there is no gate
+		if !ch.allowed && (ch.gated || !beneath) {
 			c.breaks("%s: nothing marks that a gate was gone around", where)
 		}
 		if who := e.Cause.Principal; who != "root" {
@@ -438,7 +498,7 @@ func (c *check) longEnough(before engine.State, e engine.Event, p *engine.Policy
 }
 
 // takesBack judges the beginning of an undo.
-func (c *check) takesBack(s *stream, before engine.State, e engine.Event, f engine.UndoStarted, where string) {
+func (c *check) takesBack(s *stream, before engine.State, e engine.Event, f engine.UndoStarted, p *engine.Policy, where string) {
 	if s.change != "" && s.change != f.Change {
 		c.breaks("%s: %s is under way", where, s.change)
 	}
@@ -451,6 +511,11 @@ func (c *check) takesBack(s *stream, before engine.State, e engine.Event, f engi
 		c.needs(s, e, before.Past[len(before.Past)-1].Until, engine.True, where)
 		if s.pinned {
 			c.breaks("%s: the mode is pinned", where)
+		}
+		last := before.Past[len(before.Past)-1]
+		planned := slices.ContainsFunc(p.Conditions, func(n engine.Condition) bool { return n.Name == last.Until && n.Scheduled })
+		if !planned && s.stays(p, before.Target, last.Back.Name, e.At) {
+			c.breaks("%s: it takes protection away after %d moves in %v", where, s.movedSince(e.At.Add(-p.Flap.Within)), p.Flap.Within)
 		}
 	}
 }

@@ -54,7 +54,7 @@ func (c *check) says(scope engine.Scope, s said) {
 
 func (c *check) proposed(s *stream, before engine.State, e engine.Event, f engine.ChangeProposed, p *engine.Policy, where string) {
 	t := find(p, f.Proposal.Transition)
-	if t == nil || t.Gate == nil {
+	if braked := e.Reason.Code == engine.CodeBrake && c.limit() > 0; t == nil || t.Gate == nil && !braked {
 		c.breaks("%s: the rules have no gate for %s", where, f.Proposal.Transition)
 		return
 	}

@@ -251,8 +251,8 @@ func (r *run) follow(p *process) {
 	for {
 		select {
 		case <-p.moved:
-			for s := range scopes {
-				if v, ok := p.loop.View(scopeName(s)); ok {
+			for _, m := range r.scopes {
+				if v, ok := p.loop.View(m.scope); ok {
 					p.roster.Follow(p.ctx, v)
 				}
 			}

@@ -154,28 +154,37 @@ func (u *unlucky) kill() {
 }
 
 func (u *unlucky) Append(ctx context.Context, appends ...engine.Append) error {
-	last := appends[len(appends)-1]
-	return u.edge("append", fmt.Sprintf("%s/%d", last.Stream, last.After), func() error {
+	last, stored := appends[len(appends)-1], false
+	err := u.edge("append", fmt.Sprintf("%s/%d", last.Stream, last.After), func() error {
 		err := u.SQLite.Append(ctx, appends...)
 		if errors.Is(err, store.ErrConflict) {
 			return loop.ErrConflict
 		}
 		if err == nil {
-			for _, a := range appends {
-				u.w.check.stored(a.Events)
-			}
+			stored = true
+			u.w.check.stored(appends)
 		}
 		return err
 	})
+	if stored && err != nil {
+		u.w.check.unheard(appends)
+	}
+	return err
 }
 
 func (u *unlucky) Load(ctx context.Context, stream engine.Scope) (s engine.State, err error) {
 	err = u.edge("load", string(stream), func() error { s, err = u.SQLite.Load(ctx, stream); return err })
+	if err == nil {
+		u.w.check.heard(stream)
+	}
 	return s, err
 }
 
 func (u *unlucky) LoadAll(ctx context.Context) (all map[engine.Scope]engine.State, err error) {
 	err = u.edge("load", "all", func() error { all, err = u.SQLite.LoadAll(ctx); return err })
+	for stream := range all {
+		u.w.check.heard(stream)
+	}
 	return all, err
 }
 

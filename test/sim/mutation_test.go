@@ -13,6 +13,17 @@ import (
 
 // mutated is the rules as a core with a fault would take them.
 func mutated(p engine.Policy, mutation string) engine.Policy {
+	switch mutation {
+	case "automation that is always on":
+		p.Automation = ""
+	case "nothing is damped":
+		p.Flap = engine.Flap{}
+	case "nothing is imposed":
+		p.Modes = slices.Clone(p.Modes)
+		for i := range p.Modes {
+			p.Modes[i].Imposes = ""
+		}
+	}
 	if mutation != "a lost undo" && mutation != "denied and proposed again" {
 		return p
 	}
@@ -44,6 +55,11 @@ var mutants = []struct{ name, words string }{
 	{"said done, not done", "is said to have happened once, and it has 0 times"},
 	{"a second key for the second attempt", "has happened 2 times"},
 	{"failed after unknown", "is said not to have happened, and it has"},
+	{"automation that is always on", "it starts by itself, and automation is"},
+	{"nothing is damped", "it takes protection away after"},
+	{"nothing is imposed", "is asked for from above"},
+	{"a brake that lets one more through", "scopes moved by themselves within"},
+	{"a page that gets lost", "the pager never had"},
 }
 
 func TestTheSimulationCatchesEveryMutant(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"time"
 
@@ -15,11 +16,16 @@ import (
 const (
 	interval   = 15 * time.Second
 	blindAfter = 2 * time.Minute
-	scopes     = 2
 	variants   = 3 // of the rules of a scope; the first is in force at the start
 )
 
-func scopeName(i int) engine.Scope { return []engine.Scope{"checkout", "search"}[i%scopes] }
+// member is a scope of a world.
+type member struct {
+	scope     engine.Scope
+	rules     [variants]engine.Policy
+	small     bool // few rules and no instances: what it shows, it shows as one of many
+	instances int  // it begins with
+}
 
 // chance is a generator that only one thing draws from, so that drawing more of another changes nothing here.
 func chance(seed uint64, what string) *rand.Rand {
@@ -28,18 +34,6 @@ func chance(seed uint64, what string) *rand.Rand {
 }
 
 func pick[T any](r *rand.Rand, from ...T) T { return from[r.IntN(len(from))] }
-
-// drawPolicies draws the variants of the rules of every scope.
-func drawPolicies(seed uint64) [scopes][variants]engine.Policy {
-	var all [scopes][variants]engine.Policy
-	for s := range scopes {
-		base := drawPolicy(chance(seed, fmt.Sprint("rules ", s)), scopeName(s))
-		for v := range variants {
-			all[s][v] = vary(base, v, chance(seed, fmt.Sprint("variant ", s, v)))
-		}
-	}
-	return all
-}
 
 // move is where a transition may lead, and whether it does harm.
 var moves = []struct {
@@ -56,7 +50,7 @@ var moves = []struct {
 	{"migrate", []engine.Mode{"normal"}, "read-only"},
 }
 
-func drawPolicy(r *rand.Rand, scope engine.Scope) engine.Policy {
+func drawPolicy(r *rand.Rand, scope engine.Scope, small bool) engine.Policy {
 	p := engine.Policy{Scope: scope, Interval: interval, BlindAfter: blindAfter, Owner: "team", Modes: []engine.ModeRule{
 		{Name: "normal"}, {Name: "degraded", Flags: engine.Flags{"recommendations": false}}, {Name: "read-only"}, {Name: "failover", Beside: true},
 	}}
@@ -85,10 +79,14 @@ func drawPolicy(r *rand.Rand, scope engine.Scope) engine.Policy {
 		} else {
 			t.Alerts = []int{0}
 		}
-		if r.IntN(2) == 0 || m.name == "fail-over" {
+		if r.IntN(2) == 0 && (!small || r.IntN(3) == 0) || m.name == "fail-over" && r.IntN(4) > 0 {
 			t.Gate = drawGate(r)
 		}
-		for i := range r.IntN(4) {
+		steps := r.IntN(4)
+		if small {
+			steps = r.IntN(4) / 3
+		}
+		for i := range steps {
 			t.Playbook.Steps = append(t.Playbook.Steps, drawStep(r, i, t.Gate != nil))
 		}
 		t.Playbook.PublishLast = r.IntN(4) == 0
@@ -99,7 +97,7 @@ func drawPolicy(r *rand.Rand, scope engine.Scope) engine.Policy {
 		if m.name == "migrate" || r.IntN(6) == 0 {
 			t.Until = engine.ConditionRef(condition(m.name+".until") + 1)
 		}
-		if r.IntN(3) == 0 {
+		if r.IntN(3) == 0 && !small {
 			t.Rollout = &engine.Rollout{Waves: pick(r, []engine.Percent{50, 100}, []engine.Percent{10, 40, 100}), Pause: pick(r, 0, 0, 30*time.Second)}
 			if r.IntN(3) > 0 {
 				t.Rollout.Verify = engine.ConditionRef(condition(m.name+".rollout") + 1)
@@ -144,6 +142,13 @@ func drawStep(r *rand.Rand, i int, gated bool) engine.Step {
 // vary makes the v-th variant of the rules: other texts, other steps, other gates, the same modes and conditions.
 func vary(p engine.Policy, v int, r *rand.Rand) engine.Policy {
 	base := p.Transitions
+	if v > 0 && r.IntN(4) == 0 {
+		p.Automation = pick(r, "", engine.AutomationSuggest, engine.AutomationOff)
+	}
+	if v > 0 && r.IntN(4) == 0 {
+		p.Modes = slices.Clone(p.Modes)
+		p.Modes[1+r.IntN(2)].Imposes = pick[engine.Mode](r, "", "degraded", "read-only")
+	}
 	p.Transitions = nil
 	for _, t := range base {
 		if v > 0 && r.IntN(3) == 0 {

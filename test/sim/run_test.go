@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,8 +25,10 @@ import (
 )
 
 const (
-	// An odd length, and an odd time to start in: so that nothing the supervisor does falls on an instant of the loop's.
+	// An odd length, and an odd time to start in: so that nothing the supervisor does falls on an instant of the loop's. Where many live,
+	// enough happens in less.
 	storyLength = 90*time.Minute + 1_234_567*time.Nanosecond
+	shorter     = 10 * time.Minute // for each scope above two
 	startup     = 7_654_321 * time.Nanosecond
 	settleIn    = 75 * time.Minute // once faults have stopped
 )
@@ -33,11 +37,11 @@ const (
 type settings struct {
 	seed     uint64
 	story    []thing
-	policies [scopes][variants]engine.Policy
-	// instances that each scope begins with
-	instances [scopes]int
-	file      string // a folder for the log; empty: in memory
-	mutation  string
+	length   time.Duration // of the story
+	scopes   []member
+	brake    engine.BrakeRule
+	file     string // a folder for the log; empty: in memory
+	mutation string
 }
 
 // outcome is what came of a story.
@@ -51,13 +55,9 @@ type outcome struct {
 
 // prepare draws a seed's rules and story.
 func prepare(seed uint64) settings {
-	p := drawPolicies(seed)
-	out := settings{seed: seed, policies: p}
-	r := chance(seed, "instances")
-	for s := range scopes {
-		out.instances[s] = pick(r, 0, 0, 1, 2, 3, most)
-	}
-	out.story = drawStory(seed, p, out.instances, storyLength)
+	out := settings{seed: seed, scopes: drawScopes(seed), brake: drawBrake(chance(seed, "brake"))}
+	out.length = storyLength - time.Duration(len(out.scopes)-2)*shorter
+	out.story = drawStory(seed, out.scopes, out.length)
 	return out
 }
 
@@ -65,8 +65,8 @@ func prepare(seed uint64) settings {
 func play(t *testing.T, s settings) outcome {
 	var out outcome
 	synctest.Test(t, func(t *testing.T) {
-		r := &run{settings: s, t: t, check: newCheck(), seen: map[engine.Scope]engine.Digest{}, calls: make(chan func(), 1), over: make(chan struct{})}
-		r.world = newWorld(s.seed, r.check)
+		r := &run{settings: s, t: t, check: newCheck(s.scopes, s.brake), rules: map[engine.Scope]int{}, seen: map[engine.Scope]engine.Digest{}, calls: make(chan func(), 1), over: make(chan struct{})}
+		r.world = newWorld(s.seed, s.scopes, r.check)
 		r.play()
 		out = r.outcome()
 	})
@@ -82,7 +82,7 @@ type run struct {
 	store  *store.SQLite
 	proc   *process
 	number int                            // of processes so far
-	rules  [scopes]int                    // the variants in force
+	rules  map[engine.Scope]int           // the variants in force
 	seen   map[engine.Scope]engine.Digest // of some earlier proposal
 	calls  chan func()
 	people sync.WaitGroup
@@ -108,8 +108,8 @@ type process struct {
 func (r *run) play() {
 	r.open()
 	r.start()
-	for s := range scopes {
-		r.hire(scopeName(s), r.instances[s])
+	for _, m := range r.scopes {
+		r.hire(m.scope, m.instances)
 	}
 	for _, th := range r.story {
 		r.until(th.at)
@@ -117,8 +117,9 @@ func (r *run) play() {
 		r.happen(th)
 		synctest.Wait()
 	}
-	r.until(storyLength)
+	r.until(r.length)
 	r.settle()
+	r.release()
 	r.agree()
 	close(r.over)
 	r.stop()
@@ -172,7 +173,7 @@ func (r *run) start() {
 		}
 		var jobs *runner.Runner
 		p.loop = loop.New(p.log, loop.Options{
-			Interval: interval, BlindAfter: blindAfter, Checkpoint: 20 * time.Minute, Now: r.world.now, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+			Interval: interval, BlindAfter: blindAfter, Checkpoint: 20 * time.Minute, Brake: r.braking(), Now: r.world.now, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 			Instances: p.roster.Summary, Members: p.roster.Members,
 			OnCommit: func([]engine.Event) {
 				jobs.Wake()
@@ -197,8 +198,8 @@ func (r *run) start() {
 			r.reopen()
 			continue
 		}
-		for s := range scopes {
-			if v, ok := p.loop.View(scopeName(s)); ok {
+		for _, m := range r.scopes {
+			if v, ok := p.loop.View(m.scope); ok {
 				p.roster.Follow(p.ctx, v)
 			}
 		}
@@ -217,11 +218,21 @@ func (r *run) start() {
 	}
 }
 
+// braking is the brake as a loop with a fault would have it.
+func (r *run) braking() engine.BrakeRule {
+	b := r.brake
+	if r.mutation == "a brake that lets one more through" && b.Within > 0 {
+		b.Max = max(b.Max, int(b.Share*float64(len(r.scopes)))) + 1
+	}
+	return b
+}
+
 // judged tells the checks what was judged of a tick, and what nobody did.
 func (r *run) judged(l *loop.Loop, t loop.TickReport) {
-	for s := range scopes {
-		v, ok := l.View(scopeName(s))
-		r.check.judged(scopeName(s), t.Instant, ok && v.Observed != nil && v.Observed.Instant.Equal(t.Instant))
+	r.check.sights(t.Instant, t.Sources)
+	for _, m := range r.scopes {
+		v, ok := l.View(m.scope)
+		r.check.judged(m.scope, t.Instant, r.world.now(), ok && v.Observed != nil && v.Observed.Instant.Equal(t.Instant))
 	}
 }
 
@@ -230,9 +241,9 @@ func (r *run) inForce() loop.Rules {
 	rules := loop.Rules{Whole: true}
 	byScope := map[engine.Scope]engine.Policy{}
 	r.check.mu.Lock()
-	for s := range scopes {
-		p := r.policies[s][r.rules[s]]
-		r.check.policies[p.Digest] = &p
+	for _, m := range r.scopes {
+		p := m.rules[r.rules[m.scope]]
+		r.check.policies[p.Digest], r.check.declared[m.scope] = &p, &p
 		rules.Digest += p.Digest[:8]
 		byScope[p.Scope] = p
 		rules.Policies = append(rules.Policies, mutated(p, r.mutation))
@@ -286,6 +297,12 @@ func (r *run) happen(th thing) {
 	switch th.kind {
 	case "truth":
 		w.set(th.scope, th.what)
+	case "wave":
+		w.swing(th.scope, th.what, th.span, th.n)
+	case "storm":
+		w.mu.Lock()
+		w.storm = storm{time.Now(), time.Now().Add(th.span), th.what == "lie"}
+		w.mu.Unlock()
 	case "blind":
 		forSome(&w.blind)
 	case "hang":
@@ -315,11 +332,7 @@ func (r *run) happen(th thing) {
 		l.mu.Unlock()
 		r.proc.down = th.span
 	case "rules":
-		for s := range scopes {
-			if scopeName(s) == th.scope {
-				r.rules[s] = th.n
-			}
-		}
+		r.rules[th.scope] = th.n
 		rules := r.inForce()
 		p := r.proc
 		r.people.Go(func() { _ = p.loop.Replace(p.ctx, rules) }) // what is not stored of it follows from the next input
@@ -435,7 +448,12 @@ func (r *run) settle() {
 	w.turn(0, 100)
 	w.mu.Lock()
 	w.blind, w.hangs, w.moody, w.deaf, w.calm = time.Time{}, time.Time{}, time.Time{}, time.Time{}, true
+	w.storm = storm{}
 	for scope := range w.truths {
+		for name := range w.waves[scope] {
+			w.truths[scope][name] = "false"
+		}
+		clear(w.waves[scope])
 		for name := range w.truths[scope] {
 			w.truths[scope][name] = "false"
 			if strings.HasSuffix(name, ".verify") || strings.HasSuffix(name, ".rollout") {
@@ -468,13 +486,13 @@ func (r *run) settle() {
 		}
 		quiet = 0
 	}
-	for s := range scopes {
-		v, _ := r.proc.loop.View(scopeName(s))
+	for _, m := range r.scopes {
+		v, _ := r.proc.loop.View(m.scope)
 		b, err := json.Marshal(v.State)
 		if err != nil {
 			r.t.Fatal(err)
 		}
-		r.check.fault("%s does not settle: %s", scopeName(s), b)
+		r.check.fault("%s does not settle: %s", m.scope, b)
 	}
 	counts, err := r.store.JobCounts(context.Background())
 	r.check.fault("nothing settles: jobs %+v %v", counts, err)
@@ -483,13 +501,13 @@ func (r *run) settle() {
 // quiet reports whether nothing is under way. It settles what is stuck.
 func (r *run) quiet() bool {
 	quiet := true
-	for s := range scopes {
-		v, ok := r.proc.loop.View(scopeName(s))
+	for _, m := range r.scopes {
+		v, ok := r.proc.loop.View(m.scope)
 		if !ok {
 			return false
 		}
 		if v.RulesProblem != "" {
-			r.check.fault("%s is not evaluated any more: %s", scopeName(s), v.RulesProblem)
+			r.check.fault("%s is not evaluated any more: %s", m.scope, v.RulesProblem)
 		}
 		if c := v.State.Change; c != nil {
 			quiet = false
@@ -498,22 +516,22 @@ func (r *run) quiet() bool {
 				subject = string(c.ID)
 			}
 			// A wave none of whose instances is left proves nothing any more: a person gives it up.
-			if h := c.Stopped; h != nil && h.Reason.Code == engine.CodeInstances && r.emptied(c, scopeName(s)) {
+			if h := c.Stopped; h != nil && h.Reason.Code == engine.CodeInstances && r.emptied(c, m.scope) {
 				if _, told := v.State.Incident(engine.IncidentChange, subject); !told {
 					r.check.fault("%s is held and nobody was paged", c.ID)
 				}
-				r.ask(thing{kind: "cancel", scope: scopeName(s), who: 1})
+				r.ask(thing{kind: "cancel", scope: m.scope, who: 1})
 				synctest.Wait()
 			}
 			if c.Stuck {
 				if _, told := v.State.Incident(engine.IncidentChange, subject); !told {
 					r.check.fault("%s is stuck and nobody was paged", c.ID)
 				}
-				r.ask(thing{kind: "settle", scope: scopeName(s), who: 1, what: []string{"done", "undone"}[r.world.dice(2, "settle %s", c.ID)]})
+				r.ask(thing{kind: "settle", scope: m.scope, who: 1, what: []string{"done", "undone"}[r.world.dice(2, "settle %s", c.ID)]})
 				synctest.Wait()
 			}
 		}
-		_, diverges := v.State.Incident(engine.IncidentDivergence, string(scopeName(s))) // of one that fell silent, until it is forgotten
+		_, diverges := v.State.Incident(engine.IncidentDivergence, string(m.scope)) // of one that fell silent, until it is forgotten
 		quiet = quiet && len(v.State.Proposals) == 0 && !diverges
 	}
 	counts, err := r.store.JobCounts(context.Background())
@@ -570,6 +588,11 @@ func (r *run) finish() {
 			r.check.fault("the pager never had %s: %s %s", j.ID, j.Notice.Action, j.Notice.Summary)
 		}
 	}
+	for _, e := range r.check.log {
+		if f, opens := e.Fact.(engine.IncidentOpened); opens && !r.world.paged[[2]string{string(f.Incident.ID), string(f.Incident.Severity)}] {
+			r.check.fault("nobody ever heard of %s, %s %s", f.Incident.ID, f.Incident.Kind, f.Incident.Subject)
+		}
+	}
 	for key, n := range r.world.effects {
 		if n == 0 {
 			r.check.fault("%s: no effect", key)
@@ -583,7 +606,7 @@ func (r *run) finish() {
 // outcome gathers what came of it, stream by stream: which of two streams' events came first says nothing.
 func (r *run) outcome() outcome {
 	var b strings.Builder
-	for _, name := range []engine.Scope{scopeName(0), scopeName(1), engine.Fleet} {
+	for _, name := range slices.Sorted(maps.Keys(r.check.streams)) {
 		for _, body := range r.check.streams[name].bodies {
 			b.Write(body)
 			b.WriteByte('\n')

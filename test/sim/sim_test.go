@@ -149,7 +149,10 @@ func (k *kinds) judge(t *testing.T, seeds int) {
 		"TransitionWithheld pinned", "TransitionWithheld unknown", "SightLost", "LogRecovered",
 		"TargetsFound", "StepHeld", "StepStarted approved", "UndoStarted rejected",
 		"WavePublished verify", "WavePublished pause", "WaveHeld verify", "WaveHeld unknown", "WaveHeld instances", "WaveResumed verify", "WaveResumed applied",
-		"IncidentEscalated", "DirectiveApplied", "RolloutDone verify", "RolloutDone pause", "ChangeFailed instances", "DivergenceFound", "DivergenceEnded",
+		"BrakePermitted condition", "ChangeProposed brake", "TransitionWithheld brake", "ProposalWithdrawn started", "ModeImposed imposed", "ImpositionEnded left",
+		"ChangeStarted imposed", "ChangeStarted left", "TransitionWithheld imposed", "RequestRefused imposed",
+		"TransitionWithheld suggest", "TransitionWithheld flapping", "IncidentOpened withheld", "IncidentOpened flapping", "ModeUnpinned expired",
+		"AutomationReleased expired", "IncidentEscalated", "DirectiveApplied", "RolloutDone verify", "RolloutDone pause", "ChangeFailed instances", "DivergenceFound", "DivergenceEnded",
 	} {
 		if k.count[kind] == 0 {
 			t.Errorf("%d seeds never met %s", seeds, kind)

@@ -98,6 +98,61 @@ var sourceMutants = []struct {
 		`		v.outcome = engine.OutcomeDone
 	case !errors.As`,
 	}}, []string{"is said to have happened once, and it has 0 times"}},
+	{"a brake with half its window", []edit{{
+		"engine/brake.go",
+		`if permit.Scope != scope && at.Sub(permit.At) < b.Within {`,
+		`if permit.Scope != scope && at.Sub(permit.At) < b.Within/2 {`,
+	}}, []string{"scopes moved by themselves within"}},
+	{"a move without its permit", []edit{{
+		"engine/loop/decide.go",
+		`appends = append([]engine.Append{taken}, appends...)`,
+		`_ = taken`,
+	}}, []string{"moved by itself, and nothing permits it"}},
+	{"a pin that outlives its time", []edit{{
+		"engine/decide.go",
+		`if p := d.s.Pin; p != nil && !d.in.At.Before(p.Until) {`,
+		`if p := d.s.Pin; p != nil && !d.in.At.Before(p.Until.Add(d.p.Interval)) {`,
+	}}, []string{"the pin had time until"}},
+	{"an imposition that goes over a pin", []edit{{
+		"engine/above.go",
+		`if why.Code == "" || d.s.Pin != nil || d.s.Change`,
+		`if why.Code == "" || d.s.Change`,
+	}}, []string{"the mode is pinned"}},
+	{"an own rule that leads below what is imposed", []edit{{
+		"engine/observe.go",
+		"	if why := d.beneath(t.To); why.Code != \"\" {\n		return why\n	}\n	if why := d.rests(t);",
+		"	if why := d.rests(t);",
+	}}, []string{"is asked for from above"}},
+	{"an imposition that reaches only children", []edit{{
+		"engine/above.go",
+		`next = rules.Parent`,
+		`next = ""`,
+	}}, []string{"is asked for from above"}},
+	{"an imposed mode that is never left", []edit{{
+		"engine/above.go",
+		`d.lay(to, ChangeStarted{Returns: true}, why)`,
+		`_, _ = to, why`,
+	}}, []string{"and it does not go back to", "its own mode is"}},
+	{"a pinned scope whose SLO wakes nobody", []edit{{
+		"engine/incident.go",
+		`case !open && seen.Truth == True && !d.louder(a):`,
+		`case !open && seen.Truth == True && !d.louder(a) && d.s.Pin == nil:`,
+	}}, []string{"burns at"}},
+	{"a suggestion that is carried out", []edit{{
+		"engine/observe.go",
+		`case d.p.Automation == AutomationSuggest:`,
+		`case d.p.Automation == AutomationSuggest && d.s.Pin != nil:`,
+	}}, []string{"and automation is suggest"}},
+	{"one move too many in a scope that flaps", []edit{{
+		"engine/observe.go",
+		`if n < f.Changes {`,
+		`if n <= f.Changes {`,
+	}}, []string{"it takes protection away after"}},
+	{"an until that flaps", []edit{{
+		"engine/change.go",
+		`if why := d.flapsBack(); why.Code != "" {`,
+		`if why := d.flapsBack(); why.Code == CodeUntil {`,
+	}}, []string{"it takes protection away after"}},
 }
 
 func TestTheSimulationCatchesFaultsInTheSource(t *testing.T) {

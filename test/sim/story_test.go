@@ -61,15 +61,25 @@ var people = []person{
 	{engine.Actor{Principal: "alice", Person: "alice"}, []string{"oncall"}},
 	{engine.Actor{Principal: "bob", Person: "bob"}, []string{"oncall"}},
 	{engine.Actor{Principal: "carol", Person: "carol"}, []string{"lead", "oncall"}},
-	{engine.Actor{Principal: "dave", Person: "dave"}, []string{"commander"}},
+	{engine.Actor{Principal: "dave", Person: "dave"}, []string{"commander", engine.RoleOperator}},
 	{engine.Actor{Principal: "alice-phone", Person: "alice"}, []string{"lead", "oncall"}},
 	{engine.Actor{Principal: "eve", Person: "eve"}, []string{"viewer"}},
 	{engine.Actor{Principal: "root", Person: "root"}, []string{engine.RoleBreakGlass}},
 }
 
 // drawStory draws what happens within length.
-func drawStory(seed uint64, policies [scopes][variants]engine.Policy, instances [scopes]int, length time.Duration) []thing {
-	r := chance(seed, "story")
+func drawStory(seed uint64, scopes []member, length time.Duration) []thing {
+	var story []thing
+	for _, m := range scopes {
+		story = append(story, drawLife(chance(seed, "story of "+string(m.scope)), m, length)...)
+	}
+	story = append(story, drawTimes(chance(seed, "story"), length)...)
+	slices.SortStableFunc(story, func(a, b thing) int { return int(a.at - b.at) })
+	return story
+}
+
+// drawLife draws what happens to one scope.
+func drawLife(r *rand.Rand, m member, length time.Duration) []thing {
 	var story []thing
 	add := func(t thing) {
 		// No two things at one instant, and none at an instant at which something else is due.
@@ -77,37 +87,61 @@ func drawStory(seed uint64, policies [scopes][variants]engine.Policy, instances 
 		story = append(story, t)
 	}
 	at := func() time.Duration { return time.Duration(r.Int64N(int64(length))) }
-	for s := range scopes {
-		for _, c := range policies[s][0].Conditions {
-			drawTruths(r, scopeName(s), c.Name, length, add)
+	drawWeather(r, m.rules[0], length, add)
+	// People answer in bursts: several at about the same time, as they do when they were paged.
+	bursts, asks := 28, 8
+	if m.small {
+		bursts, asks = 4, 5
+	}
+	for range bursts {
+		when := at()
+		for range 1 + r.IntN(4) {
+			when += time.Duration(r.IntN(20_000)) * time.Millisecond
+			add(thing{at: when, kind: "review", scope: m.scope, who: 1 + r.IntN(len(people)-1), n: r.IntN(3), yes: r.IntN(8) > 0,
+				twice: r.IntN(5) == 0, what: pick(r, "", "", "", "", "", "wrong", "stale", "short", "blind", "blind", "mute")})
 		}
-		// People answer in bursts: several at about the same time, as they do when they were paged.
-		for range 32 {
-			when := at()
-			for range 1 + r.IntN(4) {
-				when += time.Duration(r.IntN(20_000)) * time.Millisecond
-				add(thing{at: when, kind: "review", scope: scopeName(s), who: 1 + r.IntN(len(people)-1), n: r.IntN(3), yes: r.IntN(8) > 0,
-					twice: r.IntN(5) == 0, what: pick(r, "", "", "", "", "", "wrong", "stale", "short", "blind", "blind", "mute")})
-			}
+	}
+	for range asks {
+		mode := pick(r, "normal", "degraded", "read-only", "failover")
+		t := thing{at: at(), scope: m.scope, who: 1 + r.IntN(len(people)-1), what: mode}
+		switch t.kind = pick(r, "set", "set", "directive", "directive", "force", "bypass", "unpin", "freeze", "unfreeze", "cancel", "cancel", "undo", "undo", "settle", "settle"); t.kind {
+		case "set", "directive", "force", "bypass", "freeze":
+			t.span = pick(r, time.Minute, 5*time.Minute, 20*time.Minute)
+		case "settle":
+			t.what = pick(r, "done", "undone")
 		}
-		for range 8 {
-			mode := pick(r, "normal", "degraded", "read-only", "failover")
-			t := thing{at: at(), scope: scopeName(s), who: 1 + r.IntN(len(people)-1), what: mode}
-			switch t.kind = pick(r, "set", "set", "directive", "directive", "force", "bypass", "unpin", "freeze", "unfreeze", "cancel", "cancel", "undo", "undo", "settle", "settle"); t.kind {
-			case "set", "directive", "force", "bypass", "freeze":
-				t.span = pick(r, time.Minute, 5*time.Minute, 20*time.Minute)
-			case "settle":
-				t.what = pick(r, "done", "undone")
-			}
-			add(t)
-		}
-		for range 2 {
-			drawBlindness(r, policies[s][0], at(), add)
-		}
-		add(thing{at: at(), kind: "rules", scope: scopeName(s), n: r.IntN(variants)})
-		if r.IntN(2) == 0 {
-			add(thing{at: at(), kind: "rules", scope: scopeName(s), n: r.IntN(variants)})
-		}
+		add(t)
+	}
+	add(thing{at: at(), kind: "rules", scope: m.scope, n: r.IntN(variants)})
+	if r.IntN(2) == 0 {
+		add(thing{at: at(), kind: "rules", scope: m.scope, n: r.IntN(variants)})
+	}
+	if m.small {
+		return story
+	}
+	for range 2 {
+		drawBlindness(r, m.rules[0], at(), add)
+	}
+	if m.instances == 0 && r.IntN(4) > 0 {
+		return story
+	}
+	for range 3 + r.IntN(6) {
+		add(thing{at: at(), kind: "instance", scope: m.scope, n: r.IntN(2 * most), span: pick(r, 20*time.Second, 2*time.Minute, 10*time.Minute),
+			what: pick(r, "refuses", "refuses", "hangs", "cut", "cut", "joins", "leaves", "replaced", "all leave")})
+	}
+	return story
+}
+
+// drawTimes draws what happens to all.
+func drawTimes(r *rand.Rand, length time.Duration) []thing {
+	var story []thing
+	add := func(t thing) {
+		t.at += time.Duration(1+r.IntN(999_999)) * time.Nanosecond
+		story = append(story, t)
+	}
+	at := func() time.Duration { return time.Duration(r.Int64N(int64(length))) }
+	for range 1 + r.IntN(2) {
+		add(thing{at: at(), kind: "storm", what: pick(r, "lie", "outage"), span: pick(r, 30*time.Second, 3*time.Minute, 15*time.Minute)})
 	}
 	for range 2 {
 		add(thing{at: at(), kind: pick(r, "freeze", "unfreeze"), scope: engine.Fleet, who: 1, span: pick(r, time.Minute, 10*time.Minute)})
@@ -134,16 +168,6 @@ func drawStory(seed uint64, policies [scopes][variants]engine.Policy, instances 
 	if r.IntN(2) == 0 {
 		add(thing{at: at(), kind: "rate", n: 50 + r.IntN(151)})
 	}
-	for s := range scopes {
-		if instances[s] == 0 && r.IntN(4) > 0 {
-			continue
-		}
-		for range 3 + r.IntN(6) {
-			add(thing{at: at(), kind: "instance", scope: scopeName(s), n: r.IntN(2 * most), span: pick(r, 20*time.Second, 2*time.Minute, 10*time.Minute),
-				what: pick(r, "refuses", "refuses", "hangs", "cut", "cut", "joins", "leaves", "replaced", "all leave")})
-		}
-	}
-	slices.SortStableFunc(story, func(a, b thing) int { return int(a.at - b.at) })
 	return story
 }
 

@@ -23,6 +23,8 @@ type world struct {
 
 	mu       sync.Mutex // guards what follows
 	truths   map[engine.Scope]map[string]string
+	waves    map[engine.Scope]map[string]wave
+	storm    storm
 	blind    time.Time // the source answers nobody before that
 	hangs    time.Time // it does not answer at all
 	mood     string    // of the targets
@@ -38,13 +40,13 @@ type world struct {
 	calls    []string // of the store, with their instants: they say where two runs of a seed part
 }
 
-func newWorld(seed uint64, c *check) *world {
+func newWorld(seed uint64, scopes []member, c *check) *world {
 	w := &world{
-		seed: seed, began: time.Now(), check: c, truths: map[engine.Scope]map[string]string{}, effects: map[string]int{},
+		seed: seed, began: time.Now(), check: c, truths: map[engine.Scope]map[string]string{}, waves: map[engine.Scope]map[string]wave{}, effects: map[string]int{},
 		attempts: map[string]int{}, paged: map[[2]string]bool{}, taken: map[string]bool{},
 	}
-	for s := range scopes {
-		w.truths[scopeName(s)] = map[string]string{}
+	for _, m := range scopes {
+		w.truths[m.scope], w.waves[m.scope] = map[string]string{}, map[string]wave{}
 	}
 	w.clock = clock{wall: w.began, since: w.began, rate: 100}
 	return w
@@ -127,10 +129,11 @@ func (w *world) answer(t loop.Tick, policies map[engine.Scope]engine.Policy, mut
 		seen := make([]engine.Observation, len(p.Conditions))
 		shown := map[string]engine.Truth{}
 		for _, i := range q.Conditions {
-			name := p.Conditions[i].Name
+			c := &p.Conditions[i]
+			name := c.Name
 			o := engine.Observation{Asked: true}
-			switch truth := w.truths[q.Scope][name]; {
-			case detail != "" || truth == "unknown":
+			switch truth := w.truth(q.Scope, c); {
+			case detail != "" && !c.Scheduled || truth == "unknown": // a schedule asks nobody
 				o.Blind = true
 			case truth == "true":
 				o.Truth = engine.True
@@ -320,4 +323,5 @@ func (w *world) set(scope engine.Scope, what string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.truths[scope][name] = truth
+	delete(w.waves[scope], name)
 }
