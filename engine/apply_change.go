@@ -99,8 +99,10 @@ func applyChange(s State, e Event) State {
 	if f, ok := e.Fact.(ChangeStarted); ok {
 		return s.begin(f, e.Reason.Text)
 	}
-	if _, ok := e.Fact.(UndoStarted); ok {
-		return s.takeBack(e.Reason.Code)
+	if f, ok := e.Fact.(UndoStarted); ok {
+		s = s.takeBack(e.Reason.Code)
+		s.Change.Over = f.Over // it is its own: takeBack has made it
+		return s
 	}
 	if s.Change == nil {
 		return s
@@ -157,7 +159,7 @@ func applyChange(s State, e Event) State {
 			s.Own = "" // else it would be tried again at every turn
 		}
 		if c.Transition != "" {
-			r := Rest{Transition: c.Transition, ID: c.ID, Since: e.At, Retry: c.Retry, End: "was undone"}
+			r := Rest{Transition: c.Transition, ID: c.ID, Since: e.At, Retry: c.Retry, End: "was undone", Over: c.Over}
 			if last, rests := s.rest(c.Transition); rests && last.Held {
 				r.Last = &last
 			}

@@ -448,6 +448,9 @@ func (d *decision) until(o *Observed) {
 				return
 			}
 			undo := UndoStarted{Change: last.ID}
+			if last.Retry.Condition != "" {
+				undo.Over = d.seen(o, last.Retry.Condition).Truth == False
+			}
 			if undo.Inform = d.informs(d.p.transition(last.Transition), CodeUntil); undo.Inform != nil {
 				undo.Back = last.From
 			}

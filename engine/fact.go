@@ -170,6 +170,8 @@ type (
 		Person string   `json:"person,omitempty"`
 		Inform *Details `json:"inform,omitempty"` // of an `until`, for those who are told of informational changes
 		Back   Mode     `json:"back,omitempty"`   // with Inform: the mode it goes back to
+		// Over says that the condition of its transition is false by now: what it was for is over, and need not be waited for.
+		Over bool `json:"over,omitempty"`
 	}
 	// ChangeUndone settles the mode the change had left.
 	ChangeUndone struct {

@@ -57,6 +57,7 @@ type Change struct {
 	Reason     string     `json:"reason,omitempty"`  // why it started
 	Imposed    Scope      `json:"imposed,omitempty"` // by the scope above that asked for it
 	Returns    bool       `json:"returns,omitempty"` // it leaves what was asked for from above
+	Over       bool       `json:"over,omitempty"`    // while it is taken back: what it was for is over
 }
 
 // Applied says that enough of the instances that were told have applied a directive.

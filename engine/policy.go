@@ -255,5 +255,8 @@ func (p *Policy) Relevant(s State, i int) bool {
 	if c := s.Change; c != nil && c.Plan.Rollout != nil && !c.Rolled && c.Plan.Rollout.Verify == name {
 		return true
 	}
-	return s.Change != nil && s.Change.Verify == name || len(s.Past) > 0 && s.Past[len(s.Past)-1].Until == name
+	if n := len(s.Past); n > 0 && s.Past[n-1].Until != "" && (s.Past[n-1].Until == name || s.Past[n-1].Retry.Condition == name) {
+		return true // its end, and whether what it was for is over by then
+	}
+	return s.Change != nil && s.Change.Verify == name
 }
