@@ -173,8 +173,9 @@ func TestASuggestionEndsWithWhateverEndsIt(t *testing.T) {
 			s.decide(65*time.Second, "ann", &engine.SetRequested{Mode: "degraded", Reason: "as suggested", Via: "shed"})
 			s.observe(75*time.Second, cool)
 		}, engine.CodeLeft, "degraded"},
-		{"a freeze", func(s *story) {
+		{"automation is turned on while it is frozen", func(s *story) {
 			s.decide(65*time.Second, "ann", &engine.FreezeRequested{Reason: "game day"})
+			s.policy.Automation, s.policy.Digest = engine.AutomationOn, "rules-2"
 			s.observe(75*time.Second, warm)
 		}, engine.CodeFrozen, ""},
 		{"automation is turned on", func(s *story) {
