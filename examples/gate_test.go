@@ -105,7 +105,8 @@ func (p *pipeline) make(string) (code int, out string, deployed bool) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	return p.run([]string{"MODESHIFT_SERVER=" + p.server, "MODESHIFT_TOKEN_FILE=" + p.token}, "make", "-f", makefile, "deploy")
+	// As from a shell, also where this test itself was started by make.
+	return p.run([]string{"MODESHIFT_SERVER=" + p.server, "MODESHIFT_TOKEN_FILE=" + p.token, "MAKELEVEL=", "MAKEFLAGS="}, "make", "-f", makefile, "deploy")
 }
 
 func (p *pipeline) parse(file string, into any) {

@@ -131,7 +131,7 @@ func describe(e engine.Event) string {
 	if text := cmp.Or(describeQuiet(e), describeGate(e)); text != "" {
 		return text
 	}
-	if text := cmp.Or(describeStep(e), describeRollout(e), describeAbove(e)); text != "" {
+	if text := cmp.Or(describeStep(e), describeRollout(e)); text != "" {
 		return text
 	}
 	switch f := e.Fact.(type) {
@@ -157,7 +157,7 @@ func describe(e engine.Event) string {
 	case engine.LogRecovered:
 		return "the log could not be written for " + round(f.To.Sub(f.From))
 	}
-	return e.Kind()
+	return cmp.Or(explain.What(e), e.Kind())
 }
 
 // describeGate is describe for what happens at gates; empty for other events.
@@ -278,21 +278,6 @@ func describeRollout(e engine.Event) string {
 		return fmt.Sprintf("LED PAST: term %d was heard of, this server has %d; look, then modeshift recover --term", f.Term, f.Own)
 	case engine.TermRecovered:
 		return fmt.Sprintf("term %d given by %s", f.Term, f.Person)
-	}
-	return ""
-}
-
-// describeAbove is describe for what comes from the scopes above, and from the fleet; empty for other events.
-func describeAbove(e engine.Event) string {
-	switch f := e.Fact.(type) {
-	case engine.ModeImposed:
-		return fmt.Sprintf("%s, in %s, asks for %s at least", f.Parent, f.In, f.Mode)
-	case engine.ImpositionEnded:
-		return fmt.Sprintf("%s asks for nothing any more", f.Parent)
-	case engine.ModeKept:
-		return fmt.Sprintf("%s is its own mode now", f.Mode)
-	case engine.BrakePermitted:
-		return fmt.Sprintf("%s may move by itself (%s): %d of %d", f.Scope, f.Change, f.Used, f.Of)
 	}
 	return ""
 }
