@@ -60,7 +60,7 @@ func (l *Loop) decideOnce(ctx context.Context, name engine.Scope, by engine.Acto
 	}
 	if name != engine.Fleet {
 		in.Deposed, in.Recovered = fleet.Deposed(), fleet.Term
-		in.Brake, in.Above, in.Checkpoint = fleet.Brake(l.fleetPolicy(), name, now), engine.Ancestry(p, l.find), l.witness
+		in.Brake, in.Above, in.Checkpoint = fleet.Brake(l.fleet, name, now), engine.Ancestry(p, l.find), l.witness
 		if l.opts.Instances != nil {
 			in.Instances = l.opts.Instances(sc.state, now)
 		}
@@ -98,7 +98,7 @@ func (l *Loop) permit(what *engine.PermitRequested, in engine.Input) (engine.App
 	if at.Before(fleet.state.At) {
 		at = fleet.state.At
 	}
-	events, err := guarded(*l.fleetPolicy(), fleet.state, engine.Input{At: at, Term: in.Term, What: what})
+	events, err := guarded(*l.fleet, fleet.state, engine.Input{At: at, Term: in.Term, What: what})
 	if err != nil {
 		return engine.Append{}, fmt.Errorf("permit for %s: %w", what.Scope, err)
 	}

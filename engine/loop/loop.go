@@ -114,7 +114,8 @@ type Loop struct {
 
 	// The loop's goroutine owns these.
 	rules   Rules
-	gen     int // counts rules; an answer under older ones is dropped
+	fleet   *engine.Policy // of what spans scopes, by these rules
+	gen     int            // counts rules; an answer under older ones is dropped
 	scopes  map[engine.Scope]*scope
 	tick    time.Time // the last evaluated instant, as marked
 	checked time.Time // the last checkpoint
@@ -300,8 +301,9 @@ func (l *Loop) fleetPolicy() *engine.Policy {
 // replace takes other rules into force: scopes are added, told of their new rules, or retired.
 func (l *Loop) replace(ctx context.Context, rules Rules) error {
 	l.rules = rules
+	l.fleet = l.fleetPolicy()
 	l.gen++
-	declared := map[engine.Scope]*engine.Policy{engine.Fleet: l.fleetPolicy()}
+	declared := map[engine.Scope]*engine.Policy{engine.Fleet: l.fleet}
 	for i := range rules.Policies {
 		p := &rules.Policies[i]
 		declared[p.Scope] = p
