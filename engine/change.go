@@ -91,14 +91,16 @@ func (d *decision) begin(to Mode, t *Transition, why Reason, evidence []Reading,
 		d.emit(ChangeOvertaken{Change: c.Overtakes, By: c.Change}, CodeOvertaken, "", nil)
 	}
 	d.advance()
-	switch {
-	case !speak:
-	case !told:
+	if speak && (!told || inc.Kind == IncidentWithheld) { // what was told of an entry before, that nobody has left altogether
 		for _, i := range d.s.Incidents {
-			if i.Kind == IncidentTransition && i.Subject == t.Name && i.Mode == to { // told when the transition was louder, or quieter
+			if i.Kind == IncidentTransition && i.Subject == t.Name && i.Mode == to && i.ID != inc.ID {
 				d.resolve(i, CodeStarted, "it is told anew", nil)
 			}
 		}
+	}
+	switch {
+	case !speak:
+	case !told:
 		d.open(Incident{Kind: IncidentTransition, Subject: t.Name, Severity: t.Severity, Mode: to}, d.move(from, to, t.Name), t.Name, why, evidence)
 	case !slices.ContainsFunc(d.events, func(e Event) bool {
 		return e.Kind() == "IncidentOpened" && identity(e.Stream, e.Version) == string(inc.ID)

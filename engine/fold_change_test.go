@@ -273,8 +273,11 @@ func (l *changeLaws) see(t *rapid.T, p engine.Policy, s engine.State, in engine.
 		switch f := e.Fact.(type) {
 		case engine.ChangeProposed:
 			tr := transition(f.Proposal.Transition)
-			if tr == nil || tr.Gate == nil || !slices.Contains(tr.From, s.Target) {
-				fail("it is not a gated transition from %s", s.Target)
+			if tr == nil || (tr.Gate == nil) != f.Proposal.Braked || !slices.Contains(tr.From, s.Target) {
+				fail("it is not a gated transition from %s, nor one that the brake withholds", s.Target)
+			}
+			if f.Proposal.Braked && (in.Brake.Of == 0 || in.Brake.Used < in.Brake.Of) {
+				fail("the brake does not withhold it: %+v", in.Brake)
 			}
 			if slices.ContainsFunc(s.Proposals, func(o engine.Proposal) bool { return o.Transition == f.Proposal.Transition }) {
 				fail("it waits already")
@@ -329,7 +332,7 @@ func (l *changeLaws) see(t *rapid.T, p engine.Policy, s engine.State, in engine.
 			switch {
 			case f.Transition != "" && tr == nil:
 				fail("its transition is not declared")
-			case tr == nil || tr.Gate == nil:
+			case f.Proposal == "" && (tr == nil || tr.Gate == nil):
 				law.free = true
 			case f.Forced:
 				r, ok := in.What.(*engine.SetRequested)
@@ -482,13 +485,13 @@ func (l *changeLaws) see(t *rapid.T, p engine.Policy, s engine.State, in engine.
 func sameFlags(a, b engine.Flags) bool { return len(a) == 0 && len(b) == 0 || reflect.DeepEqual(a, b) }
 
 // unknownMoves checks that an evaluation that saw nothing started and ended nothing: but for what a person asked for, or said
-// yes to without sight, and had to wait for something else.
+// yes to without sight, and had to wait for something else. What a scope above asks for rests on nothing that could be seen here.
 func unknownMoves(t *rapid.T, was engine.State, events []engine.Event) {
 	for _, e := range events {
 		switch f := e.Fact.(type) {
 		case engine.ChangeStarted:
 			i := slices.IndexFunc(was.Proposals, func(p engine.Proposal) bool { return p.ID == f.Proposal })
-			if i < 0 || was.Proposals[i].Requester == nil && was.Proposals[i].BlindBy == "" {
+			if f.Imposed == "" && !f.Returns && (i < 0 || was.Proposals[i].Requester == nil && was.Proposals[i].BlindBy == "") {
 				t.Fatalf("unknown started a change: %s", encode(t, e))
 			}
 		case engine.ChangeDone: // one that waited only for this server to lead again has seen all it had to

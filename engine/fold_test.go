@@ -260,7 +260,11 @@ func TestTheLawsOfTheCore(t *testing.T) {
 		laws := newChangeLaws()
 		var h history
 		prev := start
+		var above []engine.Above
 		for range between(t, 1, 60, "steps") {
+			if between(t, 0, 9, "above moves") == 0 {
+				above = drawAbove(t, modes)
+			}
 			if between(t, 0, 19, "reload") == 0 {
 				p = drawPolicy(t, modes)
 			}
@@ -278,6 +282,8 @@ func TestTheLawsOfTheCore(t *testing.T) {
 			in := engine.Input{At: at, Term: uint64(between(t, 1, 3, "term")), Frozen: drawFrozen(t), What: what,
 				By: engine.Actor{Principal: who + pick(t, []string{"", "-laptop"}, "token"), Person: who}}
 			in.Instances = drawInstances(t, h.live, at)
+			in.Above = above
+			in.Brake = pick(t, []engine.Brake{{}, {Used: 0, Of: 1}, {Used: 1, Of: 1}, {Used: 1, Of: 3}, {Used: 5, Of: 3}}, "brake")
 			if between(t, 0, 29, "deposed") == 0 && h.live.Directive.Revision > 0 {
 				in.Deposed = "term 7 was heard of"
 			}
@@ -287,12 +293,58 @@ func TestTheLawsOfTheCore(t *testing.T) {
 				t.Logf("%s %d %s %s (%s: %s)", e.Cause.Input, e.Version, e.Kind(), mustJSON(e.Fact), e.Reason.Code, e.Reason.Text)
 			}
 			obey(t, p, was, h.live, in, events)
+			obeyAbove(t, p, h.live, in, events)
 			laws.see(t, p, was, in, events)
 			policies = append(policies, p)
 		}
 		h.unchanged(t)
 		h.replayed(t, policies)
 	})
+}
+
+// drawAbove draws what the scopes above ask for; of the further one nobody may know.
+func drawAbove(t *rapid.T, modes []engine.ModeRule) (list []engine.Above) {
+	for _, name := range []engine.Scope{"shop", "global"}[:between(t, 0, 2, "ancestors")] {
+		a := engine.Above{Scope: name, Mode: pick(t, []engine.Mode{"", "normal", "contained"}, "its mode")}
+		switch between(t, 0, 3, "asks") {
+		case 0:
+			if len(modes) > 0 {
+				a.Imposes = pick(t, modes, "imposed").Name // one without a rank too, though files cannot say that
+			}
+		case 1:
+			a.Unsure = true
+			return append(list, a)
+		}
+		list = append(list, a)
+	}
+	return list
+}
+
+// obeyAbove checks what holds of every decision under scopes that ask for something, and under a brake.
+func obeyAbove(t *rapid.T, p engine.Policy, now engine.State, in engine.Input, events []engine.Event) {
+	rank := func(m engine.Mode) int {
+		return slices.IndexFunc(p.Modes, func(r engine.ModeRule) bool { return r.Name == m && !r.Beside })
+	}
+	floor := -1
+	for _, i := range now.Imposed {
+		floor = max(floor, rank(i.Mode))
+	}
+	free := now.Pin == nil && now.Change == nil && !now.Retired && in.Deposed == ""
+	if r := rank(now.Target); free && r >= 0 && r < floor {
+		t.Fatalf("%s is beneath %v, and nothing keeps it there", now.Target, now.Imposed)
+	}
+	if own := rank(now.Own); now.Own != "" && free && own >= 0 && own > rank(now.Target) && rank(now.Target) >= 0 {
+		t.Fatalf("its own mode is %s, and it is held down in %s, which is less", now.Own, now.Target)
+	}
+	if in.Brake.Of > 0 && in.Brake.Used >= in.Brake.Of && engine.PermitOf(p, in, events) != nil {
+		t.Fatalf("%d of %d moves are used, and another began", in.Brake.Used, in.Brake.Of)
+	}
+	for _, e := range events {
+		f, moves := e.Fact.(engine.ChangeStarted)
+		if moves && f.Imposed != "" && !slices.ContainsFunc(now.Imposed, func(i engine.Imposition) bool { return i.Parent == f.Imposed }) {
+			t.Fatalf("%s asks for nothing, and moved the scope", f.Imposed)
+		}
+	}
 }
 
 func TestTheLawsHoldForTheFleet(t *testing.T) {
@@ -364,7 +416,8 @@ func obey(t *rapid.T, p engine.Policy, was, now engine.State, in engine.Input, e
 		case engine.ChangeStarted:
 			started++
 			byPerson := e.Reason.Code == engine.CodeRequest || slices.ContainsFunc(was.Proposals, func(p engine.Proposal) bool { return p.ID == f.Proposal && p.Requester != nil })
-			if (p.Automation == engine.AutomationSuggest || p.Automation == engine.AutomationOff) && !byPerson {
+			fromAbove := f.Imposed != "" || f.Returns
+			if (p.Automation == engine.AutomationSuggest || p.Automation == engine.AutomationOff) && !byPerson && !fromAbove {
 				t.Fatalf("automation is %s, and %s started", p.Automation, f.Transition)
 			}
 		case engine.ChangeProposed:
@@ -436,8 +489,13 @@ func obey(t *rapid.T, p engine.Policy, was, now engine.State, in engine.Input, e
 			about = len(now.Blind) > 0
 		case engine.IncidentFlapping:
 			about = slices.ContainsFunc(now.Withheld, func(w engine.Withheld) bool { return w.Reason.Code == engine.CodeFlapping })
+			if n := len(now.Past); n > 0 && p.Flap.Changes > 0 && now.Past[n-1].Until != "" && now.Past[n-1].To == now.Target {
+				about = true // an `until` waits too
+			}
 		case engine.IncidentDivergence:
 			about = p.Instances.Diverges(in.Instances.Behind, in.Instances.Known)
+		case engine.IncidentImposed: // while this server may not lead nothing is moved, and nothing said of it
+			about = now.Pin != nil && len(now.Imposed) > 0 || in.Deposed != ""
 		}
 		if !about {
 			t.Fatalf("%s %s is open and not so any more", i.Kind, i.Subject)
