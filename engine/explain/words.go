@@ -2,6 +2,8 @@ package explain
 
 import (
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -256,3 +258,34 @@ func groups(list []engine.Group) string {
 
 // clock is an instant as a line of text shows it: in UTC, because who reads it may sit anywhere.
 func clock(t time.Time) string { return t.UTC().Format("15:04:05Z") }
+
+// unit is one in which people say how long something lasted.
+type unit struct {
+	size time.Duration
+	name string
+}
+
+var units = []unit{{24 * time.Hour, "d"}, {time.Hour, "h"}, {time.Minute, "min"}, {time.Second, "s"}}
+
+// Lasted writes a length of time as people say it, by its two largest units: 1 h 20 min, 35 s, 120 ms.
+func Lasted(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "-" + Lasted(-d)
+	case d == 0:
+		return "0 s"
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", max(1, d.Milliseconds()))
+	case d < 10*time.Second:
+		return strconv.FormatFloat(d.Round(100*time.Millisecond).Seconds(), 'f', -1, 64) + " s"
+	}
+	d = d.Round(time.Second)
+	i := slices.IndexFunc(units, func(u unit) bool { return d >= u.size })
+	text := fmt.Sprintf("%d %s", d/units[i].size, units[i].name)
+	if i+1 < len(units) {
+		if rest := d % units[i].size / units[i+1].size; rest > 0 {
+			text += fmt.Sprintf(" %d %s", rest, units[i+1].name)
+		}
+	}
+	return text
+}

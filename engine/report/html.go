@@ -82,7 +82,7 @@ func (r *Report) HTML(w io.Writer) error {
 func legend(b *Budget) []string {
 	var words []string
 	if slices.ContainsFunc(b.Burn, func(p Burn) bool { return p.Known > 0 }) {
-		words = append(words, fmt.Sprintf("━ over each %s, from the ledger", lasted(b.Step.Duration())))
+		words = append(words, fmt.Sprintf("━ over each %s, from the ledger", explain.Lasted(b.Step.Duration())))
 	}
 	for i, w := range b.windows() {
 		words = append(words, fmt.Sprintf("%s over %s, read for a decision", shapes[i%len(shapes)].sign, w))

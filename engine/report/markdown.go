@@ -230,5 +230,5 @@ func after(s Seconds) string {
 	if d < 0 {
 		return "before"
 	}
-	return "+" + lasted(d.Round(time.Millisecond))
+	return "+" + explain.Lasted(d.Round(time.Millisecond))
 }

@@ -5,6 +5,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"github.com/modeshift/modeshift/engine/explain"
 )
 
 // Section is a part of a review as a table shows it.
@@ -84,7 +86,7 @@ func (r *Review) sloSection() Section {
 
 // Title says which time it is about.
 func (r *Review) Title() string {
-	return fmt.Sprintf("Review of %s, from %s to %s", lasted(r.Made.Sub(r.Since)), stamp(r.Since), stamp(r.Made))
+	return fmt.Sprintf("Review of %s, from %s to %s", explain.Lasted(r.Made.Sub(r.Since)), stamp(r.Since), stamp(r.Made))
 }
 
 // Markdown writes the review for people who go on writing.
@@ -133,7 +135,7 @@ func span(s Seconds) string {
 	if s == 0 {
 		return ""
 	}
-	return lasted(s.Duration())
+	return explain.Lasted(s.Duration())
 }
 
 func share(v float64) string {

@@ -45,9 +45,9 @@ func (r *Report) Facts() []Fact {
 	}
 	switch {
 	case r.Left.IsZero() && r.Open:
-		add("Lasted", lasted(end.Sub(r.Began))+" so far")
+		add("Lasted", explain.Lasted(end.Sub(r.Began))+" so far")
 	case r.Left.IsZero():
-		add("Ended", fmt.Sprintf("%s, after %s; the mode did not change", stamp(end), lasted(end.Sub(r.Began))))
+		add("Ended", fmt.Sprintf("%s, after %s; the mode did not change", stamp(end), explain.Lasted(end.Sub(r.Began))))
 	case r.Open:
 		add("Out of "+string(r.Home), fmt.Sprintf("since %s: %s so far", stamp(r.Left), between(r.Left, end)))
 	default:
@@ -88,7 +88,7 @@ func (c *Change) Facts() []Fact {
 	if !c.Started.IsZero() {
 		text := stamp(c.Started)
 		if !c.Proposed.IsZero() {
-			text += ", after waiting " + lasted(c.Waited.Duration()) + " for people"
+			text += ", after waiting " + explain.Lasted(c.Waited.Duration()) + " for people"
 		}
 		add("Started", "%s", text)
 	}
@@ -104,7 +104,7 @@ func (c *Change) Facts() []Fact {
 			text += ", applied " + between(w.At, w.Applied) + " later"
 		}
 		if w.Why != "" {
-			text += ", held for " + lasted(w.Held.Duration()) + ": " + w.Why
+			text += ", held for " + explain.Lasted(w.Held.Duration()) + ": " + w.Why
 		}
 		add(fmt.Sprintf("Wave %d", w.Number), "%s", text)
 	}
@@ -117,7 +117,7 @@ func (c *Change) Facts() []Fact {
 		for _, t := range s.Attempts {
 			text := cmp.Or(string(t.Outcome), "awaited")
 			if t.Outcome != "" {
-				text += " after " + lasted(t.Took.Duration())
+				text += " after " + explain.Lasted(t.Took.Duration())
 			}
 			if t.Answer != "" {
 				text += " (" + t.Answer + ")"
@@ -198,7 +198,7 @@ const maxRows = 60
 // rows are what the chart of b shows, in words, and how many further ones are left out.
 func (r *Report) rows(b *Budget) (rows []Row, more int) {
 	for _, p := range b.Burn {
-		row := Row{Time: stamp(p.From), Over: lasted(p.To.Sub(p.From)), Rate: "not known", Mode: string(r.modeAt(p.From)), From: "ledger", at: p.From}
+		row := Row{Time: stamp(p.From), Over: explain.Lasted(p.To.Sub(p.From)), Rate: "not known", Mode: string(r.modeAt(p.From)), From: "ledger", at: p.From}
 		switch {
 		case p.Known >= 0.999:
 			row.Rate = number(p.Rate)

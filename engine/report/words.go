@@ -1,11 +1,12 @@
 package report
 
 import (
-	"fmt"
 	"math"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/modeshift/modeshift/engine/explain"
 )
 
 // plural is a number of things: 1 step, 2 steps.
@@ -16,39 +17,7 @@ func plural(n int, thing string) string {
 	return strconv.Itoa(n) + " " + thing + "s"
 }
 
-// lasted writes a length of time as people say it, by its two largest units: 1 h 20 min, 35 s, 120 ms.
-func lasted(d time.Duration) string {
-	switch {
-	case d < 0:
-		return "-" + lasted(-d)
-	case d == 0:
-		return "0 s"
-	case d < time.Second:
-		return fmt.Sprintf("%d ms", max(1, d.Milliseconds()))
-	case d < 10*time.Second:
-		return strconv.FormatFloat(d.Round(100*time.Millisecond).Seconds(), 'f', -1, 64) + " s"
-	}
-	d = d.Round(time.Second)
-	units := []struct {
-		size time.Duration
-		name string
-	}{{24 * time.Hour, "d"}, {time.Hour, "h"}, {time.Minute, "min"}, {time.Second, "s"}}
-	for i, u := range units {
-		if d < u.size {
-			continue
-		}
-		text := fmt.Sprintf("%d %s", d/u.size, u.name)
-		if i+1 < len(units) {
-			if rest := d % u.size / units[i+1].size; rest > 0 {
-				text += fmt.Sprintf(" %d %s", rest, units[i+1].name)
-			}
-		}
-		return text
-	}
-	return "0 s"
-}
-
-func between(from, to time.Time) string { return lasted(to.Sub(from)) }
+func between(from, to time.Time) string { return explain.Lasted(to.Sub(from)) }
 
 // percent writes a share of 1.
 func percent(share float64) string {

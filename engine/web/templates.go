@@ -13,6 +13,7 @@ import (
 
 	"github.com/modeshift/modeshift/engine"
 	"github.com/modeshift/modeshift/engine/approval"
+	"github.com/modeshift/modeshift/engine/explain"
 )
 
 //go:embed page.html
@@ -30,25 +31,12 @@ func clock(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") + 
 // machine writes an instant for the datetime attribute.
 func machine(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// left writes a length of time by its two largest units: 14 h 24 min.
+// left writes how much time is left.
 func left(d time.Duration) string {
-	units := []struct {
-		size time.Duration
-		name string
-	}{{24 * time.Hour, "d"}, {time.Hour, "h"}, {time.Minute, "min"}, {time.Second, "s"}}
-	for i, u := range units {
-		if d < u.size {
-			continue
-		}
-		text := fmt.Sprintf("%d %s", d/u.size, u.name)
-		if i+1 < len(units) {
-			if rest := d % u.size / units[i+1].size; rest > 0 {
-				text += fmt.Sprintf(" %d %s", rest, units[i+1].name)
-			}
-		}
-		return text
+	if d < time.Second {
+		return "less than 1 s"
 	}
-	return "less than 1 s"
+	return explain.Lasted(d.Truncate(time.Second)) // never more than there is
 }
 
 // groups writes who is asked: 1 × oncall and 1 × lead.
