@@ -135,8 +135,8 @@ var sourceMutants = []struct {
 	}}, []string{"and it does not go back to", "its own mode is"}},
 	{"a pinned scope whose SLO wakes nobody", []edit{{
 		"engine/incident.go",
-		`case !open && seen.Truth == True && !d.louder(a):`,
-		`case !open && seen.Truth == True && !d.louder(a) && d.s.Pin == nil:`,
+		`case d.louder(a):`,
+		`case d.louder(a) || d.s.Pin != nil:`,
 	}}, []string{"burns at"}},
 	{"a suggestion that is carried out", []edit{{
 		"engine/observe.go",
