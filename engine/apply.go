@@ -44,7 +44,7 @@ func Apply(s State, e Event) State {
 		}
 		if s.Change != nil && f.Change == s.Change.ID {
 			if s.EnteredBy == e.Version {
-				s = s.pause(s.Change.pauses(), f.Change, e.At)
+				s = s.pause(s.Change.pauses(f.Directive.Mode), f.Change, e.At)
 			}
 			s.Change = s.Change.published(before)
 		}

@@ -137,6 +137,9 @@ func applyChange(s State, e Event) State {
 	case ChangeStuck:
 		c.Stuck, c.Running = true, nil
 	case ChangeSettled:
+		if c.Why == CodeUntil {
+			c.Plan.Until = "" // which has been, and is not tried again when a person says that the change stands
+		}
 		c.Stuck, c.Why = false, CodeSettled
 	case ChangeDone:
 		s = s.unasked(c)
@@ -241,7 +244,7 @@ func (s State) takeBack(why Code) State {
 	s.Past = s.Past[: len(s.Past)-1 : len(s.Past)-1]
 	s.Change = &Change{
 		ID: last.ID, Transition: last.Transition, From: last.From, To: last.To, Did: last.Did, Published: true, Rolled: true, Undoing: true, Why: why,
-		Plan: Plan{Back: last.Back, Into: ModeRule{Name: last.To, Flags: s.Directive.Flags}}, Retry: last.Retry,
+		Plan: Plan{Back: last.Back, Into: ModeRule{Name: last.To, Flags: s.Directive.Flags}, Until: last.Until}, Retry: last.Retry,
 	}
 	return s
 }

@@ -16,8 +16,8 @@ func (d *decision) observe(o *Observed) {
 	d.goOn(o)
 	d.until(o)
 	d.giveBack(o)
-	if m, _ := d.p.Mode(d.s.Target); m.MaxDuration > 0 && d.s.Dwell(d.in.At) >= m.MaxDuration {
-		d.outlast(CodeTooLong, fmt.Sprintf("max_duration is %v", m.MaxDuration))
+	if why := d.outlived(o); why.Code != "" {
+		d.outlast(why.Code, why.Text)
 	}
 	chosen := -1
 	here := d.left == "" // else this very decision took a change back, and what was asked was asked in the mode before

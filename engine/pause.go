@@ -85,11 +85,11 @@ func (s State) count(at time.Time, slos ...string) State {
 	return s
 }
 
-// pauses are the SLOs that a change pauses once it has published a mode. On the way back to where it came from these are what was
-// paused there; but when a person goes back it is their wish alone, and nobody has approved that.
-func (c *Change) pauses() []string {
+// pauses are the SLOs that a change pauses once it has published m. On the way back to where it came from these are what was paused
+// there; but when a person goes back, or settles a change as undone, it is their wish alone, and nobody has approved that.
+func (c *Change) pauses(m Mode) []string {
 	switch {
-	case !c.Undoing:
+	case !c.Undoing && m == c.To:
 		return c.Plan.Into.Pause
 	case c.Why == CodeRequest || c.Why == CodeSettled:
 		return nil
@@ -156,8 +156,32 @@ func (d *decision) endPauses() {
 	}
 }
 
-// outlast ends the pauses of a mode that has had its time and is in force still: for want of a way out, or because somebody pinned
-// it. A pause that could be stretched like that would be nobody's decision.
+// outlived says that the mode in force has had its time, or that its window is closed.
+func (d *decision) outlived(o *Observed) Reason {
+	m, _ := d.p.Mode(d.s.Target)
+	if m.MaxDuration > 0 && d.s.Dwell(d.in.At) >= m.MaxDuration {
+		return Reason{CodeTooLong, fmt.Sprintf("max_duration is %v", m.MaxDuration)}
+	}
+	if until := d.s.window(); until != "" && d.seen(o, until).Truth == True {
+		return Reason{CodeUntil, d.conditionText(until) + " is true"}
+	}
+	return Reason{}
+}
+
+// window is the condition that closes the window of the mode in force, also while its change is under way or is taken back; empty when
+// nothing does.
+func (s State) window() string {
+	switch c := s.Change; {
+	case c != nil && c.To == s.Target:
+		return c.Plan.Until
+	case c == nil && len(s.Past) > 0 && s.Past[len(s.Past)-1].To == s.Target:
+		return s.Past[len(s.Past)-1].Until
+	}
+	return ""
+}
+
+// outlast ends the pauses of a mode that has had its time and is in force still: for want of a way out, because somebody pinned it or
+// a scope above asks for it, or because its change is not done. A pause that could be stretched like that would be nobody's decision.
 func (d *decision) outlast(code Code, text string) {
 	if lasts := names(d.s.Lasting()); len(lasts) > 0 {
 		d.emit(PauseEnded{lasts}, code, text, nil)

@@ -258,5 +258,8 @@ func (p *Policy) Relevant(s State, i int) bool {
 	if n := len(s.Past); n > 0 && s.Past[n-1].Until != "" && (s.Past[n-1].Until == name || s.Past[n-1].Retry.Condition == name) {
 		return true // its end, and whether what it was for is over by then
 	}
+	if m, _ := p.Mode(s.Target); s.Change != nil && s.window() == name && (m.Suppress != nil || len(s.Lasting()) > 0) {
+		return true // nobody may be quiet beyond it, whatever becomes of the change
+	}
 	return s.Change != nil && s.Change.Verify == name
 }

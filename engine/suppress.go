@@ -103,14 +103,8 @@ func (d *decision) suppressing(o *Observed, chosen int) (*Suppress, Mode) {
 		}
 		return m.Suppress, m.Name
 	}
-	until := ""
-	switch c := d.s.Change; {
-	case c != nil && !c.Undoing && c.To == m.Name:
-		until = c.Plan.Until
-	case c == nil && len(d.s.Past) > 0 && d.s.Past[len(d.s.Past)-1].To == m.Name:
-		until = d.s.Past[len(d.s.Past)-1].Until
-	}
-	if until == "" || d.seen(o, until).Truth == True {
+	until := d.s.window()
+	if c := d.s.Change; until == "" || c != nil && c.Undoing || d.seen(o, until).Truth == True {
 		return nil, ""
 	}
 	return m.Suppress, m.Name

@@ -44,6 +44,7 @@ type stream struct {
 	frozen    bool
 	said      []said
 	found     [][]string     // what selectors found, whenever
+	pausing   bool           // the mode was entered so that it may pause SLOs, and the pause was not ended since
 	own       engine.Mode    // it was in before it was moved from above
 	owes      int            // ticks since it should have gone back there
 	moved     []time.Time    // its published mode
@@ -65,6 +66,10 @@ type change struct {
 	settled    bool
 	overtaken  bool
 	transition *engine.Transition
+	pauses     bool // it may pause SLOs where it leads
+	back       bool // SLOs were paused where it comes from
+	undoing    bool
+	byHand     bool // a person takes it back, or says that it is
 }
 
 // shown is what the world showed of a scope's conditions at an instant.
@@ -229,6 +234,9 @@ func (c *check) judge(s *stream, before engine.State, e engine.Event, where stri
 		if d := before.Directive; f.Directive.Revision != d.Revision+1 || f.Directive.Term < d.Term {
 			c.breaks("%s: revision %d of term %d follows %d of %d", where, f.Directive.Revision, f.Directive.Term, d.Revision, d.Term)
 		}
+		if f.Directive.Mode != before.Target {
+			s.pausing = s.enters(f)
+		}
 	case engine.TimeLost, engine.RulesChanged:
 		s.doubt = len(s.shown)
 		if e.Stream == engine.Fleet {
@@ -241,6 +249,8 @@ func (c *check) judge(s *stream, before engine.State, e engine.Event, where stri
 		if f.Clock.Truth == engine.False {
 			s.falses[f.Clock.Condition] = len(s.shown)
 		}
+	case engine.PauseEnded:
+		s.pausing = false
 	case engine.ModeImposed, engine.ImpositionEnded:
 		c.hears(e, where)
 	case engine.ModeKept:
@@ -253,7 +263,12 @@ func (c *check) judge(s *stream, before engine.State, e engine.Event, where stri
 		s.frozen = true
 	case engine.AutomationReleased:
 		s.frozen = false
+	case engine.IncidentSuppressed:
+		c.suppresses(s, f.Suppressed, p, where)
 	case engine.IncidentResolved:
+		if e.Reason.Code == engine.CodePaused && !s.pausing {
+			c.breaks("%s: nothing is paused", where)
+		}
 		if e.Reason.Code == engine.CodeRecovered {
 			c.needs(s, e, "burns", engine.False, where)
 		}
@@ -308,7 +323,7 @@ func (c *check) judge(s *stream, before engine.State, e engine.Event, where stri
 		c.happened(before, f, where)
 		c.stepDone(s, f, where)
 	case engine.ChangeSettled:
-		s.changes[f.Change].settled = true
+		s.changes[f.Change].settled, s.changes[f.Change].byHand = true, true
 		// A person looked and says what stands, also of what the change took back: what is asked for after that is asked for anew.
 		for id := range s.changes {
 			c.vouched[id] = true
@@ -375,6 +390,7 @@ func (c *check) starts(s *stream, before engine.State, e engine.Event, f engine.
 		return
 	}
 	ch.gated = ch.transition != nil && ch.transition.Gate != nil
+	c.pauses(s, ch, e, p, where)
 	if c.laid(s, before, e, f, p, where) {
 		return
 	}
@@ -507,6 +523,7 @@ func (c *check) takesBack(s *stream, before engine.State, e engine.Event, f engi
 		return
 	}
 	s.change = f.Change
+	s.changes[f.Change].undoing, s.changes[f.Change].byHand = true, e.Reason.Code == engine.CodeRequest
 	if e.Reason.Code == engine.CodeUntil {
 		c.needs(s, e, before.Past[len(before.Past)-1].Until, engine.True, where)
 		if s.pinned {

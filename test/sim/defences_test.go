@@ -258,7 +258,11 @@ func (c *check) people(now engine.State, e engine.Event, events []engine.Event, 
 	}
 	switch f := e.Fact.(type) {
 	case engine.GlassBroken:
-		c.tells(before, now, events, engine.IncidentGlass, f.Transition, engine.SeverityPage, where)
+		what := f.Transition
+		if what == "" { // no transition leads where somebody went, and it pauses SLOs
+			what = string(now.Target)
+		}
+		c.tells(before, now, events, engine.IncidentGlass, what, engine.SeverityPage, where)
 	case engine.ChangeFailed:
 		c.tells(before, now, events, engine.IncidentChange, subject(f.Change), engine.SeverityPage, where)
 	case engine.ChangeHeld:
@@ -327,10 +331,11 @@ func (c *check) watched(scope engine.Scope, s *stream, o *shown, now time.Time) 
 	}
 	for _, a := range p.Alerts {
 		_, open := s.state.Incident(engine.IncidentSLO, "slo/"+a.SLO+"/"+string(a.Severity))
-		if o.truths[p.Conditions[a.Condition].Name] == engine.True && !open {
+		if o.truths[p.Conditions[a.Condition].Name] == engine.True && !open && !s.quiet(p, a, o, at) {
 			c.breaks("%s: %s burns at %s and nobody is told", scope, a.SLO, o.instant.Format(time.TimeOnly))
 		}
 	}
+	c.lasts(scope, s, p, o, at)
 	own := rank(p, s.own)
 	unsure := slices.ContainsFunc(p.Transitions, func(t engine.Transition) bool {
 		truth, asked := o.truths[p.Conditions[t.When].Name]

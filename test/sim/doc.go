@@ -25,6 +25,8 @@
 // permit stored at one stroke with it; nothing starts by itself where automation only suggests, or is off; a scope that flaps keeps its
 // protection; a pin ends in time and holds until then; what a scope above asks for, and no more, is laid on those below, and left again;
 // an SLO that burns, a move, what is withheld of protection, failed or stuck, and want of sight are told at once.
+// An SLO that burns is kept quiet (quiet_test.go) only by a mode that declares it, or that pauses it because people or a schedule led
+// there, and no longer than the mode's time and its window last.
 //
 // When the faults stop: everything settles within an hour, nobody below what is asked for from above, and where that ends everybody is
 // back in their own mode; every page owed arrives, its trigger first; the chain verifies, and folding the log gives what the loop shows.

@@ -168,6 +168,12 @@ func vary(p engine.Policy, v int, r *rand.Rand) engine.Policy {
 		t.Digest = digest(t)
 		p.Transitions = append(p.Transitions, t)
 	}
+	if v > 0 && r.IntN(4) == 0 {
+		p.Modes = slices.Clone(p.Modes)
+		for i := range p.Modes {
+			p.Modes[i].Pause = nil
+		}
+	}
 	p.Digest = digest(p)
 	return p
 }

@@ -138,6 +138,31 @@ var sourceMutants = []struct {
 		`case d.louder(a):`,
 		`case d.louder(a) || d.s.Pin != nil:`,
 	}}, []string{"burns at"}},
+	{"a mode that keeps quiet for ever", []edit{{
+		"engine/suppress.go",
+		`if d.s.Dwell(d.in.At) >= m.MaxDuration {`,
+		`if d.s.Dwell(d.in.At) < 0 {`,
+	}}, []string{"burns at"}},
+	{"a pause that nobody ends", []edit{{
+		"engine/observe.go",
+		`d.outlast(why.Code, why.Text)`,
+		`_ = why`,
+	}}, []string{"is paused in"}},
+	{"a pause by break-glass", []edit{{
+		"engine/change.go",
+		`if !earns(t, why, p) {`,
+		`if t == nil {`,
+	}}, []string{"neither people nor a schedule have led there"}},
+	{"a pause of what a stuck change is settled back to", []edit{{
+		"engine/pause.go",
+		`case !c.Undoing && m == c.To:`,
+		`case !c.Undoing:`,
+	}}, []string{"neither people nor a schedule have led there", "nothing is paused"}},
+	{"a window nobody looks at while its change goes on", []edit{{
+		"engine/policy.go",
+		`s.Change != nil && s.window() == name &&`,
+		`s.Change == nil && s.window() == name &&`,
+	}}, []string{"is paused in", "burns at"}},
 	{"a suggestion that is carried out", []edit{{
 		"engine/observe.go",
 		`case d.p.Automation == AutomationSuggest:`,

@@ -53,6 +53,7 @@ func drawDefences(r *rand.Rand, p *engine.Policy) {
 			c.Scheduled, c.Every = true, 0
 		}
 	}
+	drawQuiet(r, p)
 	for i := range p.Modes[1:] {
 		p.Modes[i+1].Imposes = pick[engine.Mode](r, "", "degraded", "read-only")
 	}
