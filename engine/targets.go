@@ -117,6 +117,10 @@ func (d *decision) moot(p *Proposal) bool {
 // resume begins a held step that people have said yes to again, and reports whether it did. A freeze or a pin keeps changes
 // from starting, and not steps; that its condition cannot be seen keeps it, unless somebody said yes to that too.
 func (d *decision) resume(p Proposal) bool {
+	if why := d.deposed(); why.Code != "" { // as any step: it begins when this server leads again
+		d.keep(&p, why)
+		return false
+	}
 	truth := d.truth(&p)
 	if p.Requester == nil && truth == False && !d.moot(&p) {
 		return false // it begins when it is true again, or is withdrawn
