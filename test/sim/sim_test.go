@@ -151,7 +151,7 @@ func (k *kinds) judge(t *testing.T, seeds int) {
 		"WavePublished verify", "WavePublished pause", "WaveHeld verify", "WaveHeld unknown", "WaveHeld instances", "WaveResumed verify", "WaveResumed applied",
 		"BrakePermitted condition", "ChangeProposed brake", "TransitionWithheld brake", "ProposalWithdrawn started", "ModeImposed imposed", "ImpositionEnded left",
 		"ChangeStarted imposed", "ChangeStarted left", "TransitionWithheld imposed", "RequestRefused imposed",
-		"IncidentSuppressed suppressed", "IncidentResolved paused", "PauseEnded until", "PauseEnded too long", "IncidentOpened stuck mode", "TransitionWithheld suggest", "TransitionWithheld flapping", "IncidentOpened withheld", "IncidentOpened flapping", "ModeUnpinned expired",
+		"IncidentSuppressed suppressed", "IncidentResolved paused", "PauseEnded until", "PauseEnded too long", "TransitionWithheld suggest", "TransitionWithheld flapping", "IncidentOpened withheld", "IncidentOpened flapping", "ModeUnpinned expired",
 		"AutomationReleased expired", "IncidentEscalated", "DirectiveApplied", "RolloutDone verify", "RolloutDone pause", "ChangeFailed instances", "DivergenceFound", "DivergenceEnded",
 	} {
 		if k.count[kind] == 0 {
