@@ -57,6 +57,7 @@ type stream struct {
 // change is what must be known of a change to judge its steps.
 type change struct {
 	started    engine.ChangeStarted
+	at         time.Time
 	gated      bool
 	allowed    bool            // people said yes, or broke the glass
 	did        map[string]bool // steps with an undo that have happened and were not taken back
@@ -372,7 +373,7 @@ func (c *check) starts(s *stream, before engine.State, e engine.Event, f engine.
 	if s.change != "" && f.Overtakes != s.change {
 		c.breaks("%s: %s is under way", where, s.change)
 	}
-	ch := &change{started: f, did: map[string]bool{}, most: map[string]int{}, targets: map[string][]string{}, transition: find(p, f.Transition)}
+	ch := &change{started: f, at: e.At, did: map[string]bool{}, most: map[string]int{}, targets: map[string][]string{}, transition: find(p, f.Transition)}
 	for _, st := range f.Plan.Steps {
 		ch.most[st.Name] = st.Targets.Max
 	}

@@ -84,6 +84,9 @@ func (s *stream) quiet(p *engine.Policy, a engine.Alert, o *shown, at time.Time)
 	if !s.state.Entered.Before(o.instant) {
 		return true // it was moved after it was judged: the next tick tells of it
 	}
+	if ch := s.state.Change; ch != nil && !s.changes[ch.ID].at.Before(o.instant) {
+		return true // so it is where it begins to be left
+	}
 	if _, paused := s.state.Paused(a.SLO); paused {
 		return true
 	}
