@@ -43,7 +43,7 @@ TESTFLAGS ?= -count=1
 
 .PHONY: test
 test: ## run all tests
-	$(GO) test -json -timeout 20m $(TESTFLAGS) ./... | $(GO) run ./test/report
+	$(GO) test -json -timeout 30m $(TESTFLAGS) ./... | $(GO) run ./test/report
 
 # The simulation in `make test` is the same with 500 seeds. One that fails says which command repeats it.
 SEEDS ?= 10000
