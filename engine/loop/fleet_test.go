@@ -66,8 +66,8 @@ func TestAPermitIsStoredWithItsMoveOrNotAtAll(t *testing.T) {
 	for name, fail := range map[string]func(*memory){
 		"the write fails":                       func(m *memory) { m.fail(errDiskFull, nil) },
 		"the write takes effect and fails":      func(m *memory) { m.fail(nil, errDiskFull) },
-		"another writer moved the fleet":        func(m *memory) { m.meddle = func() { m.other(engine.Fleet) } },
-		"another writer moved the scope itself": func(m *memory) { m.meddle = func() { m.other("a") } },
+		"another writer moved the fleet":        func(m *memory) { m.interrupt(engine.Fleet) },
+		"another writer moved the scope itself": func(m *memory) { m.interrupt("a") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -97,6 +97,13 @@ func TestAPermitIsStoredWithItsMoveOrNotAtAll(t *testing.T) {
 			})
 		})
 	}
+}
+
+// interrupt lets another writer be faster with a stream than the loop at its next append.
+func (m *memory) interrupt(stream engine.Scope) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.meddle = func() { m.other(stream) }
 }
 
 // other adds an event to a stream behind the loop's back.
