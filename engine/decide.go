@@ -275,6 +275,7 @@ func (d *decision) publish(c ChangeID, m ModeRule) {
 	if now := d.s.Change; now.waves() && !now.Undoing && !now.Rolled && now.Why == "" {
 		d.wave(CodeStarted, "")
 	}
+	d.endPauses() // its plan may be older than the rules
 }
 
 // sameFlags compares flags as JSON values; absent and empty are the same.
