@@ -73,7 +73,7 @@ type Flags map[string]any
 type Condition struct {
 	Name   string        // "shed.when", "slo/availability/page": unique in a policy
 	Text   string        // as written
-	Every  time.Duration // asked when this much has passed, at aligned instants; 0: at every tick
+	Every  time.Duration // of an alert's only: asked when this much has passed, at aligned instants; 0: at every tick, as all others
 	Digest Digest        // of its text and the queries behind it
 	// Scheduled says that it rests on declared schedules and the time spent in the mode alone: nothing measured can make it true.
 	Scheduled bool

@@ -59,10 +59,11 @@ func drawPolicy(r *rand.Rand, scope engine.Scope, small bool) engine.Policy {
 		p.Modes[i].MaxDuration = pick(r, 0, 0, 20*time.Minute)
 	}
 	condition := func(name string) int {
-		p.Conditions = append(p.Conditions, engine.Condition{Name: name, Text: name, Digest: engine.Digest(name), Every: pick(r, 0, 0, 0, time.Minute)})
+		p.Conditions = append(p.Conditions, engine.Condition{Name: name, Text: name, Digest: engine.Digest(name)})
 		return len(p.Conditions) - 1
 	}
 	burns := condition("burns")
+	p.Conditions[burns].Every = pick(r, 0, 0, 0, time.Minute) // what transitions wait for has no cadence of its own
 	p.Alerts = []engine.Alert{{SLO: "availability", Severity: engine.SeverityPage, Name: "Availability", Condition: burns}}
 	for _, m := range moves {
 		if r.IntN(5) == 0 {

@@ -50,7 +50,7 @@ func drawDefences(r *rand.Rand, p *engine.Policy) {
 	planned := r.IntN(2) == 0
 	for i := range p.Conditions {
 		if c := &p.Conditions[i]; planned && (c.Name == "migrate.when" || c.Name == "migrate.until") {
-			c.Scheduled, c.Every = true, 0
+			c.Scheduled = true
 		}
 	}
 	drawQuiet(r, p)
