@@ -134,13 +134,13 @@ func (d *draft) action(n *node, names map[string]*node) actionDraft {
 	d.fitTargets(&a, n, targets, parts)
 	switch {
 	case destructive != nil && !says && harm && a.why == "":
-		r.errorf(destructive, "say why not: `why: …`; or remove it", "%s is destructive, and action %q says that it is not", a.step.Kind, clip(a.step.Name))
+		r.as(CodeUngatedHarm).errorf(destructive, "say why not: `why: …`; or remove it", "%s is destructive, and action %q says that it is not", a.step.Kind, clip(a.step.Name))
 	case a.step.Irreversible && a.step.Undo:
 		r.errorf(irreversible, "remove one of the two", "action %q is said to be irreversible and has an undo", clip(a.step.Name))
 	case a.step.Irreversible && !a.step.Destructive:
 		r.errorf(irreversible, "write `destructive: true` too, or remove it", "action %q is said to be irreversible and is not destructive", clip(a.step.Name))
 	case a.step.Destructive && !a.step.Undo && !a.step.Irreversible:
-		r.errorf(a.at, fmt.Sprintf("add `undo: {%s: {…}}`, or `irreversible: true`, which approvers see", a.step.Kind),
+		r.as(CodeHarmForGood).errorf(a.at, fmt.Sprintf("add `undo: {%s: {…}}`, or `irreversible: true`, which approvers see", a.step.Kind),
 			"action %q is destructive and has no undo", clip(a.step.Name))
 	}
 	return a
@@ -180,10 +180,10 @@ func (d *draft) oneKind(n *node, what, hint string, own []string) *node {
 		if _, meant := nearest(stranger.value, kinds); meant || hint == "" {
 			hint = r.choose(stranger.value, kinds, "")
 		}
-		r.errorf(stranger, hint, "there is no kind of action %q", clip(stranger.value))
+		r.as(CodeUnknownName).errorf(stranger, hint, "there is no kind of action %q", clip(stranger.value))
 		return n.without(stranger.value)
 	default:
-		r.errorf(n.get("name").or(n), "give it one of: "+strings.Join(kinds, ", "), "%s needs what is to be done", what)
+		r.as(CodeMissingKey).errorf(n.get("name").or(n), "give it one of: "+strings.Join(kinds, ", "), "%s needs what is to be done", what)
 	}
 	return n
 }
@@ -264,7 +264,11 @@ func (d *draft) specification(kind string, n, timeout *node) part {
 		if timeout != nil && len(p.Path) == 1 && p.Path[0] == timeoutKey {
 			at = timeout
 		}
-		r.errorf(at, clipTo(300, p.Hint), "%s", clipTo(300, p.Message))
+		code := CodeInvalidValue
+		if strings.HasPrefix(p.Message, "unknown key") {
+			code = CodeUnknownKey
+		}
+		r.as(code).errorf(at, clipTo(300, p.Hint), "%s", clipTo(300, p.Message))
 	}
 	if len(problems) > 0 {
 		return part{}

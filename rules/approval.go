@@ -47,15 +47,15 @@ func (d *draft) gate(n *node) *engine.Gate {
 		}),
 		may("to", func(n *node) { g.To = d.groups(n, "to") }))
 	if n.get("groups") == nil {
-		r.errorf(n, "say who: `groups: [{role: oncall, count: 1}]`", "an approval needs %q", "groups")
+		r.as(CodeMissingKey).errorf(n, "say who: `groups: [{role: oncall, count: 1}]`", "an approval needs %q", "groups")
 	}
 	if n.get("within") == nil {
-		r.errorf(n, "say how long they have: `within: 15m`", "an approval needs %q", "within")
+		r.as(CodeMissingKey).errorf(n, "say how long they have: `within: 15m`", "an approval needs %q", "within")
 	}
 	to, escalates := n.keyNode("to"), g.Otherwise == engine.OtherwiseEscalate
 	switch {
 	case escalates && to == nil:
-		r.errorf(n.get("otherwise"), "say whom: `to: [{role: incident-commander, count: 1}]`", "otherwise: escalate needs %q", "to")
+		r.as(CodeMissingKey).errorf(n.get("otherwise"), "say whom: `to: [{role: incident-commander, count: 1}]`", "otherwise: escalate needs %q", "to")
 	case !escalates && to != nil && r.faults == before:
 		r.errorf(to, "write `otherwise: escalate`, or remove it", "to says whom to escalate to, and otherwise is %s", g.Otherwise)
 	case escalates && r.faults == before && !further(g):
@@ -99,7 +99,7 @@ func (d *draft) groups(n *node, what string) []engine.Group {
 				switch first := seen[name]; {
 				case !ok:
 				case first != nil:
-					r.errorf(n, "name each role once, and give the number of people as its count", "role %q is in %s on line %d already", name, what, first.line)
+					r.as(CodeDuplicateName).errorf(n, "name each role once, and give the number of people as its count", "role %q is in %s on line %d already", name, what, first.line)
 				default:
 					seen[name], g.Role = n, name
 				}

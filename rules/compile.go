@@ -49,7 +49,7 @@ func (d *draft) compile(n *node, key, name string, narrows bool) (*Condition, bo
 		return nil, false
 	}
 	if len(text) > maxConditionBytes {
-		d.r.errorf(n, "split it into several transitions, or record part of it as a series", "the condition has %d bytes, and may have at most %d", len(text), maxConditionBytes)
+		d.r.as(CodeBadCondition).errorf(n, "split it into several transitions, or record part of it as a series", "the condition has %d bytes, and may have at most %d", len(text), maxConditionBytes)
 		return nil, false
 	}
 	k := compiler{d: d, node: n, text: text, narrows: narrows, calls: map[int64]*call{}, said: map[int]bool{},
@@ -79,19 +79,19 @@ func (d *draft) compile(n *node, key, name string, narrows bool) (*Condition, bo
 		return nil, false
 	}
 	if t := checked.OutputType(); !t.IsExactType(cel.BoolType) {
-		d.r.within(n, 0, "compare it with something: "+clip(k.c.Text)+" > …", "a condition must be true or false, and this is a %s", t)
+		d.r.as(CodeBadCondition).within(n, 0, "compare it with something: "+clip(k.c.Text)+" > …", "a condition must be true or false, and this is a %s", t)
 		return nil, false
 	}
 	k.c.canonical, _ = cel.AstToString(checked) // cannot fail: the text was parsed
 	k.ast = checked.NativeRep()
 	root, err := k.build(k.ast.Expr())
 	if err != nil {
-		d.r.errorf(n, "", "the condition cannot be evaluated: %v", err)
+		d.r.as(CodeBadCondition).errorf(n, "", "the condition cannot be evaluated: %v", err)
 		return nil, false
 	}
 	k.c.root = root
 	if len(k.c.signals) == 0 {
-		d.r.warnf(n, "ask for a signal: burning(…), sli(…), schedule(…)", "the condition depends on nothing: it never changes")
+		d.r.as(CodeConstantCondition).warnf(n, "ask for a signal: burning(…), sli(…), schedule(…)", "the condition depends on nothing: it never changes")
 	}
 	return k.c, true
 }
@@ -153,7 +153,7 @@ func (k *compiler) syntax(issues *cel.Issues) {
 	case first.Location.Line() < 1:
 		off = 0
 	}
-	k.d.r.within(k.node, off, hint, "the condition is not CEL: %s", clipTo(200, message))
+	k.d.r.as(CodeBadCondition).within(k.node, off, hint, "the condition is not CEL: %s", clipTo(200, message))
 }
 
 // problem shows an error of CEL's type checker, in the words of the rule language where it has some.
@@ -198,7 +198,7 @@ func (k *compiler) problem(e *cel.Error) {
 	} else if strings.Contains(message, "duration") {
 		hint = `CEL's durations have h, m and s: duration("24h"), duration("1h30m")`
 	}
-	k.d.r.within(k.node, off, hint, "%s", clipTo(200, message))
+	k.d.r.as(CodeBadCondition).within(k.node, off, hint, "%s", clipTo(200, message))
 }
 
 // call checks a call of one of our functions and notes what it stands for. It is false when what it names is broken itself,
@@ -206,7 +206,7 @@ func (k *compiler) problem(e *cel.Error) {
 func (k *compiler) call(e ast.Expr) bool {
 	if e.AsCall().FunctionName() == "dyn" {
 		// It would turn type checking off, and with it the arithmetic that notices infinity.
-		k.d.r.within(k.node, k.place(e), "remove it: everything in a condition has a type", "dyn() is not available in conditions")
+		k.d.r.as(CodeBadCondition).within(k.node, k.place(e), "remove it: everything in a condition has a type", "dyn() is not available in conditions")
 		return false
 	}
 	f := functionNamed(e.AsCall().FunctionName())
@@ -218,7 +218,7 @@ func (k *compiler) call(e ast.Expr) bool {
 		offs[i] = k.place(a)
 		if a.Kind() != ast.LiteralKind {
 			k.said[offs[i]] = true
-			k.d.r.within(k.node, offs[i], "write "+f.usage, "the %s has to be written out in quotes, so that it can be checked", f.params[i])
+			k.d.r.as(CodeBadCondition).within(k.node, offs[i], "write "+f.usage, "the %s has to be written out in quotes, so that it can be checked", f.params[i])
 			return false
 		}
 		s, ok := a.AsLiteral().(types.String)
@@ -231,7 +231,7 @@ func (k *compiler) call(e ast.Expr) bool {
 	c := &call{function: f.name}
 	k.calls[e.ID()] = c
 	bad := func(i int, hint, format string, a ...any) bool {
-		k.d.r.within(k.node, offs[i], hint, format, a...)
+		k.d.r.as(CodeBadCondition).within(k.node, offs[i], hint, format, a...)
 		return false
 	}
 	s := k.d.service

@@ -8,21 +8,24 @@ import (
 	"unicode/utf8"
 )
 
-// Level says whether a diagnostic keeps a service from loading.
+// Level says whether a diagnostic keeps a service from loading, and how much it matters if it does not.
 type Level string
 
 // The levels.
 const (
 	LevelError   Level = "error"
-	LevelWarning Level = "warning"
+	LevelWarning Level = "warning" // most likely not what was meant
+	LevelInfo    Level = "info"    // worth knowing, and right in many files
 )
 
 // Diagnostic is one fault of a rule file.
 type Diagnostic struct {
 	Level   Level
+	Code    Code
 	File    string
 	Line    int // from 1; 0 when the fault is of the whole file
 	Column  int // from 1, in characters
+	End     int // the column just after what is wrong, on the same line; 0 when that is not known
 	Message string
 	Hint    string // what would be right; may be empty
 	Excerpt string // the source line, and below it a caret; empty when the fault is of the whole file
@@ -51,8 +54,11 @@ func (d Diagnostic) Error() string {
 
 // Summary is the position and the message, on one line.
 func (d Diagnostic) Summary() string {
-	if d.Level == LevelWarning {
+	switch d.Level {
+	case LevelWarning:
 		return d.Position() + ": warning: " + d.Message
+	case LevelInfo:
+		return d.Position() + ": note: " + d.Message
 	}
 	return d.Position() + ": " + d.Message
 }
@@ -72,8 +78,11 @@ func (ds Diagnostics) Error() string {
 // Errors returns those that keep a service from loading.
 func (ds Diagnostics) Errors() Diagnostics { return ds.of(LevelError) }
 
-// Warnings returns those that do not.
+// Warnings returns those that do not, and most likely should be mended all the same.
 func (ds Diagnostics) Warnings() Diagnostics { return ds.of(LevelWarning) }
+
+// Notes returns those that are only worth knowing.
+func (ds Diagnostics) Notes() Diagnostics { return ds.of(LevelInfo) }
 
 func (ds Diagnostics) of(l Level) Diagnostics {
 	var out Diagnostics
@@ -89,7 +98,7 @@ func (ds Diagnostics) of(l Level) Diagnostics {
 func (ds Diagnostics) sorted() Diagnostics {
 	slices.SortStableFunc(ds, func(a, b Diagnostic) int {
 		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column),
-			strings.Compare(string(a.Level), string(b.Level)), strings.Compare(a.Message, b.Message))
+			strings.Compare(string(a.Level), string(b.Level)), strings.Compare(a.Message, b.Message), strings.Compare(string(a.Code), string(b.Code)))
 	})
 	return slices.Compact(ds)
 }

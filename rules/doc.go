@@ -7,8 +7,8 @@
 //
 // `version: modeshift/v1` is the language of modeshift: SLOs with Sloth's fields and Sloth's meaning, SLIs without an
 // objective, schedules, modes and transitions. `version: prometheus/v1` is a Sloth file, read unchanged: a service with SLOs
-// and alerts and no modes, and, as with Sloth, several documents in a file. Keys that nobody knows are errors, in a Sloth file
-// warnings: each may be a safety somebody relies on.
+// and alerts and no modes. A file may hold several documents, each of one service; a fault keeps that one from loading, and one of
+// YAML's syntax all of them. Keys that nobody knows are errors, in a Sloth file warnings: each may be a safety somebody relies on.
 //
 // # What a transition does
 //

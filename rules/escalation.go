@@ -98,7 +98,7 @@ func (d *draft) escalate(s *SLO, tier *Tier, alert *engine.Alert) {
 		return
 	case reached.Cmp(big.NewRat(1, 1)) < 0:
 	case own:
-		d.r.warnf(at.get("burn_rate").or(at), "write a smaller one", "with an objective of %s %% a burn rate of %s cannot be reached: it would take more than all events failing",
+		d.r.as(CodeUnreachableFactor).warnf(at.get("burn_rate").or(at), "write a smaller one", "with an objective of %s %% a burn rate of %s cannot be reached: it would take more than all events failing",
 			s.Objective, strings.TrimSuffix(e.text, ".0"))
 	default:
 		return // it is said of all SLOs, and cannot come about here
@@ -111,7 +111,7 @@ func (d *draft) escalate(s *SLO, tier *Tier, alert *engine.Alert) {
 	known := d.opts.Receivers
 	nobody := known != nil && !known[e.severity]
 	if nobody {
-		d.r.warnf(at, fmt.Sprintf("give modeshift.yaml `receivers: {%s: …}`", e.severity), "nobody is told: the server has no receiver for %s", e.severity)
+		d.r.as(CodeNoReceiver).warnf(at, fmt.Sprintf("give modeshift.yaml `receivers: {%s: …}`", e.severity), "nobody is told: the server has no receiver for %s", e.severity)
 	}
 	alert.Escalation = &engine.Escalation{Severity: e.severity, Condition: len(d.service.Policy.Conditions), For: e.lasts, Nobody: nobody}
 	d.add(c, 0)

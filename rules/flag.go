@@ -113,28 +113,28 @@ func (d *draft) flagDoubts() {
 		declared[i] = f.Name
 		key, at := d.declared.keyNode(f.Name), d.declared.get(f.Name)
 		if !slices.Contains(set, f.Name) {
-			r.warnf(key, cmp.Or(r.didYouMean(f.Name, set), "set it under `flags:` of a mode, or remove it here"), "no mode sets the flag %s", f.Name)
+			r.as(CodeFlagUnset).warnf(key, cmp.Or(r.didYouMean(f.Name, set), "set it under `flags:` of a mode, or remove it here"), "no mode sets the flag %s", f.Name)
 		}
 		if now.IsZero() {
 			continue
 		}
 		owner := cmp.Or(f.Owner, d.service.Policy.Owner, "its owner")
 		if f.Expired(now) {
-			r.warnf(at.get("expires").or(key), fmt.Sprintf("remove it and what it switches, or let %s set another day", owner), "the flag %s was to be gone after %s", f.Name, f.Expires.Format(day))
+			r.as(CodeFlagExpired).warnf(at.get("expires").or(key), fmt.Sprintf("remove it and what it switches, or let %s set another day", owner), "the flag %s was to be gone after %s", f.Name, f.Expires.Format(day))
 		}
 		again := fmt.Sprintf("shift to a mode that sets it, see that it works, and write `tested: %s`", now.UTC().Format(day))
 		switch {
 		case f.Tested.IsZero():
-			r.warnf(key, again, "nobody says when the flag %s was tested last", f.Name)
+			r.as(CodeFlagUntested).warnf(key, again, "nobody says when the flag %s was tested last", f.Name)
 		case f.Tested.Sub(now) > 24*time.Hour: // it may be tomorrow already where they are
-			r.warnf(at.get("tested").or(key), "write the day on which somebody saw it work", "the flag %s was tested on %s, and that day has not come", f.Name, f.Tested.Format(day))
+			r.as(CodeFlagUntested).warnf(at.get("tested").or(key), "write the day on which somebody saw it work", "the flag %s was tested on %s, and that day has not come", f.Name, f.Tested.Format(day))
 		case f.Untested(now):
-			r.warnf(at.get("tested").or(key), again, "the flag %s was tested last on %s, %d days ago", f.Name, f.Tested.Format(day), int(now.Sub(f.Tested)/(24*time.Hour)))
+			r.as(CodeFlagUntested).warnf(at.get("tested").or(key), again, "the flag %s was tested last on %s, %d days ago", f.Name, f.Tested.Format(day), int(now.Sub(f.Tested)/(24*time.Hour)))
 		}
 	}
 	for _, name := range set {
 		if !slices.Contains(declared, name) {
-			r.warnf(d.flagTypes[name].key, cmp.Or(r.didYouMean(name, declared), fmt.Sprintf("write under `flags:` at the top: %s: {owner: …, expires: …, tested: …}", name)),
+			r.as(CodeFlagUndeclared).warnf(d.flagTypes[name].key, cmp.Or(r.didYouMean(name, declared), fmt.Sprintf("write under `flags:` at the top: %s: {owner: …, expires: …, tested: …}", name)),
 				"the flag %s is not declared, and others are", name)
 		}
 	}
@@ -155,7 +155,7 @@ func (l *loader) flagTypes(d *draft) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.flagTypes)) {
 		if was, is := before[name], d.flagTypes[name]; was != "" && was != is.name {
-			d.refuse(is.node, "clients ask for it as what it was: give the new value a name of its own, or load a file without the flag first",
+			d.refuse(CodeFlagType, is.node, "clients ask for it as what it was: give the new value a name of its own, or load a file without the flag first",
 				"flag %s is %s here, and %s in the rules in force", name, article(is.name), article(was))
 		}
 	}

@@ -35,7 +35,7 @@ func (d *draft) instances(n *node) {
 	r, out := d.r, &d.service.Policy.Instances
 	for _, key := range []string{"lease", "on_loss"} {
 		if k := n.keyNode(key); k != nil {
-			r.errorf(k, "write it at the top of the file, beside `instances`", "%s is not a key of instances: it is of the whole scope", key)
+			r.as(CodeUnknownKey).errorf(k, "write it at the top of the file, beside `instances`", "%s is not a key of instances: it is of the whole scope", key)
 			n = n.without(key)
 		}
 	}
@@ -72,7 +72,7 @@ func (d *draft) loss(lease, onLoss *node) {
 		case ok && (v < minLease || v > maxLease):
 			r.errorf(lease, "", "lease must be from %s to %s", model.Duration(minLease), model.Duration(maxLease))
 		case ok && v < shortLease && onLoss != nil && onLoss.value != hold:
-			r.warnf(lease, "give it a few minutes", "with a lease of %s every restart of the server moves the instances to %s", model.Duration(v), clip(onLoss.value))
+			r.as(CodeShortLease).warnf(lease, "give it a few minutes", "with a lease of %s every restart of the server moves the instances to %s", model.Duration(v), clip(onLoss.value))
 		}
 		out.Lease = v
 	}
@@ -98,7 +98,7 @@ func (d *draft) untold(n *node) {
 	}
 	for _, key := range []string{"instances", "lease", "on_loss"} {
 		if k := n.keyNode(key); k != nil {
-			d.r.warnf(k, "declare `modes:`, or remove it", "%s says what instances do with modes, and there are none", key)
+			d.r.as(CodeUntold).warnf(k, "declare `modes:`, or remove it", "%s says what instances do with modes, and there are none", key)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package rules
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -62,7 +63,7 @@ func Reload(last *Set, files []File, opts Options) (*Set, error) {
 		l.file(f)
 	}
 	if len(files) == 0 {
-		l.diags = append(l.diags, Diagnostic{Level: LevelError, File: "rules", Message: "there are no rule files",
+		l.diags = append(l.diags, Diagnostic{Level: LevelError, Code: CodeNoFiles, File: "rules", Message: "there are no rule files",
 			Hint: "give files, folders (their *.yaml and *.yml are read) or globs"})
 	}
 	l.sameService()
@@ -81,7 +82,7 @@ type loader struct {
 	readers []*reader
 	drafts  []*draft
 	diags   Diagnostics
-	// unread are files that have a fault and do not tell which service they are of.
+	// unread are files with a document that has a fault and does not tell which service it is of.
 	unread map[string]string // name to the first fault
 	names  map[string]bool   // of all files
 }
@@ -91,6 +92,7 @@ type draft struct {
 	r       *reader
 	opts    Options
 	node    *node // the document
+	end     int   // the line on which the next one of the file begins
 	scope   *node // the value of `service`
 	bad     bool
 	service *Service
@@ -127,25 +129,36 @@ func (l *loader) file(f File) {
 	}
 	l.names[f.Name] = true
 	docs := r.parse(f)
-	own := slices.ContainsFunc(docs, func(n *node) bool { v := n.get("version"); return v != nil && v.value == versionOwn })
-	if own && len(docs) > 1 {
-		r.errorf(docs[1], "put it into a file of its own", "a %s file holds one service, and this is a second document", versionOwn)
-	}
 	whole := r.faults
-	for _, n := range docs {
+	if whole > 0 && len(docs) == 0 {
+		l.unread[f.Name] = r.problem(0, math.MaxInt)
+	}
+	for i, n := range docs {
+		end := math.MaxInt
+		if i+1 < len(docs) {
+			end = docs[i+1].line
+		}
 		before := r.faults
 		d := l.document(r, n)
+		bad := whole > 0 || r.faults > before
+		if bad && (d == nil || d.name() == "") {
+			l.unread[f.Name] = r.problem(n.line, end)
+		}
 		if d == nil {
 			continue
 		}
-		if d.bad = whole > 0 || r.faults > before; !d.bad {
+		if d.end, d.bad = end, bad; !bad {
 			d.digests()
 		}
 		l.drafts = append(l.drafts, d)
 	}
-	if r.faults > 0 && !slices.ContainsFunc(l.drafts, func(d *draft) bool { return d.r == r && d.name() != "" }) {
-		l.unread[f.Name] = r.diags.Errors()[0].Summary()
-	}
+}
+
+// problem is the first error between two lines, of a document of the file; of the whole file where none is there.
+func (r *reader) problem(from, to int) string {
+	errs := r.diags.Errors()
+	i := slices.IndexFunc(errs, func(d Diagnostic) bool { return d.Line >= from && d.Line < to })
+	return errs[max(0, i)].Summary()
 }
 
 // document reads one document; nil when it is not a rule file at all.
@@ -158,13 +171,13 @@ func (l *loader) document(r *reader, n *node) *draft {
 	switch {
 	case version == nil && n.get("apiVersion") != nil:
 		api := n.get("apiVersion")
-		r.errorf(api, "write its Sloth form: `version: prometheus/v1`, `service`, `slos`", "%q is a Kubernetes or OpenSLO manifest, which is not supported yet", clip(api.value))
+		r.as(CodeUnknownVersion).errorf(api, "write its Sloth form: `version: prometheus/v1`, `service`, `slos`", "%q is a Kubernetes or OpenSLO manifest, which is not supported yet", clip(api.value))
 		return nil
 	case version == nil:
-		r.errorf(n, "write `version: modeshift/v1`, or `version: prometheus/v1` for a Sloth file", "the file does not say its version")
+		r.as(CodeUnknownVersion).errorf(n, "write `version: modeshift/v1`, or `version: prometheus/v1` for a Sloth file", "the file does not say its version")
 		return nil
 	case version.value != versionOwn && version.value != versionSloth:
-		r.errorf(version, "write `modeshift/v1`, or `prometheus/v1` for a Sloth file", "unknown version %q", clip(version.value))
+		r.as(CodeUnknownVersion).errorf(version, "write `modeshift/v1`, or `prometheus/v1` for a Sloth file", "unknown version %q", clip(version.value))
 		return nil
 	}
 	d := &draft{r: r, opts: l.opts, node: n, service: &Service{File: r.src.name},
@@ -219,7 +232,7 @@ func (l *loader) document(r *reader, n *node) *draft {
 	d.govern()
 	d.hush()
 	if r.faults == 0 && n.get("slos") == nil && n.get("modes") == nil {
-		r.warnf(d.scope.or(n), "declare `slos:`, or `modes:` and `transitions:`", "the file declares nothing: the service has no SLOs and no modes")
+		r.as(CodeNothingDeclared).warnf(d.scope.or(n), "declare `slos:`, or `modes:` and `transitions:`", "the file declares nothing: the service has no SLOs and no modes")
 	}
 	return d
 }
@@ -335,9 +348,9 @@ func (d *draft) value(n *node) {
 }
 
 // refuse reports a fault found after the documents were read.
-func (d *draft) refuse(n *node, hint, format string, args ...any) {
+func (d *draft) refuse(code Code, n *node, hint, format string, args ...any) {
 	d.bad = true
-	d.r.errorf(n, hint, format, args...)
+	d.r.as(code).errorf(n, hint, format, args...)
 }
 
 // sameService refuses all files that declare one service.
@@ -359,7 +372,7 @@ func (l *loader) sameService() {
 				others = append(others, o.r.position(o.scope))
 			}
 		}
-		d.refuse(d.scope, "declare a service in one file", "service %q is declared by %s too", d.name(), strings.Join(others, " and by "))
+		d.refuse(CodeDuplicateName, d.scope, "declare a service once", "service %q is declared by %s too", d.name(), strings.Join(others, " and by "))
 	}
 }
 
@@ -369,7 +382,7 @@ func (l *loader) inForce(d *draft) {
 	if mode == "" || d.name() == "" || d.modeNames[string(mode)] != nil {
 		return
 	}
-	d.refuse(d.modes.or(d.scope), fmt.Sprintf("declare it again, shift the service (modeshift set %s MODE --reason …), then remove it", d.name()),
+	d.refuse(CodeModeInForce, d.modes.or(d.scope), fmt.Sprintf("declare it again, shift the service (modeshift set %s MODE --reason …), then remove it", d.name()),
 		"mode %q is in force in %s and would vanish", mode, d.name())
 }
 
@@ -407,15 +420,15 @@ func (l *loader) references() {
 				d.bad = true
 				switch {
 				case ref.mode != "":
-					d.r.at(line, column, d.r.choose(ref.mode, keys(other.modeNames), ""), "service %q has no mode %q", ref.scope, clip(ref.mode))
+					d.r.as(CodeUnknownName).at(line, column, d.r.choose(ref.mode, keys(other.modeNames), ""), "service %q has no mode %q", ref.scope, clip(ref.mode))
 				case other == nil && len(l.unread) > 0:
-					d.r.at(line, column, "mend the files that cannot be read first", "no file that can be read declares a service %q", ref.scope)
+					d.r.as(CodeBadReference).at(line, column, "mend the files that cannot be read first", "no file that can be read declares a service %q", ref.scope)
 				case other == nil:
-					d.r.at(line, column, d.r.choose(string(ref.scope), names, ""), "no file declares a service %q", ref.scope)
+					d.r.as(CodeUnknownName).at(line, column, d.r.choose(string(ref.scope), names, ""), "no file declares a service %q", ref.scope)
 				case other.bad:
-					d.r.at(line, column, "mend that file first: what refers to a service loads together with it", "service %q does not load (%s)", ref.scope, other.service.File)
+					d.r.as(CodeBadReference).at(line, column, "mend that file first: what refers to a service loads together with it", "service %q does not load (%s)", ref.scope, other.service.File)
 				default:
-					d.r.at(line, column, "", "service %q has no modes", ref.scope)
+					d.r.as(CodeUnknownName).at(line, column, "", "service %q has no modes", ref.scope)
 				}
 			}
 			if !d.bad && d.parent != nil && l.above(d, known) {
@@ -440,7 +453,7 @@ func (l *loader) set() (*Set, error) {
 		}
 		declared[d.name()] = ""
 		if d.bad {
-			declared[d.name()] = d.r.diags.Errors()[0].Summary()
+			declared[d.name()] = d.r.problem(d.node.line, d.end)
 		} else {
 			set.Services = append(set.Services, d.service)
 		}

@@ -98,7 +98,7 @@ func (d *draft) waysOut() {
 		i := slices.IndexFunc(d.transitions, func(t transitionDraft) bool { return t.rule.Name == w.node.value })
 		switch {
 		case d.transitionNames[w.node.value] == nil:
-			d.r.errorf(w.node, d.r.choose(w.node.value, keys(d.transitionNames), "declare it under `transitions:`"), "there is no transition %q", clip(w.node.value))
+			d.r.as(CodeUnknownName).errorf(w.node, d.r.choose(w.node.value, keys(d.transitionNames), "declare it under `transitions:`"), "there is no transition %q", clip(w.node.value))
 		case i < 0: // it is faulty itself
 		case !slices.ContainsFunc(d.transitions[i].from, func(n *node) bool { return n.value == string(w.mode) }):
 			d.r.errorf(w.node, "name one whose `from` has "+string(w.mode), "%s does not lead out of %s", w.node.value, w.mode)

@@ -98,13 +98,13 @@ func (r *reader) parse(f File) []*node {
 			at += size
 		}
 		line, column := r.src.place(at)
-		r.at(line, column, "save the file as UTF-8", "byte 0x%02x is not UTF-8", r.src.text[min(at, len(r.src.text)-1)])
+		r.as(CodeUnreadable).at(line, column, "save the file as UTF-8", "byte 0x%02x is not UTF-8", r.src.text[min(at, len(r.src.text)-1)])
 		return nil
 	}
 	if i := strings.IndexAny(r.src.text, "\u0085\u2028\u2029"); i >= 0 {
 		line, column := r.src.place(i)
 		c, _ := utf8.DecodeRuneInString(r.src.text[i:])
-		r.at(line, column, fmt.Sprintf(`write it as "\u%04x" in double quotes, or remove it`, c), "%U is a line break to YAML and invisible to people", c)
+		r.as(CodeUnreadable).at(line, column, fmt.Sprintf(`write it as "\u%04x" in double quotes, or remove it`, c), "%U is a line break to YAML and invisible to people", c)
 		return nil
 	}
 	if strings.TrimSpace(r.src.text) == "" {
@@ -151,7 +151,7 @@ type expander struct {
 func (x *expander) refuse(y *yaml.Node, hint, format string, args ...any) *node {
 	if !x.refused {
 		x.refused = true
-		x.r.at(y.Line, y.Column, hint, format, args...)
+		x.r.as(CodeUnreadable).at(y.Line, y.Column, hint, format, args...)
 	}
 	return &node{kind: yaml.ScalarNode, tag: "!!null", line: y.Line, column: y.Column}
 }
@@ -217,7 +217,7 @@ func (x *expander) mapping(n *node, y *yaml.Node, depth int) {
 			continue
 		}
 		if first := seen[k.value]; first != nil {
-			x.r.errorf(k, "remove one of the two", "duplicate key %q: it is on line %d already", clip(k.value), first.line)
+			x.r.as(CodeDuplicateKey).errorf(k, "remove one of the two", "duplicate key %q: it is on line %d already", clip(k.value), first.line)
 			continue
 		}
 		seen[k.value] = k
@@ -320,7 +320,7 @@ func (r *reader) syntax(err error) {
 			}
 		}
 	}
-	r.at(line, column, hint, "not YAML: %s", clip(message))
+	r.as(CodeNotYAML).at(line, column, hint, "not YAML: %s", clip(message))
 }
 
 // failsBy reports whether the first n lines alone fail with the same message.

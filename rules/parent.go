@@ -39,7 +39,7 @@ func (l *loader) circles(known map[engine.Scope]*draft) {
 			}
 		}
 		if up == d && len(path) > 1 {
-			d.refuse(d.parent, "remove the `parent` of one of them", "the services stand in a circle: %s", strings.Join(path, " → "))
+			d.refuse(CodeCircle, d.parent, "remove the `parent` of one of them", "the services stand in a circle: %s", strings.Join(path, " → "))
 		}
 	}
 }
@@ -55,11 +55,11 @@ func (l *loader) above(d *draft, known map[engine.Scope]*draft) bool {
 			}
 			switch rule, has := p.Mode(m.Imposes); {
 			case !has:
-				d.refuse(d.parent, d.r.choose(string(m.Imposes), keys(d.modeNames), "declare it here, or let the other impose one that is"),
+				d.refuse(CodeUnknownName, d.parent, d.r.choose(string(m.Imposes), keys(d.modeNames), "declare it here, or let the other impose one that is"),
 					"%q imposes mode %q in %s, and %q has no such mode", up.name(), m.Imposes, m.Name, p.Scope)
 				return true
 			case rule.Beside:
-				d.refuse(d.parent, "let it impose a mode that has a rank", "%q imposes mode %q in %s, which stands beside the others in %q: it is neither more nor less than another",
+				d.refuse(CodeInvalidValue, d.parent, "let it impose a mode that has a rank", "%q imposes mode %q in %s, which stands beside the others in %q: it is neither more nor less than another",
 					up.name(), m.Imposes, m.Name, p.Scope)
 				return true
 			}

@@ -101,7 +101,7 @@ func (d *draft) hush() {
 		for _, n := range h.slos {
 			switch {
 			case d.sloNames[n.value] == nil:
-				d.r.errorf(n, d.r.choose(n.value, keys(d.sloNames), "declare `slos:`"), "there is no SLO %q", clip(n.value))
+				d.r.as(CodeUnknownName).errorf(n, d.r.choose(n.value, keys(d.sloNames), "declare `slos:`"), "there is no SLO %q", clip(n.value))
 			case slices.Contains(m.Pause, n.value):
 				d.r.errorf(n, "remove it here: the tiers of a paused SLO open nothing", "%s is paused by the same mode", n.value)
 			case !slices.Contains(slos, n.value):
@@ -128,7 +128,7 @@ func (d *draft) govern() {
 		var slos []string
 		for _, n := range p.slos {
 			if d.sloNames[n.value] == nil {
-				d.r.errorf(n, d.r.choose(n.value, keys(d.sloNames), "declare `slos:`"), "there is no SLO %q", clip(n.value))
+				d.r.as(CodeUnknownName).errorf(n, d.r.choose(n.value, keys(d.sloNames), "declare `slos:`"), "there is no SLO %q", clip(n.value))
 				continue
 			}
 			slos = append(slos, n.value)
@@ -146,7 +146,7 @@ func (d *draft) govern() {
 			continue
 		}
 		if !slices.ContainsFunc(d.transitions, func(t transitionDraft) bool { return t.leadsTo(m.Name) }) {
-			d.r.warnf(p.node, "declare a transition into it, with an `approval` or by a schedule alone",
+			d.r.as(CodeNeverEntered).warnf(p.node, "declare a transition into it, with an `approval` or by a schedule alone",
 				"no transition leads to %s, so it never pauses anything: set by hand it does not", m.Name)
 		}
 		d.unasked(m.Name, what)
@@ -162,7 +162,7 @@ func (d *draft) unasked(m engine.Mode, what string) {
 		if _, planned := t.scheduled(); !t.leadsTo(m) || planned || t.node.get("approval") != nil || t.cond == nil {
 			continue
 		}
-		d.r.errorf(t.when, "give the transition an `approval`, or let `when` be a schedule alone: `when: schedule(\"migration\")`",
+		d.r.as(CodeUnplanned).errorf(t.when, "give the transition an `approval`, or let `when` be a schedule alone: `when: schedule(\"migration\")`",
 			"%s %s, and %s is entered here though nobody approved or planned it", m, what, m)
 	}
 }
@@ -182,7 +182,7 @@ func (d *draft) endless(m *engine.ModeRule, at *node, what string) {
 			if planned {
 				until = fmt.Sprintf("`until: '!schedule(%q)'`", s)
 			}
-			d.r.errorf(at, "give the mode `max_duration`, or let each transition into it keep to a schedule and end with it: "+until,
+			d.r.as(CodeEndless).errorf(at, "give the mode `max_duration`, or let each transition into it keep to a schedule and end with it: "+until,
 				"%s %s, and may be in force for ever: nothing ends %s", m.Name, what, t.rule.Name)
 			return
 		}

@@ -27,7 +27,7 @@ func (d *draft) source(n *node) string {
 		return name
 	}
 	if _, ok := d.opts.Sources[name]; !ok {
-		d.r.errorf(n, d.r.choose(name, slices.Sorted(maps.Keys(d.opts.Sources)), ""), "there is no source %q: modeshift.yaml lists them under prometheus", clip(name))
+		d.r.as(CodeUnknownName).errorf(n, d.r.choose(name, slices.Sorted(maps.Keys(d.opts.Sources)), ""), "there is no source %q: modeshift.yaml lists them under prometheus", clip(name))
 		return ""
 	}
 	return name

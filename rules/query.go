@@ -40,7 +40,7 @@ func (r *reader) query(n *node, what string, names ...string) *query {
 		return nil
 	}
 	if len(text) > maxQueryBytes {
-		r.errorf(n, "record it as a series, and query that", "%s has %d bytes, and may have at most %d", what, len(text), maxQueryBytes)
+		r.as(CodeBadQuery).errorf(n, "record it as a series, and query that", "%s has %d bytes, and may have at most %d", what, len(text), maxQueryBytes)
 		return nil
 	}
 	q := &query{node: n, template: template{pieces: []string{text}}, starts: []int{0}}
@@ -57,11 +57,11 @@ func (r *reader) query(n *node, what string, names ...string) *query {
 	switch expr.Type() {
 	case parser.ValueTypeVector, parser.ValueTypeScalar:
 	case parser.ValueTypeMatrix:
-		r.within(n, q.source(int(expr.PositionRange().Start)), "make one value of it: rate(…), increase(…), avg_over_time(…)",
+		r.as(CodeBadQuery).within(n, q.source(int(expr.PositionRange().Start)), "make one value of it: rate(…), increase(…), avg_over_time(…)",
 			"%s gives a range vector, and a single value is needed", what)
 		return nil
 	default:
-		r.errorf(n, "", "%s gives a %s, and a number is needed", what, expr.Type())
+		r.as(CodeBadQuery).errorf(n, "", "%s gives a %s, and a number is needed", what, expr.Type())
 		return nil
 	}
 	q.canonical = fmt.Sprintf("%d %s", len(q.template.pieces), expr)
@@ -71,7 +71,7 @@ func (r *reader) query(n *node, what string, names ...string) *query {
 			return nil
 		}
 		if _, err := promQL.ParseExpr(q.template.render(probeWindow)); err != nil { // {pod=~".*"} is everything there is
-			r.errorf(n, "name the metric too", "%s cannot be asked of all instances: its selector has nothing but {{.instances}}", what)
+			r.as(CodeBadQuery).errorf(n, "name the metric too", "%s cannot be asked of all instances: its selector has nothing but {{.instances}}", what)
 			return nil
 		}
 		q.expr, q.labelled = q.of(allInstances), q.of(anyInstance)
@@ -101,7 +101,7 @@ func (r *reader) template(q *query, what string, names []string) bool {
 				off += max(0, strings.Index(text[off:], "{{"))
 			}
 		}
-		r.within(q.node, off, usage, "%s is not a template: %s", what, message)
+		r.as(CodeBadQuery).within(q.node, off, usage, "%s is not a template: %s", what, message)
 		return false
 	}
 	t := template{pieces: []string{""}}
@@ -131,22 +131,22 @@ func (r *reader) template(q *query, what string, names []string) bool {
 				q.starts, fresh = append(q.starts, at), true
 				continue
 			} else if name == windowName {
-				r.within(q.node, at, "write the range, such as [5m]", "%s has no {{.window}}", what)
+				r.as(CodeBadQuery).within(q.node, at, "write the range, such as [5m]", "%s has no {{.window}}", what)
 				return false
 			} else if name != "" {
 				hint := usage
 				if near, ok := nearest(name, names); ok {
 					hint = "write {{." + near + "}}"
 				}
-				r.within(q.node, at, hint, "%s has {{.%s}}, and %s %s all there is", what, clip(name), all, are)
+				r.as(CodeBadQuery).within(q.node, at, hint, "%s has {{.%s}}, and %s %s all there is", what, clip(name), all, are)
 				return false
 			}
 		}
-		r.within(q.node, at, usage, "%s has a template action other than %s: %s", what, all, clip(n.String()))
+		r.as(CodeBadQuery).within(q.node, at, usage, "%s has a template action other than %s: %s", what, all, clip(n.String()))
 		return false
 	}
 	if slices.Contains(names, windowName) && !slices.ContainsFunc(t.places, func(p place) bool { return !p.instances }) {
-		r.errorf(q.node, "write the range as [{{.window}}]", "%s does not contain {{.window}}", what)
+		r.as(CodeBadQuery).errorf(q.node, "write the range as [{{.window}}]", "%s does not contain {{.window}}", what)
 		return false
 	}
 	q.template = t
@@ -189,7 +189,7 @@ func (q *query) source(rendered int) int {
 func (r *reader) promQLErrors(q *query, what string, err error) {
 	var list parser.ParseErrors
 	if !errors.As(err, &list) {
-		r.errorf(q.node, "", "%s is not PromQL: %v", what, err)
+		r.as(CodeBadQuery).errorf(q.node, "", "%s is not PromQL: %v", what, err)
 		return
 	}
 	if i := slices.IndexFunc(list, func(e parser.ParseErr) bool { return strings.Contains(e.Err.Error(), "unclosed left parenthesis") }); i >= 0 {
@@ -209,7 +209,7 @@ func (r *reader) promQLErrors(q *query, what string, err error) {
 		case strings.Contains(message, "unclosed left parenthesis"):
 			hint = "close it with )"
 		}
-		r.within(q.node, q.source(int(list[i].PositionRange.Start)), hint, "%s is not PromQL: %s", what, clipTo(200, message))
+		r.as(CodeBadQuery).within(q.node, q.source(int(list[i].PositionRange.Start)), hint, "%s is not PromQL: %s", what, clipTo(200, message))
 	}
 }
 

@@ -30,7 +30,7 @@ func (r *reader) add(d Diagnostic) {
 	if len(r.diags) < maxDiagnostics {
 		r.diags = append(r.diags, d)
 	} else if len(r.diags) == maxDiagnostics {
-		r.diags = append(r.diags, Diagnostic{Level: LevelError, File: r.src.name,
+		r.diags = append(r.diags, Diagnostic{Level: LevelError, Code: CodeTooManyFaults, File: r.src.name,
 			Message: fmt.Sprintf("more than %d faults; the others are not shown", maxDiagnostics)})
 		r.faults++
 	}
@@ -38,40 +38,60 @@ func (r *reader) add(d Diagnostic) {
 
 // whole reports a fault of the whole file.
 func (r *reader) whole(message, hint string) {
-	r.add(Diagnostic{Level: LevelError, File: r.src.name, Message: message, Hint: hint})
+	r.add(Diagnostic{Level: LevelError, Code: CodeUnreadable, File: r.src.name, Message: message, Hint: hint})
 }
 
 // full reports whether further faults are only counted. Places, excerpts and suggestions cost time, and a file made to have
 // a hundred thousand faults would otherwise take minutes.
 func (r *reader) full() bool { return len(r.diags) > maxDiagnostics }
 
-func (r *reader) at(line, column int, hint, format string, args ...any) {
-	if r.full() {
-		r.faults++
-		return
-	}
-	r.add(r.src.diagnostic(LevelError, line, column, fmt.Sprintf(format, args...), hint))
+// coded is the reader as it reports what has a code of its own.
+type coded struct {
+	*reader
+	code Code
 }
 
-func (r *reader) errorf(n *node, hint, format string, args ...any) {
-	r.at(n.line, n.column, hint, format, args...)
+func (r *reader) as(code Code) coded { return coded{r, code} }
+
+func (r coded) at(line, column int, hint, format string, args ...any) {
+	r.say(LevelError, line, column, hint, format, args...)
 }
 
-func (r *reader) warnf(n *node, hint, format string, args ...any) {
-	if r.full() {
-		return
-	}
-	r.add(r.src.diagnostic(LevelWarning, n.line, n.column, fmt.Sprintf(format, args...), hint))
+func (r coded) errorf(n *node, hint, format string, args ...any) {
+	r.say(LevelError, n.line, n.column, hint, format, args...)
+}
+
+func (r coded) warnf(n *node, hint, format string, args ...any) {
+	r.say(LevelWarning, n.line, n.column, hint, format, args...)
 }
 
 // within reports a fault at byte off of a scalar's value.
-func (r *reader) within(n *node, off int, hint, format string, args ...any) {
+func (r coded) within(n *node, off int, hint, format string, args ...any) {
 	if r.full() {
 		r.faults++
 		return
 	}
 	line, column := r.src.within(n, off)
-	r.at(line, column, hint, format, args...)
+	r.say(LevelError, line, column, hint, format, args...)
+}
+
+func (r coded) say(level Level, line, column int, hint, format string, args ...any) {
+	if !r.full() {
+		d := r.src.diagnostic(level, line, column, fmt.Sprintf(format, args...), hint)
+		d.Code = r.code
+		r.add(d)
+	} else if level == LevelError {
+		r.faults++
+	}
+}
+
+// errorf reports a value that is of the wrong type, out of its bounds, or at odds with another one.
+func (r *reader) errorf(n *node, hint, format string, args ...any) {
+	r.as(CodeInvalidValue).errorf(n, hint, format, args...)
+}
+
+func (r *reader) within(n *node, off int, hint, format string, args ...any) {
+	r.as(CodeInvalidValue).within(n, off, hint, format, args...)
 }
 
 func (r *reader) position(n *node) string {
@@ -104,17 +124,17 @@ func (r *reader) mapping(n *node, what string, fields ...field) bool {
 		}
 		switch {
 		case r.lenient && slices.Contains([]string{"modes", "transitions", "schedules", "slis"}, k.value):
-			r.errorf(k, "write `version: modeshift/v1`", "%q belongs to a modeshift/v1 file, and this one says prometheus/v1", k.value)
+			r.as(CodeUnknownKey).errorf(k, "write `version: modeshift/v1`", "%q belongs to a modeshift/v1 file, and this one says prometheus/v1", k.value)
 		case k.value == "plugin" || k.value == "plugins" || k.value == "slo_plugins":
-			r.errorf(k, "write the query the plugin makes under `sli: events:` or `sli: raw:`", "Sloth plugins are not supported: %q", k.value)
+			r.as(CodeUnknownKey).errorf(k, "write the query the plugin makes under `sli: events:` or `sli: raw:`", "Sloth plugins are not supported: %q", k.value)
 		case r.lenient:
-			r.warnf(k, r.didYouMean(k.value, known), "unknown key %q of %s is ignored", clip(k.value), what)
+			r.as(CodeUnknownKey).warnf(k, r.didYouMean(k.value, known), "unknown key %q of %s is ignored", clip(k.value), what)
 		default:
 			hint := r.didYouMean(k.value, known)
 			if hint == "" {
 				hint = what + " has: " + strings.Join(known, ", ")
 			}
-			r.errorf(k, hint, "unknown key %q of %s", clip(k.value), what)
+			r.as(CodeUnknownKey).errorf(k, hint, "unknown key %q of %s", clip(k.value), what)
 		}
 	}
 	for _, f := range fields {
@@ -125,7 +145,7 @@ func (r *reader) mapping(n *node, what string, fields ...field) bool {
 			if v != nil {
 				at = v
 			}
-			r.errorf(at, "", "%s needs %q", what, f.key)
+			r.as(CodeMissingKey).errorf(at, "", "%s needs %q", what, f.key)
 		case v == nil, v.null() && r.lenient:
 		default:
 			f.read(v)
@@ -299,7 +319,7 @@ func (r *reader) setLabels(p *map[string]string, what string) func(*node) {
 // unique notes a name and reports one that is taken.
 func (r *reader) unique(seen map[string]*node, n *node, what, name string) bool {
 	if first := seen[name]; first != nil {
-		r.errorf(n, "give each a name of its own", "%s %q is declared on line %d already", what, name, first.line)
+		r.as(CodeDuplicateName).errorf(n, "give each a name of its own", "%s %q is declared on line %d already", what, name, first.line)
 		return false
 	}
 	seen[name] = n

@@ -76,7 +76,7 @@ func (r *reader) objective(n *node) (Objective, bool) {
 		r.errorf(n, "write the percentage of good events, such as 99.9", "an objective of %s is above 100 %%", n.value)
 		return Objective{}, false
 	case d.Cmp(big.NewRat(1, 1)) < 0:
-		r.warnf(n, "write the percentage, such as 99.9 for 0.999", "the objective is %s %%: is it meant as a ratio?", n.value)
+		r.as(CodeObjectiveAsRatio).warnf(n, "write the percentage, such as 99.9 for 0.999", "the objective is %s %%: is it meant as a ratio?", n.value)
 	}
 	text := n.value
 	if strings.Contains(text, ".") {
@@ -177,7 +177,7 @@ func (d *draft) slo(n *node) {
 	if r.lenient {
 		for _, f := range extended {
 			if k := n.keyNode(f.key); k != nil {
-				r.warnf(k, "write `version: modeshift/v1` to use it", "%q of an SLO is ignored in a prometheus/v1 file", f.key)
+				r.as(CodeUnknownKey).warnf(k, "write `version: modeshift/v1` to use it", "%q of an SLO is ignored in a prometheus/v1 file", f.key)
 				n = n.without(f.key)
 			}
 		}
@@ -190,7 +190,7 @@ func (d *draft) slo(n *node) {
 	}
 	s.checkCalendar(r)
 	if s.alerting.node == nil {
-		r.errorf(n, "write `alerting: {name: …}`, or disable both: `alerting: {page_alert: {disable: true}, ticket_alert: {disable: true}}`",
+		r.as(CodeMissingKey).errorf(n, "write `alerting: {name: …}`, or disable both: `alerting: {page_alert: {disable: true}, ticket_alert: {disable: true}}`",
 			"an SLO needs \"alerting\"")
 	}
 	d.finishSLO(&s)
@@ -243,13 +243,13 @@ func (d *draft) sli(n *node, s *sloDraft) {
 			need("error_query", func(n *node) { s.errors = r.query(n, "error_query", names...) }),
 			need("total_query", func(n *node) { s.total = r.query(n, "total_query", names...) }))
 		if s.errors != nil && s.total != nil && s.errors.canonical == s.total.canonical {
-			r.errorf(s.total.node, "error_query counts the bad events, total_query all of them", "total_query is the same as error_query")
+			r.as(CodeBadQuery).errorf(s.total.node, "error_query counts the bad events, total_query all of them", "total_query is the same as error_query")
 		}
 	case raw != nil:
 		r.mapping(raw, "raw",
 			need("error_ratio_query", func(n *node) { s.errors = r.query(n, "error_ratio_query", names...) }))
 	case n.get("plugin") == nil:
-		r.errorf(n, "write `events: {error_query: …, total_query: …}` or `raw: {error_ratio_query: …}`", "an SLI needs `events` or `raw`")
+		r.as(CodeMissingKey).errorf(n, "write `events: {error_query: …, total_query: …}` or `raw: {error_ratio_query: …}`", "an SLI needs `events` or `raw`")
 	}
 	d.narrowing(s)
 	if s.errors != nil {
@@ -280,7 +280,7 @@ func (d *draft) narrowing(s *sloDraft) {
 	}
 	for _, q := range queries {
 		if narrows && (!q.template.narrows() || q.open) {
-			d.r.errorf(q.node, `add it to each selector of the SLO: {instance=~"{{.instances}}"}`, "a selector of %s lacks {{.instances}}, and another one of this SLO has it", q.what)
+			d.r.as(CodeBadQuery).errorf(q.node, `add it to each selector of the SLO: {instance=~"{{.instances}}"}`, "a selector of %s lacks {{.instances}}, and another one of this SLO has it", q.what)
 		}
 	}
 }
@@ -311,7 +311,7 @@ func (d *draft) alerting(n *node, a *alerting) {
 // nothing. It returns the labels without it.
 func (d *draft) disableTrap(n *node, what string) *node {
 	if k := n.keyNode("disable"); k != nil {
-		d.r.warnf(k, fmt.Sprintf("write `%s: {disable: true}`", what), "a label called `disable` does not disable the alert")
+		d.r.as(CodeDisabledByLabel).warnf(k, fmt.Sprintf("write `%s: {disable: true}`", what), "a label called `disable` does not disable the alert")
 		return n.without("disable")
 	}
 	return n
@@ -387,7 +387,7 @@ func (d *draft) finishSLO(s *sloDraft) {
 		}
 	}
 	if len(never) > 0 {
-		r.warnf(s.objective, "give `windows` with smaller factors", "with an objective of %s %% a burn rate of %s cannot be reached: it would take more than all events failing",
+		r.as(CodeUnreachableFactor).warnf(s.objective, "give `windows` with smaller factors", "with an objective of %s %% a burn rate of %s cannot be reached: it would take more than all events failing",
 			s.Objective, strings.Join(never, " or of "))
 	}
 	a := &s.alerting
@@ -395,7 +395,7 @@ func (d *draft) finishSLO(s *sloDraft) {
 		return
 	}
 	if silent := a.page.disabled && a.ticket.disabled; a.name == "" && !silent && a.node.get("name") == nil {
-		r.errorf(a.node, "give it, or disable both: `page_alert: {disable: true}`, `ticket_alert: {disable: true}`", "alerting needs a \"name\"")
+		r.as(CodeMissingKey).errorf(a.node, "give it, or disable both: `page_alert: {disable: true}`, `ticket_alert: {disable: true}`", "alerting needs a \"name\"")
 	}
 	for _, t := range []struct {
 		severity engine.Severity

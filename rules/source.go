@@ -65,8 +65,31 @@ func (s *source) place(offset int) (line, column int) {
 
 // diagnostic makes one that points at a place.
 func (s *source) diagnostic(level Level, line, column int, message, hint string) Diagnostic {
-	return Diagnostic{Level: level, File: s.name, Line: line, Column: column, Message: message, Hint: hint,
-		Excerpt: excerpt(s.line(line), column)}
+	text := s.line(line)
+	return Diagnostic{Level: level, File: s.name, Line: line, Column: column, End: endOfWord(text, column), Message: message, Hint: hint,
+		Excerpt: excerpt(text, column)}
+}
+
+// endOfWord is the column just after the word that begins at a column of a line: after the closing quote of one in quotes; 0 when
+// nothing begins there. It is for editors, which underline what is wrong.
+func endOfWord(line string, column int) int {
+	runes := []rune(line)
+	at := column - 1
+	if at < 0 || at >= len(runes) || isSpace(byte(min(runes[at], 0x7f))) {
+		return 0
+	}
+	if quote := runes[at]; quote == '"' || quote == '\'' {
+		for i := at + 1; i < len(runes); i++ {
+			if runes[i] == quote {
+				return i + 2
+			}
+		}
+	}
+	end := at + 1
+	for end < len(runes) && !strings.ContainsRune(" \t,:{}[]()\"'#", runes[end]) {
+		end++
+	}
+	return end + 1
 }
 
 // within is the place of byte off of a scalar's value: in a quoted or folded scalar the two differ, because of escapes,

@@ -58,11 +58,11 @@ func (d *draft) targets(n *node) (out engine.Targets) {
 		return engine.Targets{}
 	}
 	if q.expr.Type() != parser.ValueTypeVector {
-		r.errorf(at, "name the series whose label says what the targets are", "query gives a %s, and targets are series with labels", q.expr.Type())
+		r.as(CodeBadQuery).errorf(at, "name the series whose label says what the targets are", "query gives a %s, and targets are series with labels", q.expr.Type())
 		return engine.Targets{}
 	}
 	if by, lost := aggregatedAway(q.expr, s.Label); lost {
-		r.errorf(at, "write `"+by+" by ("+s.Label+")`, or leave the aggregation out", "what query gives has no label %s", clip(s.Label))
+		r.as(CodeBadQuery).errorf(at, "write `"+by+" by ("+s.Label+")`, or leave the aggregation out", "what query gives has no label %s", clip(s.Label))
 		return engine.Targets{}
 	}
 	s.Query = q.expr.String()
@@ -111,7 +111,7 @@ func (d *draft) fitTargets(a *actionDraft, n, at *node, parts [2]part) {
 	asks := parts[0].traits.Targets || parts[1].traits.Targets
 	switch {
 	case at == nil && asks:
-		d.r.errorf(n.get(a.step.Kind).or(n), "add `targets: {query: …, label: instance, max: 10}`", "action %q has {{.targets}}, and nothing says what its targets are", clip(a.step.Name))
+		d.r.as(CodeMissingKey).errorf(n.get(a.step.Kind).or(n), "add `targets: {query: …, label: instance, max: 10}`", "action %q has {{.targets}}, and nothing says what its targets are", clip(a.step.Name))
 	case at != nil && !parts[0].traits.Targets:
 		d.r.errorf(at, fmt.Sprintf("write {{.targets}} where %s is told what to act on, or remove it", a.step.Kind),
 			"action %q finds targets, and its %s does not ask for them", clip(a.step.Name), a.step.Kind)

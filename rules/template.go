@@ -174,7 +174,7 @@ func (r *reader) fitInstances(q *query, what string, root parser.Expr) bool {
 		}
 		quote, ok := matcherAt(q.template.fill(q.template.probe), off)
 		if !ok {
-			r.within(q.node, q.source(off), usage, "{{.instances}} of %s may stand only in the value of a =~ matcher", what)
+			r.as(CodeBadQuery).within(q.node, q.source(off), usage, "{{.instances}} of %s may stand only in the value of a =~ matcher", what)
 			return false
 		}
 		p.raw = quote == '`'
@@ -194,7 +194,7 @@ func (r *reader) fitInstances(q *query, what string, root parser.Expr) bool {
 			narrowed = true
 			if !matchesOnly(m.Value) {
 				line, column := r.src.within(q.node, q.source(int(s.PosRange.Start)))
-				r.at(line, column, `text may stand before and after it: instance=~"{{.instances}}:9090"`,
+				r.as(CodeBadQuery).at(line, column, `text may stand before and after it: instance=~"{{.instances}}:9090"`,
 					"%s=~%q of %s matches more than the instances", m.Name, clip(strings.ReplaceAll(m.Value, probeInstances, "{{.instances}}")), what)
 				fits = false
 			}

@@ -63,7 +63,7 @@ func (d *draft) transition(n *node) {
 			v, ok := r.oneOf(n, "publish", "first", "last")
 			t.rule.Playbook.PublishLast = v == "last"
 			if ok && v == "last" && t.actions == nil {
-				r.warnf(n, "remove it, or declare `actions:`", "publish: last puts the actions first, and there are none")
+				r.as(CodePublishOfNothing).warnf(n, "remove it, or declare `actions:`", "publish: last puts the actions first, and there are none")
 			}
 		}),
 		may("rollout", func(n *node) { t.rule.Rollout = d.rollout(n, &t.wave) }),
@@ -97,7 +97,7 @@ func (d *draft) unguarded(t *transitionDraft) {
 	}
 	for i := range t.actions {
 		if a := &t.actions[i]; a.step.Destructive {
-			d.r.errorf(a.at, "add to the transition `approval: {groups: [{role: oncall, count: 1}], within: 15m}`",
+			d.r.as(CodeUngatedHarm).errorf(a.at, "add to the transition `approval: {groups: [{role: oncall, count: 1}], within: 15m}`",
 				"action %q is destructive, and nobody is asked", clip(a.step.Name))
 		}
 	}
@@ -194,11 +194,11 @@ func (d *draft) doubts() {
 	for i := range d.transitions {
 		t := &d.transitions[i]
 		if len(modes) > 0 && t.rule.To == modes[0].Name && t.rule.Severity == engine.SeverityPage {
-			d.r.warnf(t.node.get("severity"), "page on the way in, and leave `severity` out on the way back",
+			d.r.as(CodePageOnTheWayBack).warnf(t.node.get("severity"), "page on the way in, and leave `severity` out on the way back",
 				"the page of a transition into the first mode stays open until that mode is left")
 		}
 		if t.rule.UndoEntry && len(t.rule.From) > 0 && !slices.ContainsFunc(t.rule.From, func(m engine.Mode) bool { return takesBack[m] }) {
-			d.r.warnf(t.node.get("undo"), "remove it, or give the transitions into the modes of `from` actions with an `undo`",
+			d.r.as(CodeUndoOfNothing).warnf(t.node.get("undo"), "remove it, or give the transitions into the modes of `from` actions with an `undo`",
 				"undo: entry takes nothing back: no transition enters %s with an action that has an undo", orList(t.rule.From))
 		}
 	}
@@ -239,7 +239,7 @@ func (d *draft) modeOf(n *node) (engine.Mode, bool) {
 		return "", false
 	}
 	if d.modeNames[name] == nil {
-		d.r.errorf(n, d.r.choose(name, keys(d.modeNames), "declare `modes:`, from the least to the most restrictive"), "there is no mode %q", clip(name))
+		d.r.as(CodeUnknownName).errorf(n, d.r.choose(name, keys(d.modeNames), "declare `modes:`, from the least to the most restrictive"), "there is no mode %q", clip(name))
 		return "", false
 	}
 	return engine.Mode(name), true

@@ -162,14 +162,10 @@ func printGate(w io.Writer, answer api.GateAnswer) error {
 }
 
 // annotate prints what GitHub Actions shows beside a run: a line for each reason.
-// Source: GitHub Docs, "Workflow commands for GitHub Actions", setting a notice or error message; the escapes are those of
-// actions/toolkit, packages/core/src/command.ts.
 func annotate(w io.Writer, scope engine.Scope, answer api.GateAnswer, failed error) error {
-	message := strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A")
-	property := strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A", ":", "%3A", ",", "%2C")
-	var b strings.Builder
+	var errs []error
 	line := func(level, title, text string) {
-		fmt.Fprintf(&b, "::%s title=%s::%s\n", level, property.Replace(oneLine(title)), message.Replace(oneLine(text)))
+		errs = append(errs, workflowCommand(w, level, oneLine(text), "title", oneLine(title)))
 	}
 	switch {
 	case failed != nil:
@@ -185,6 +181,5 @@ func annotate(w io.Writer, scope engine.Scope, answer api.GateAnswer, failed err
 			line("error", fmt.Sprintf("modeshift cannot tell of %s: %s", scope, k.Name), k.Why)
 		}
 	}
-	_, err := io.WriteString(w, b.String())
-	return err
+	return errors.Join(errs...)
 }

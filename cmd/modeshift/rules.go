@@ -20,7 +20,8 @@ type rulesCmd struct {
 
 type rulesCheckCmd struct {
 	Paths   []string `arg:"" help:"Rule files, folders of them, globs."`
-	Verbose bool     `short:"v" help:"Say too which queries are asked for many services at once, and why the others are not."`
+	Verbose bool     `short:"v" help:"Say too what is only worth knowing, and which queries are asked for many services at once."`
+	Format  string   `enum:"text,github" default:"text" help:"github: annotations of a run of GitHub Actions."`
 
 	Prometheus string `placeholder:"URL" help:"Ask this Prometheus whether there are series for what the files select."`
 	Source     string `placeholder:"NAME" help:"Which of the files' sources that Prometheus is; the default when left out."`
@@ -33,6 +34,10 @@ func (rulesCheckCmd) Help() string {
   modeshift rules check rules/
   modeshift rules check rules/ --prometheus http://prometheus:9090
   modeshift rules check rules/ --readiness
+  modeshift rules check 'rules/*.yaml' --format github    # annotations in the files of a pull request
+
+Everything that is wrong with all files comes in one run, by file and line. -o json is for editors: each fault with its file, line, column,
+end, severity, code, message, hint and docs.
 
 With --prometheus it says of each selector that never had a series in the last 30 days where it stands and, as far as one
 matcher is to blame, which: what rests on it would be unknown.
@@ -50,18 +55,11 @@ Exits 0 when every file would load and all series are there (and every row is ye
 3 when the Prometheus cannot be asked (or no row is no and some cannot tell).`
 }
 
-// fault is a diagnostic as programs read it.
-type fault struct {
-	Level   rules.Level `json:"level"`
-	File    string      `json:"file"`
-	Line    int         `json:"line,omitempty"`
-	Column  int         `json:"column,omitempty"`
-	Message string      `json:"message"`
-	Hint    string      `json:"hint,omitempty"`
-}
-
 // Run implements the verb.
 func (v *rulesCheckCmd) Run(s *streams, c *cli) error {
+	if v.Format == "github" && c.Output == "json" {
+		return exit(exitUsage, "--format github and -o json are both there: choose one")
+	}
 	files, err := rules.ReadFiles(v.Paths...)
 	if err != nil {
 		return &exitError{exitUsage, err}
@@ -95,11 +93,7 @@ func (v *rulesCheckCmd) Run(s *streams, c *cli) error {
 	if set != nil {
 		services = len(set.Services)
 	}
-	faults := make([]fault, len(all))
-	for i, d := range all {
-		faults[i] = fault{d.Level, d.File, d.Line, d.Column, d.Message, d.Hint}
-	}
-	said := map[string]any{"ok": bad == 0, "files": len(files), "services": services, "faults": faults}
+	said := map[string]any{"ok": bad == 0, "files": len(files), "services": services, "faults": faultsOf(all)}
 	var ready *judged
 	if v.Readiness && set != nil {
 		if ready, err = v.judge(c, set); err != nil {
@@ -114,10 +108,12 @@ func (v *rulesCheckCmd) Run(s *streams, c *cli) error {
 		said["queries"] = queries
 	}
 	err = c.show(s, said, func() error {
-		for _, d := range all {
-			if _, err := fmt.Fprintf(s.out, "%s\n\n", d.Error()); err != nil {
-				return err
-			}
+		print := printFaults
+		if v.Format == "github" {
+			print = annotateFaults
+		}
+		if err := print(s.out, all, v.Verbose); err != nil {
+			return err
 		}
 		if err := showQueries(s.out, queries); err != nil {
 			return err
@@ -127,7 +123,13 @@ func (v *rulesCheckCmd) Run(s *streams, c *cli) error {
 				return err
 			}
 		}
-		_, err := fmt.Fprintf(s.out, "%s, %s: %s, %s\n", count(len(files), "file"), count(services, "service"), count(bad, "error"), count(warned, "warning"))
+		notes := ""
+		if n := len(all.Notes()); n > 0 && !v.Verbose {
+			notes = ", " + count(n, "note") + " (-v shows them)"
+		} else if n > 0 {
+			notes = ", " + count(n, "note")
+		}
+		_, err := fmt.Fprintf(s.out, "%s, %s: %s, %s%s\n", count(len(files), "file"), count(services, "service"), count(bad, "error"), count(warned, "warning"), notes)
 		return err
 	})
 	switch {
