@@ -19,6 +19,8 @@ import (
 type rulesTestCmd struct {
 	Paths []string `arg:"" help:"Test files, folders of them, globs."`
 	Only  string   `name:"run" placeholder:"TEXT" help:"Run only the tests whose name contains this."`
+
+	Coverage bool `help:"List the transitions, tiers and operands of conditions that no test reached."`
 }
 
 // Help shows one real example.
@@ -26,6 +28,7 @@ func (rulesTestCmd) Help() string {
 	return `Example:
   modeshift rules test tests/
   modeshift rules test tests/checkout.yaml --run outage
+  modeshift rules test tests/ --coverage
 
 A test file names its rule files, says what Prometheus shows and what people do, and what has to come of it:
 
@@ -54,6 +57,9 @@ expect    at: T; between: [A, B]: it comes true in that span; during: [A, B]: at
           notices ({page: 1}: how many were sent so far), readings ({EXPRESSION: true, false or unknown}).
           Where the rules have several services, each by its scope: mode: {checkout: degraded}.
 
+--coverage lists what no test reached, with its place: transitions that never started, pairs of burn rates that never fired, and
+operands of conditions that were never true, or never false: whether they are there makes no difference to any test.
+
 Exits 0 when every test passes, 1 when one does not, 2 when a file is wrong or there is nothing to run.`
 }
 
@@ -76,7 +82,11 @@ func (v *rulesTestCmd) Run(s *streams, c *cli) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	results := ruletest.RunAll(ctx, files, nil)
+	var cov *ruletest.Coverage
+	if v.Coverage {
+		cov = ruletest.NewCoverage(files)
+	}
+	results := ruletest.RunAll(ctx, files, cov, nil)
 	if ctx.Err() != nil {
 		return exit(exitNo, "interrupted: not every test was run")
 	}
@@ -89,6 +99,10 @@ func (v *rulesTestCmd) Run(s *streams, c *cli) error {
 		}
 	}
 	told.OK = told.Failed == 0
+	if cov != nil {
+		told.Coverage = &testsReached{}
+		told.Coverage.Counts, told.Coverage.Gaps = cov.Report()
+	}
 	if c.Output == "junit" {
 		err = ruletest.WriteJUnit(s.out, results)
 	} else {
@@ -143,12 +157,37 @@ type testsTold struct {
 	Passed int               `json:"passed"`
 	Failed int               `json:"failed"`
 	Tests  []ruletest.Result `json:"tests"`
+
+	Coverage *testsReached `json:"coverage,omitempty"`
+}
+
+// testsReached is what tests reached of the rules, as programs read it.
+type testsReached struct {
+	Counts []ruletest.Covered `json:"counts"`
+	Gaps   []ruletest.Gap     `json:"gaps"`
+}
+
+func (r *testsReached) print(b *strings.Builder) {
+	if len(r.Gaps) > 0 {
+		b.WriteString("No test reached:\n")
+	}
+	for _, g := range r.Gaps {
+		fmt.Fprintf(b, "  %s\n", oneLine(g.String()))
+	}
+	parts := make([]string, len(r.Counts))
+	for i, n := range r.Counts {
+		parts[i] = fmt.Sprintf("%d of %s", n.Reached, plural(n.Of, n.Kind, map[string]string{"transition": "transitions", "tier": "outcomes of tiers", "branch": "branches"}[n.Kind]))
+	}
+	fmt.Fprintf(b, "reached: %s\n", strings.Join(parts, ", "))
 }
 
 func (t *testsTold) print(w io.Writer, took time.Duration) error {
 	var b strings.Builder
 	for i := range t.Tests {
 		printTest(&b, &t.Tests[i])
+	}
+	if t.Coverage != nil {
+		t.Coverage.print(&b)
 	}
 	fmt.Fprintf(&b, "%s, %s: %d passed, %d failed (%s)\n", count(t.Files, "file"), count(len(t.Tests), "test"), t.Passed, t.Failed, took.Round(time.Millisecond))
 	_, err := io.WriteString(w, b.String())

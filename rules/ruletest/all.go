@@ -9,13 +9,14 @@ import (
 )
 
 // RunAll runs the tests of files at the same time, as many as there are processors. The results are in the order of the files and of
-// the tests in them. told, where it is not nil, hears of each that has ended, from one goroutine at a time.
-func RunAll(ctx context.Context, files []*File, told func(Result)) []Result {
+// the tests in them. told, where it is not nil, hears of each that has ended, from one goroutine at a time. What they reach is added to
+// cov, where that is not nil.
+func RunAll(ctx context.Context, files []*File, cov *Coverage, told func(Result)) []Result {
 	var tests []*Test
 	for _, f := range files {
 		tests = append(tests, f.Tests...)
 	}
-	return each(tests, func(t *Test) Result { return t.Run(ctx, nil) }, told)
+	return each(tests, func(t *Test) Result { return t.Run(ctx, cov) }, told)
 }
 
 // each runs each of some tests once.

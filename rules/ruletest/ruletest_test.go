@@ -76,7 +76,7 @@ func run(t *testing.T, testText string) []ruletest.Result {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return ruletest.RunAll(t.Context(), []*ruletest.File{f}, nil)
+	return ruletest.RunAll(t.Context(), []*ruletest.File{f}, nil, nil)
 }
 
 func passes(t *testing.T, testText string) {
@@ -324,7 +324,7 @@ func TestResultsAreInTheOrderOfTheFileHoweverTheyEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, r := range ruletest.RunAll(t.Context(), []*ruletest.File{f}, func(r ruletest.Result) { told = append(told, r.Name) }) {
+	for _, r := range ruletest.RunAll(t.Context(), []*ruletest.File{f}, nil, func(r ruletest.Result) { told = append(told, r.Name) }) {
 		names = append(names, r.Name)
 	}
 	if got := strings.Join(names, ""); got != "cabde" || len(told) != 5 {
@@ -342,5 +342,40 @@ func TestJUnitNamesTheFileTheTestAndWhatFailed(t *testing.T) {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("%q is missing in\n%s", want, b.String())
 		}
+	}
+}
+
+func TestCoverageNamesWhatNoTestReachedWithItsPlace(t *testing.T) {
+	f, err := parse(t, shop, "rule_files: [rules.yaml]\ntests:\n  - name: shed and recover\n"+outage+"    expect: [{at: 90m, mode: normal}]\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cov := ruletest.NewCoverage([]*ruletest.File{f})
+	for _, r := range ruletest.RunAll(t.Context(), []*ruletest.File{f}, cov, nil) {
+		if !r.Passed {
+			t.Errorf("%+v", r)
+		}
+	}
+	counts, gaps := cov.Report()
+	var lines []string
+	for _, g := range gaps {
+		lines = append(lines, g.Position[strings.Index(g.Position, "rules.yaml"):]+" "+g.Kind+" "+g.What)
+	}
+	want := []string{
+		`rules.yaml:19:57 branch recover.when: sli("queue") < 10.0 was never false`,
+		`rules.yaml:20:5 transition fail-over was proposed, and never carried out`,
+	}
+	for _, w := range want {
+		if !slices.Contains(lines, w) {
+			t.Errorf("%q is missing in\n%s", w, strings.Join(lines, "\n"))
+		}
+	}
+	for _, l := range lines {
+		if strings.Contains(l, "transition shed") || strings.Contains(l, "transition recover") || strings.Contains(l, "14.4 && ") {
+			t.Errorf("%q was reached", l)
+		}
+	}
+	if counts[0] != (ruletest.Covered{Kind: "transition", Reached: 2, Of: 3}) {
+		t.Errorf("%+v", counts)
 	}
 }

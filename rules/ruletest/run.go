@@ -49,20 +49,27 @@ type run struct {
 	asker     *prom.Evaluator // of what readings ask for; nil: there are none
 	failures  []Failure
 	ticked    time.Time // the last tick
+	seen      sighting  // nil: nobody wants to know
 }
-
-// watch is shown each condition that a test evaluates.
-type watch func(engine.Scope, *rules.Condition, rules.Lookup)
 
 // patience is how long a query may take. The time of a test does not run out while it is answered, so this is against an endless one.
 const patience = 10 * time.Minute
 
-// Run runs a test. watched, where it is not nil, is shown each condition that is evaluated; it is called by one goroutine at a time.
-func (t *Test) Run(ctx context.Context, watched watch) Result {
+// Run runs a test. What it reaches is added to cov, where that is not nil.
+func (t *Test) Run(ctx context.Context, cov *Coverage) Result {
 	began := time.Now()
 	res := Result{Name: t.Name, Position: t.Position, Span: t.until}
 	r := &run{test: t}
-	err := r.run(ctx, watched)
+	if cov != nil {
+		r.seen = sighting{}
+	}
+	err := r.run(ctx)
+	if cov != nil {
+		if r.rehearsal != nil {
+			r.seen.events(r.rehearsal.Events())
+		}
+		cov.add(r.seen)
+	}
 	if err != nil {
 		res.Error = err.Error()
 	}
@@ -74,13 +81,16 @@ func (t *Test) Run(ctx context.Context, watched watch) Result {
 	return res
 }
 
-func (r *run) run(ctx context.Context, watched watch) error {
+func (r *run) run(ctx context.Context) error {
 	t := r.test
 	api, err := t.world()
 	if err != nil {
 		return err
 	}
-	opts := prom.Options{QueryOffset: t.file.offset, QueryTimeout: patience, Budget: patience, Parallel: 1, Watch: watched}
+	opts := prom.Options{QueryOffset: t.file.offset, QueryTimeout: patience, Budget: patience, Parallel: 1}
+	if r.seen != nil {
+		opts.Watch = r.seen.see
+	}
 	if opts.QueryOffset == 0 {
 		opts.QueryOffset = -1
 	}
