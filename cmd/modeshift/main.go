@@ -45,7 +45,7 @@ type streams struct {
 type cli struct {
 	Server    string `env:"MODESHIFT_SERVER" default:"http://127.0.0.1:8470" placeholder:"URL" help:"Where the server is."`
 	TokenFile string `env:"MODESHIFT_TOKEN_FILE" placeholder:"FILE" help:"File with the token; by default the admin token a server in this folder wrote."`
-	Output    string `short:"o" enum:"table,json,markdown,html" default:"table" help:"table for people, json for programs; report and review know markdown, report html too."`
+	Output    string `short:"o" enum:"table,json,markdown,html,junit" default:"table" help:"table for people, json for programs; report and review know markdown, report html too."`
 
 	Run       runCmd       `cmd:"" help:"Run the server."`
 	Demo      demoCmd      `cmd:"" help:"Watch modeshift save a small shop, with nothing to install."`

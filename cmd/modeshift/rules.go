@@ -16,6 +16,7 @@ import (
 
 type rulesCmd struct {
 	Check rulesCheckCmd `cmd:"" help:"Check rule files and say everything that is wrong with them."`
+	Test  rulesTestCmd  `cmd:"" help:"Run the tests of rule files."`
 }
 
 type rulesCheckCmd struct {

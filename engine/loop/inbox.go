@@ -103,7 +103,7 @@ func (l *Loop) serve(ctx context.Context, m any) {
 		m.reply <- err
 	case request:
 		events, err := l.carryOut(ctx, m)
-		m.reply <- reply{events, err}
+		m.reply <- reply{events, err} // whoever waits is not kept by those below
 		l.follow(ctx)
 	}
 }

@@ -75,7 +75,7 @@ type Options struct {
 	BlindAfter time.Duration    // of a source
 	Timeout    time.Duration    // of one evaluation; 0: two thirds of the interval
 	Term       uint64           // of whoever leads; 0: 1
-	Checkpoint time.Duration    // between two checkpoints; 0: an hour
+	Checkpoint time.Duration    // between two checkpoints, by the clock of this machine; 0: an hour; negative: none are made
 	Brake      engine.BrakeRule // how many scopes automation moves in a while; Scopes is the loop's to fill. Zero: as many as like
 	Inbox      int              // how many requests may wait; 0: 256
 	Logger     *slog.Logger
@@ -105,7 +105,8 @@ type TickReport struct {
 	Sources []engine.Sight
 }
 
-// Loop owns the states of all scopes. Its methods are safe for concurrent use; Run is called once.
+// Loop owns the states of all scopes. Its methods are safe for concurrent use; Run is called once, or never, where the caller leads
+// the loop through a time of its own (see drive.go).
 type Loop struct {
 	log   Log
 	opts  Options

@@ -22,6 +22,17 @@ type answered struct {
 
 // ask begins the evaluation of a tick. The answer arrives on answers.
 func (l *Loop) ask(ctx context.Context, instant time.Time, missed int, answers chan<- answered) {
+	a, evaluate := l.question(instant, missed), l.rules.Evaluate
+	ctx, cancel := context.WithTimeout(ctx, l.opts.Timeout)
+	go func() {
+		defer cancel()
+		a.Answer = evaluate(ctx, a.tick)
+		answers <- a
+	}()
+}
+
+// question is a tick without its answer.
+func (l *Loop) question(instant time.Time, missed int) answered {
 	a := answered{gen: l.gen, began: time.Now(), missed: missed, entered: map[engine.Scope]engine.Version{}}
 	a.tick = Tick{Instant: instant, Modes: map[engine.Scope]engine.Mode{}}
 	for _, name := range slices.Sorted(maps.Keys(l.scopes)) {
@@ -44,13 +55,7 @@ func (l *Loop) ask(ctx context.Context, instant time.Time, missed int, answers c
 		}
 		a.tick.Questions = append(a.tick.Questions, q)
 	}
-	evaluate := l.rules.Evaluate
-	ctx, cancel := context.WithTimeout(ctx, l.opts.Timeout)
-	go func() {
-		defer cancel()
-		a.Answer = evaluate(ctx, a.tick)
-		answers <- a
-	}()
+	return a
 }
 
 // due lists the conditions that are asked at an instant: those that can matter in this state, each as often as it wants. One
@@ -135,7 +140,7 @@ func (l *Loop) mark(ctx context.Context, instant time.Time) {
 
 // checkpoint writes the heads of the streams that moved into the fleet's stream, once in a while.
 func (l *Loop) checkpoint(ctx context.Context) {
-	if time.Since(l.checked) < l.opts.Checkpoint || l.fault != nil {
+	if l.opts.Checkpoint < 0 || time.Since(l.checked) < l.opts.Checkpoint || l.fault != nil {
 		return
 	}
 	heads, err := l.log.Heads(ctx)

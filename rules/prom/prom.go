@@ -66,6 +66,9 @@ type Options struct {
 	// Remaining says what the ledger knows of an SLO's budget at an instant: the share that is left, or why that is unknown.
 	// It asks no source and may be called by many at once. nil: nothing is known.
 	Remaining func(engine.Scope, *rules.SLO, time.Time) engine.Reading
+	// Watch is shown each condition that a tick evaluated, with what is known of its signals; from the goroutine of Evaluate. nil:
+	// nobody looks.
+	Watch func(engine.Scope, *rules.Condition, rules.Lookup)
 }
 
 // Evaluator finds out how the conditions of a set of rules stand.

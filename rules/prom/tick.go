@@ -280,6 +280,9 @@ func (t *tick) answer() Answer {
 	ownBlindness := map[engine.Scope]bool{}
 	for _, a := range t.asks {
 		scope := a.question.Scope
+		if t.opts.Watch != nil && a.panicked == "" {
+			t.opts.Watch(scope, a.condition, t.lookup(a))
+		}
 		o, blindIn := t.observation(a)
 		out.Observations[scope][a.index] = o
 		if !o.Blind {

@@ -1,0 +1,235 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"time"
+
+	"github.com/modeshift/modeshift/engine/server"
+	"github.com/modeshift/modeshift/rules"
+	"github.com/modeshift/modeshift/rules/ruletest"
+)
+
+type rulesTestCmd struct {
+	Paths []string `arg:"" help:"Test files, folders of them, globs."`
+	Only  string   `name:"run" placeholder:"TEXT" help:"Run only the tests whose name contains this."`
+
+	Coverage bool `help:"List the transitions, tiers and operands of conditions that no test reached."`
+}
+
+// Help shows one real example.
+func (rulesTestCmd) Help() string {
+	return `Example:
+  modeshift rules test tests/
+  modeshift rules test tests/checkout.yaml --run outage
+  modeshift rules test tests/ --coverage
+
+A test file names its rule files, says what Prometheus shows and what people do, and what has to come of it:
+
+  rule_files: [../rules/checkout.yaml]
+  tests:
+    - name: an outage sheds load, and recovers by itself
+      input_series:
+        - {series: 'http_requests_total{job="checkout",code="200"}', values: 0+1500x40 60000x40 60000+1500x400}
+        - {series: 'http_requests_total{job="checkout",code="500"}', values: 0x40 0+1500x40 60000x400}
+      steps:
+        - {at: 25m, approve: fail-over, by: ann, role: oncall}
+        - {action: repoint, fails: 1}
+      expect:
+        - {between: [10m, 12m], mode: degraded, incidents: [page slo availability]}
+        - {at: 90m, mode: normal, incidents: []}
+
+Series are in promtool's notation, one sample for each interval (of the test, or of the file; 15s). All of it runs on the real
+PromQL engine, and on the evaluator, the loop and the core of the server. Times count from 0s, which is start (a Monday).
+
+steps     at: T with approve, reject, cancel, undo, settle (as: done or undone) TRANSITION; set MODE (for, via, directive_only,
+          force); unpin, freeze, unfreeze SCOPE; by: PERSON, role, reason; refused: true or CODE where the answer has to be no.
+          action: NAME with fails: N, unknown: N, takes: D, never: true (undo: true of its undo) says what its attempts come to;
+          targets: NAME, found: [...] what it finds.
+expect    at: T; between: [A, B]: it comes true in that span; during: [A, B]: at each tick of it; never: [A, B]: at none.
+          mode, incidents (severity, kind, subject: all that are open), proposals, withheld ({TRANSITION: CODE}), reason, flags,
+          notices ({page: 1}: how many were sent so far), readings ({EXPRESSION: true, false or unknown}).
+          Where the rules have several services, each by its scope: mode: {checkout: degraded}.
+
+--coverage lists what no test reached, with its place: transitions that never started, pairs of burn rates that never fired, and
+operands of conditions that were never true, or never false: whether they are there makes no difference to any test.
+
+Exits 0 when every test passes, 1 when one does not, 2 when a file is wrong or there is nothing to run.`
+}
+
+// forms implements formed: pipelines read JUnit's XML.
+func (rulesTestCmd) forms() []string { return []string{"json", "junit"} }
+
+// Run implements the verb.
+func (v *rulesTestCmd) Run(s *streams, c *cli) error {
+	began := time.Now()
+	files, err := v.files()
+	var wrong rules.Diagnostics
+	switch {
+	case errors.As(err, &wrong):
+		return cmp.Or(c.show(s, map[string]any{"ok": false, "faults": faultsOf(wrong)}, func() error {
+			_, err := fmt.Fprintln(s.out, wrong.Error())
+			return err
+		}), exit(exitUsage, "%s in test files or the rule files they name: nothing was run", count(len(wrong), "fault")))
+	case err != nil:
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	var cov *ruletest.Coverage
+	if v.Coverage {
+		cov = ruletest.NewCoverage(files)
+	}
+	results := ruletest.RunAll(ctx, files, cov, nil)
+	if ctx.Err() != nil {
+		return exit(exitNo, "interrupted: not every test was run")
+	}
+	told := testsTold{Files: len(files), Tests: results}
+	for i := range results {
+		if results[i].Passed {
+			told.Passed++
+		} else {
+			told.Failed++
+		}
+	}
+	told.OK = told.Failed == 0
+	if cov != nil {
+		told.Coverage = &testsReached{}
+		told.Coverage.Counts, told.Coverage.Gaps = cov.Report()
+	}
+	if c.Output == "junit" {
+		err = ruletest.WriteJUnit(s.out, results)
+	} else {
+		err = c.show(s, told, func() error { return told.print(s.out, time.Since(began)) })
+	}
+	if err == nil && !told.OK {
+		return &exitError{exitNo, errors.New("")}
+	}
+	return err
+}
+
+// files reads the test files, and leaves the tests in them that are to be run.
+func (v *rulesTestCmd) files() ([]*ruletest.File, error) {
+	read, err := rules.ReadFiles(v.Paths...)
+	if err != nil {
+		return nil, &exitError{exitUsage, err}
+	}
+	kinds, err := server.FormKinds()
+	if err != nil {
+		return nil, err
+	}
+	var files []*ruletest.File
+	var faults rules.Diagnostics
+	left := 0
+	for _, f := range read {
+		file, err := ruletest.Parse(f, ruletest.Options{Kinds: kinds})
+		var wrong rules.Diagnostics
+		switch {
+		case errors.As(err, &wrong):
+			faults = append(faults, wrong...)
+			continue
+		case err != nil:
+			return nil, &exitError{exitUsage, err}
+		}
+		file.Only(v.Only)
+		left += len(file.Tests)
+		files = append(files, file)
+	}
+	switch {
+	case len(faults) > 0:
+		return nil, faults
+	case left == 0:
+		return nil, exit(exitUsage, "no test's name contains %q", v.Only)
+	}
+	return files, nil
+}
+
+// testsTold is what came of a run, as programs read it.
+type testsTold struct {
+	OK     bool              `json:"ok"`
+	Files  int               `json:"files"`
+	Passed int               `json:"passed"`
+	Failed int               `json:"failed"`
+	Tests  []ruletest.Result `json:"tests"`
+
+	Coverage *testsReached `json:"coverage,omitempty"`
+}
+
+// testsReached is what tests reached of the rules, as programs read it.
+type testsReached struct {
+	Counts []ruletest.Covered `json:"counts"`
+	Gaps   []ruletest.Gap     `json:"gaps"`
+}
+
+func (r *testsReached) print(b *strings.Builder) {
+	if len(r.Gaps) > 0 {
+		b.WriteString("No test reached:\n")
+	}
+	for _, g := range r.Gaps {
+		fmt.Fprintf(b, "  %s\n", oneLine(g.String()))
+	}
+	parts := make([]string, len(r.Counts))
+	for i, n := range r.Counts {
+		parts[i] = fmt.Sprintf("%d of %s", n.Reached, plural(n.Of, n.Kind, map[string]string{"transition": "transitions", "tier": "outcomes of tiers", "branch": "branches"}[n.Kind]))
+	}
+	fmt.Fprintf(b, "reached: %s\n", strings.Join(parts, ", "))
+}
+
+func (t *testsTold) print(w io.Writer, took time.Duration) error {
+	var b strings.Builder
+	for i := range t.Tests {
+		printTest(&b, &t.Tests[i])
+	}
+	if t.Coverage != nil {
+		t.Coverage.print(&b)
+	}
+	fmt.Fprintf(&b, "%s, %s: %d passed, %d failed (%s)\n", count(t.Files, "file"), count(len(t.Tests), "test"), t.Passed, t.Failed, took.Round(time.Millisecond))
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// printTest tells what came of a test: a line where it passed; else what was expected, what was so and why, and what happened around.
+func printTest(b *strings.Builder, r *ruletest.Result) {
+	if r.Passed {
+		fmt.Fprintf(b, "ok    %s\n", oneLine(r.Name))
+		return
+	}
+	fmt.Fprintf(b, "FAIL  %s\n", oneLine(r.Name))
+	if r.Error != "" {
+		fmt.Fprintf(b, "  %s: it could not be run to its end: %s\n", r.Position, oneLine(r.Error))
+	}
+	for _, f := range r.Failures {
+		fmt.Fprintf(b, "  %s: at %s, %s\n", f.Position, f.When, oneLine(f.What))
+		if f.Want != "" {
+			fmt.Fprintf(b, "    - %s\n    + %s\n", oneLine(f.Want), oneLine(f.Got))
+		} else {
+			fmt.Fprintf(b, "    %s\n", oneLine(f.Got))
+		}
+		for _, line := range f.Why {
+			fmt.Fprintf(b, "      %s\n", oneLine(line))
+		}
+	}
+	if len(r.Timeline) > 0 {
+		b.WriteString("  What happened:\n")
+	}
+	for _, m := range r.Timeline {
+		mark := " "
+		if m.Bad {
+			mark = ">"
+		}
+		text := m.What
+		if m.Scope != "" {
+			text = string(m.Scope) + ": " + text
+		}
+		if m.Why != "" {
+			text += " (" + m.Why + ")"
+		}
+		fmt.Fprintf(b, "  %s %8s  %s\n", mark, m.When, oneLine(text))
+	}
+}

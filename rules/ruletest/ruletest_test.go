@@ -1,0 +1,381 @@
+package ruletest_test
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/modeshift/modeshift/engine/server"
+	"github.com/modeshift/modeshift/rules"
+	"github.com/modeshift/modeshift/rules/ruletest"
+)
+
+const shop = `version: modeshift/v1
+service: checkout
+slos:
+  - name: availability
+    objective: 99.9
+    sli:
+      events:
+        error_query: sum(rate(http_requests_total{job="checkout",code=~"5.."}[{{.window}}]))
+        total_query: sum(rate(http_requests_total{job="checkout"}[{{.window}}]))
+    alerting: {name: CheckoutAvailability, page_alert: {}, ticket_alert: {}}
+slis:
+  - {name: queue, query: queue_length}
+modes:
+  - {name: normal, flags: {recommendations: true}}
+  - {name: degraded, flags: {recommendations: false}}
+  - {name: failover, beside: true}
+transitions:
+  - {name: shed, from: [normal], to: degraded, when: 'burning("availability", "page")', severity: page}
+  - {name: recover, from: [degraded], to: normal, when: '!burning("availability", "page") && sli("queue") < 10.0', for: 2m}
+  - name: fail-over
+    from: [degraded]
+    to: failover
+    when: 'burn_rate("availability", "5m") > 14.4 && dwell() > duration("2m")'
+    approval: {groups: [{role: oncall, count: 1}, {role: lead, count: 1}], within: 15m}
+    actions:
+      - name: repoint
+        targets: {query: 'bad_instances > 0', label: instance, max: 2}
+        webhook: {url: "https://dns.example.com/repoint", json: {to: "{{.targets}}"}}
+        destructive: true
+        attempts: 2
+        undo: {webhook: {url: "https://dns.example.com/repoint", json: {to: eu-1}}}
+`
+
+// outage is ten minutes of all requests failing, from 10m on.
+const outage = `
+    input_series:
+      - {series: 'http_requests_total{job="checkout",code="200"}', values: 0+1500x40 60000x40 61500+1500x400}
+      - {series: 'http_requests_total{job="checkout",code="500"}', values: 0x40 1500+1500x39 60000x400}
+      - {series: queue_length, values: 3x500}
+`
+
+// parse reads a test file that stands beside rules.
+func parse(t *testing.T, ruleText, testText string) (*ruletest.File, error) {
+	t.Helper()
+	kinds, err := server.FormKinds()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "rules.yaml"), []byte(ruleText), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return ruletest.Parse(rules.File{Name: filepath.Join(dir, "test.yaml"), Data: []byte(testText)}, ruletest.Options{Kinds: kinds})
+}
+
+// run runs the tests of a file.
+func run(t *testing.T, testText string) []ruletest.Result {
+	t.Helper()
+	f, err := parse(t, shop, "rule_files: [rules.yaml]\n"+testText)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ruletest.RunAll(t.Context(), []*ruletest.File{f}, nil, nil)
+}
+
+func passes(t *testing.T, testText string) {
+	t.Helper()
+	for _, r := range run(t, testText) {
+		if !r.Passed {
+			t.Errorf("%s: %s\n%+v\n%+v", r.Name, r.Error, r.Failures, r.Timeline)
+		}
+	}
+}
+
+// fails runs one test and returns what it says: a line for each failure, what, want and got.
+func fails(t *testing.T, testText string) ruletest.Result {
+	t.Helper()
+	r := run(t, testText)[0]
+	if r.Passed {
+		t.Fatalf("it passed: %s", testText)
+	}
+	return r
+}
+
+func TestAnOutageIsFollowedThroughToTheEnd(t *testing.T) {
+	passes(t, `
+tests:
+  - name: shed, wait, recover
+`+outage+`
+    expect:
+      - {at: 10m, mode: normal, incidents: [], notices: {page: 0}, flags: {recommendations: true}}
+      - {between: [10m, 11m], mode: degraded, incidents: [page slo availability], flags: {recommendations: false}}
+      - {during: [11m, 20m], mode: degraded, readings: {'burn_rate("availability", "5m") > 14.4': true}}
+      - {at: 13m, proposals: [fail-over], notices: {page: 1, ask: 1}}
+      - {at: 20m, readings: {'sli("queue") < 10.0': true, 'mode("checkout") == "degraded"': true, 'dwell() > duration("15m")': false}}
+      - {never: [0s, 90m], mode: failover}
+      - {at: 90m, mode: normal, proposals: [], reason: condition, notices: {page: 1}}
+`)
+}
+
+func TestPeopleAnswerAndTheirActionsComeToWhatTheTestSays(t *testing.T) {
+	passes(t, `
+tests:
+  - name: two say yes, and the step fails once
+`+outage+`
+    steps:
+      - {at: 13m, approve: fail-over, by: ann, role: oncall}
+      - {at: 13m, approve: fail-over, by: ann, role: lead, refused: same person}
+      - {at: 14m, approve: fail-over, by: bob}
+      - {action: repoint, fails: 1, takes: 10s}
+      - {targets: repoint, found: [b, a]}
+    expect:
+      - {at: 14m, mode: degraded}
+      - {at: 14m10s, mode: degraded}
+      - {at: 14m20s, mode: failover, proposals: []}
+  - name: it fails for good and is undone
+`+outage+`
+    steps:
+      - {at: 13m, approve: fail-over, by: ann, role: oncall}
+      - {at: 14m, approve: fail-over, by: bob}
+      - {action: repoint, fails: 2}
+      - {targets: repoint, found: [a]}
+    expect:
+      - {at: 14m, mode: degraded, incidents: [page slo availability, page change fail-over]}
+  - name: more targets than people said yes to
+`+outage+`
+    steps:
+      - {at: 13m, approve: fail-over, by: ann, role: oncall}
+      - {at: 14m, approve: fail-over, by: bob}
+      - {targets: repoint, found: [a, b, c]}
+    expect:
+      - {at: 15m, proposals: [fail-over]}
+  - name: somebody says no
+`+outage+`
+    steps:
+      - {at: 13m, reject: fail-over, by: ann, role: oncall}
+    expect:
+      - {at: 14m, mode: degraded, proposals: []}
+`)
+}
+
+func TestAModeIsSetByHandAndAutomationKeepsOff(t *testing.T) {
+	passes(t, `
+tests:
+  - name: set, pinned, unpinned
+`+outage+`
+    steps:
+      - {at: 5m, set: degraded, by: ann, for: 2h, directive_only: true, refused: declared}
+      - {at: 5m, set: degraded, by: ann, for: 2h}
+      - {at: 70m, unpin: checkout, by: ann}
+    expect:
+      - {at: 5m, mode: degraded, reason: a test}
+      - {at: 60m, mode: degraded, withheld: {recover: pinned}}
+      - {at: 71m, mode: normal}
+  - name: frozen
+`+outage+`
+    steps:
+      - {at: 5m, freeze: fleet, for: 20m}
+    expect:
+      - {at: 12m, mode: normal, incidents: [page slo availability], withheld: {shed: frozen}}
+      - {at: 26m, mode: degraded}
+`)
+}
+
+func TestAFailedExpectationSaysWhatWasSoAndWhy(t *testing.T) {
+	r := fails(t, `
+tests:
+  - name: too early
+`+outage+`
+    expect:
+      - {at: 10m, mode: degraded}
+`)
+	if len(r.Failures) != 1 {
+		t.Fatalf("%+v", r.Failures)
+	}
+	f := r.Failures[0]
+	if f.What != "mode of checkout" || f.Want != "degraded" || f.Got != "normal" || !strings.HasSuffix(f.Position, "test.yaml:12:9") {
+		t.Errorf("%+v", f)
+	}
+	why := strings.Join(f.Why, "\n")
+	for _, want := range []string{"shed.when is false", `burn_rate("availability", "5m") > 14.4 is false (error_ratio("availability", "5m") is 0)`, "was not needed"} {
+		if !strings.Contains(why, want) {
+			t.Errorf("%q is missing in\n%s", want, why)
+		}
+	}
+	if !slices.ContainsFunc(r.Timeline, func(m ruletest.Moment) bool { return m.Bad && m.When == "10m0s" }) {
+		t.Errorf("the timeline does not point at the failure: %+v", r.Timeline)
+	}
+}
+
+func TestEachFormOfTimeFailsAtItsBoundary(t *testing.T) {
+	// The tick at 10m30s is the first at which it burns.
+	for _, c := range []struct{ expect, want string }{
+		{"{between: [10m, 10m29s], mode: degraded}", "since 10m0s, degraded"},
+		{"{between: [11m, 12m], mode: degraded}", "not before 11m0s"},
+		{"{between: [10m30s, 10m31s], mode: degraded}", ""},
+		{"{between: [10m31s, 12m], mode: degraded}", "not before 10m31s"},
+		{"{during: [10m29s, 12m], mode: degraded}", "degraded"},
+		{"{during: [10m30s, 12m], mode: degraded}", ""},
+		{"{never: [0s, 10m30s], mode: degraded}", "never from 0s to 10m30s"},
+		{"{never: [0s, 10m29s], mode: degraded}", ""},
+	} {
+		r := run(t, "tests:\n  - name: x\n"+outage+"    expect: ["+c.expect+"]\n")[0]
+		if r.Passed != (c.want == "") || !r.Passed && r.Failures[0].Want != c.want {
+			t.Errorf("%s: passed %v, %+v", c.expect, r.Passed, r.Failures)
+		}
+	}
+}
+
+func TestEachThingThatIsExpectedCanFail(t *testing.T) {
+	for _, c := range []struct{ expect, got string }{
+		{"mode: failover", "degraded"},
+		{"incidents: []", "page slo availability"},
+		{"incidents: [page slo availability, page transition shed]", "page slo availability"},
+		{"proposals: []", "fail-over"},
+		{"withheld: {recover: pinned}", "none"},
+		{"reason: request", `condition (burning("availability", "page") is true)`},
+		{"flags: {recommendations: true}", "false"},
+		{"flags: {search: true}", "nothing is told"},
+		{"notices: {page: 2}", "1"},
+		{`readings: ['sli("queue") > 10.0']`, "false"},
+		{`readings: {'sli("queue") > 10.0': unknown}`, "false"},
+	} {
+		r := fails(t, "tests:\n  - name: x\n"+outage+"    expect: [{at: 15m, "+c.expect+"}]\n")
+		if len(r.Failures) != 1 || r.Failures[0].Got != c.got {
+			t.Errorf("%s: %+v, want got to be %q", c.expect, r.Failures, c.got)
+		}
+	}
+}
+
+func TestAStepThatGoesOtherwiseFailsTheTest(t *testing.T) {
+	for _, c := range []struct{ step, got string }{
+		{"{at: 5m, approve: fail-over}", "fail-over does not wait for anybody's yes"},
+		{"{at: 13m, approve: fail-over, role: cook}", "was refused (role): "},
+		{"{at: 13m, approve: fail-over, refused: true}", "was not refused"},
+		{"{at: 13m, approve: fail-over, role: cook, refused: own request}", "was refused for another reason (role): "},
+		{"{at: 13m, undo: recover}", "recover has not been carried out"},
+		{"{at: 13m, cancel: shed}", "no change of shed is under way"},
+		{"{at: 13m, set: failover, directive_only: true}", "was refused (declared): "},
+	} {
+		r := fails(t, "tests:\n  - name: x\n"+outage+"    steps: ["+c.step+"]\n    expect: [{at: 20m, mode: degraded}]\n")
+		if len(r.Failures) == 0 || !strings.HasPrefix(r.Failures[0].Got, c.got) {
+			t.Errorf("%s: %+v, want %q", c.step, r.Failures, c.got)
+		}
+	}
+}
+
+func TestWhatIsWrongWithATestFileIsSaidWithItsPlace(t *testing.T) {
+	test := func(rest string) string { return "rule_files: [rules.yaml]\ntests:\n  - name: x\n" + rest }
+	for _, c := range []struct{ text, at, says string }{
+		{"", "", "the file is empty"},
+		{"rule_files: [rules.yaml]\n", ":1:1", `a test file needs "tests"`},
+		{"rule_files: [nowhere.yaml]\ntests: []\n", ":1:14", "no such file or directory"},
+		{"rule_file: [rules.yaml]\ntests: []\n", ":1:1", `did you mean "rule_files"?`},
+		{"rule_files: [rules.yaml]\ntests: []\n", ":2:8", "there are no tests"},
+		{test("    expect: []\n"), ":4:13", "a test that expects nothing cannot fail"},
+		{test("    expect: [{mode: normal}]\n"), ":4:14", "does not say when"},
+		{test("    expect: [{at: 5m}]\n"), ":4:14", "does not say what"},
+		{test("    expect: [{at: 5m, mode: degrade}]\n"), ":4:29", `did you mean "degraded"?`},
+		{test("    expect: [{at: 5m, moed: degraded}]\n"), ":4:23", `did you mean "mode"?`},
+		{test("    expect: [{at: soon, mode: normal}]\n"), ":4:19", "is not a duration"},
+		{test("    expect: [{between: [7m, 5m], mode: normal}]\n"), ":4:24", "to an earlier time"},
+		{test("    expect: [{during: 7m, mode: normal}]\n"), ":4:23", "during must be two times"},
+		{test("    expect: [{at: 500d, mode: normal}]\n"), ":3:5", "may last at most 90d"},
+		{test("    expect: [{at: 5m, incidents: [availability]}]\n"), ":4:35", "does not name an incident"},
+		{test("    expect: [{at: 5m, proposals: [failover]}]\n"), ":4:35", `did you mean "fail-over"?`},
+		{test("    expect: [{at: 5m, withheld: {recovr: pinned}}]\n"), ":4:34", `did you mean "recover"?`},
+		{test("    expect: [{at: 5m, readings: ['sli(\"queu\") < 1.0']}]\n"), ":4:40", `there is no SLI "queu"`},
+		{test("    expect: [{at: 5m, readings: ['mode(\"shop\") == \"x\"']}]\n"), ":4:41", `no rule file declares a service "shop"`},
+		{test("    expect: [{at: 5m, readings: {'sli(\"queue\") < 1.0': maybe}}]\n"), ":4:56", "a reading cannot be"},
+		{test("    steps: [{at: 5m}]\n    expect: [{at: 5m, mode: normal}]\n"), ":4:13", "does not say what is done"},
+		{test("    steps: [{at: 5m, aprove: fail-over}]\n    expect: [{at: 5m, mode: normal}]\n"), ":4:13", "does not say what is done"},
+		{test("    steps: [{at: 5m, approve: failover}]\n    expect: [{at: 5m, mode: normal}]\n"), ":4:31", `there is no transition "failover"`},
+		{test("    steps: [{at: 5m, set: failsover}]\n    expect: [{at: 5m, mode: normal}]\n"), ":4:27", `there is no mode "failsover"`},
+		{test("    steps: [{action: repont, fails: 1}]\n    expect: [{at: 5m, mode: normal}]\n"), ":4:22", `did you mean "repoint"?`},
+		{test("    input_series: [{series: 'a{', values: 1}]\n    expect: [{at: 5m, mode: normal}]\n"), ":4:29", "is not a series"},
+		{test("    input_series: [{series: a, values: 1y3}]\n    expect: [{at: 5m, mode: normal}]\n"), ":4:40", "are not values"},
+		{test("    expect: [{at: 5m, mode: normal}]\n  - name: x\n    expect: [{at: 5m, mode: normal}]\n"), ":5:5", "two tests called"},
+	} {
+		_, err := parse(t, shop, c.text)
+		var faults rules.Diagnostics
+		if !errors.As(err, &faults) {
+			t.Errorf("%s: %v, want diagnostics", c.text, err)
+			continue
+		}
+		if !slices.ContainsFunc(faults, func(d rules.Diagnostic) bool {
+			return strings.HasSuffix(d.Position(), "test.yaml"+c.at) && strings.Contains(d.Error(), c.says)
+		}) {
+			t.Errorf("%q gives\n%v\nwant %s at %s", c.text, err, c.says, c.at)
+		}
+	}
+}
+
+func TestRuleFilesThatDoNotLoadAreTheFault(t *testing.T) {
+	_, err := parse(t, strings.Replace(shop, "to: degraded", "to: degrade", 1), "rule_files: [rules.yaml]\ntests: [{name: x, expect: [{at: 5m, mode: normal}]}]\n")
+	if err == nil || !strings.Contains(err.Error(), "rules.yaml") || !strings.Contains(err.Error(), `did you mean "degraded"?`) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestResultsAreInTheOrderOfTheFileHoweverTheyEnd(t *testing.T) {
+	text := "tests:\n"
+	for _, name := range []string{"c", "a", "b", "d", "e"} {
+		text += "  - {name: " + name + ", expect: [{at: 5m, mode: normal}]}\n"
+	}
+	var names, told []string
+	f, err := parse(t, shop, "rule_files: [rules.yaml]\n"+text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range ruletest.RunAll(t.Context(), []*ruletest.File{f}, nil, func(r ruletest.Result) { told = append(told, r.Name) }) {
+		names = append(names, r.Name)
+	}
+	if got := strings.Join(names, ""); got != "cabde" || len(told) != 5 {
+		t.Errorf("%s, and %v were told", got, told)
+	}
+}
+
+func TestJUnitNamesTheFileTheTestAndWhatFailed(t *testing.T) {
+	r := fails(t, "tests:\n  - name: x\n"+outage+"    expect: [{at: 15m, mode: failover}]\n")
+	var b bytes.Buffer
+	if err := ruletest.WriteJUnit(&b, []ruletest.Result{r}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`tests="1" failures="1"`, `<testcase name="x"`, `at 15m0s, mode of checkout: expected failover, got degraded`} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%q is missing in\n%s", want, b.String())
+		}
+	}
+}
+
+func TestCoverageNamesWhatNoTestReachedWithItsPlace(t *testing.T) {
+	f, err := parse(t, shop, "rule_files: [rules.yaml]\ntests:\n  - name: shed and recover\n"+outage+"    expect: [{at: 90m, mode: normal}]\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cov := ruletest.NewCoverage([]*ruletest.File{f})
+	for _, r := range ruletest.RunAll(t.Context(), []*ruletest.File{f}, cov, nil) {
+		if !r.Passed {
+			t.Errorf("%+v", r)
+		}
+	}
+	counts, gaps := cov.Report()
+	var lines []string
+	for _, g := range gaps {
+		lines = append(lines, g.Position[strings.Index(g.Position, "rules.yaml"):]+" "+g.Kind+" "+g.What)
+	}
+	want := []string{
+		`rules.yaml:19:57 branch recover.when: sli("queue") < 10.0 was never false`,
+		`rules.yaml:20:5 transition fail-over was proposed, and never carried out`,
+	}
+	for _, w := range want {
+		if !slices.Contains(lines, w) {
+			t.Errorf("%q is missing in\n%s", w, strings.Join(lines, "\n"))
+		}
+	}
+	for _, l := range lines {
+		if strings.Contains(l, "transition shed") || strings.Contains(l, "transition recover") || strings.Contains(l, "14.4 && ") {
+			t.Errorf("%q was reached", l)
+		}
+	}
+	if counts[0] != (ruletest.Covered{Kind: "transition", Reached: 2, Of: 3}) {
+		t.Errorf("%+v", counts)
+	}
+}
