@@ -34,14 +34,28 @@ const (
 // The codes of findings: what loads, and is most likely not what was meant. Each has a section in FINDINGS.md.
 const (
 	CodeNothingDeclared   Code = "nothing-declared"
-	CodeObjectiveAsRatio  Code = "objective-as-ratio"
-	CodeUnreachableFactor Code = "unreachable-factor"
-	CodeConstantCondition Code = "constant-condition"
-	CodeDisabledByLabel   Code = "disabled-by-label"
+	CodeNoOwner           Code = "no-owner"
+	CodeNoRunbook         Code = "no-runbook"
+	CodeManyModes         Code = "many-modes"
+	CodeUnreachable       Code = "unreachable-mode"
+	CodeNoWayOut          Code = "no-way-out"
+	CodeNoMaxDuration     Code = "no-max-duration"
+	CodeTogether          Code = "entry-and-exit-together"
+	CodeCompeting         Code = "competing-transitions"
 	CodePageOnTheWayBack  Code = "page-on-the-way-back"
 	CodeUndoOfNothing     Code = "undo-of-nothing"
 	CodePublishOfNothing  Code = "publish-without-actions"
+	CodeIrreversible      Code = "irreversible-action"
 	CodeNeverEntered      Code = "pause-never-entered"
+	CodeVerifyAll         Code = "verify-not-of-wave"
+	CodeConstantCondition Code = "constant-condition"
+	CodeNeverTrue         Code = "never-true"
+	CodePercent           Code = "ratio-as-percent"
+	CodeObjectiveAsRatio  Code = "objective-as-ratio"
+	CodeUnreachableFactor Code = "unreachable-factor"
+	CodeOneError          Code = "one-error-pages"
+	CodeShortWindow       Code = "short-window"
+	CodeDisabledByLabel   Code = "disabled-by-label"
 	CodeShortLease        Code = "short-lease"
 	CodeUntold            Code = "instances-without-modes"
 	CodeNoReceiver        Code = "no-receiver"
@@ -51,12 +65,15 @@ const (
 	CodeFlagUntested      Code = "flag-untested"
 	CodeNoSuchSeries      Code = "no-such-series"
 	CodeNoSuchLabel       Code = "no-such-label"
+	CodeAllowed           Code = "allow-of-nothing"
 )
 
-// findings are the codes that may be given to what does not keep a file from loading, sorted.
-var findings = slices.Sorted(slices.Values([]Code{CodeNothingDeclared, CodeObjectiveAsRatio, CodeUnreachableFactor, CodeConstantCondition,
-	CodeDisabledByLabel, CodePageOnTheWayBack, CodeUndoOfNothing, CodePublishOfNothing, CodeNeverEntered, CodeShortLease, CodeUntold,
-	CodeNoReceiver, CodeFlagUnset, CodeFlagUndeclared, CodeFlagExpired, CodeFlagUntested, CodeNoSuchSeries, CodeNoSuchLabel}))
+// findings are the codes of what does not keep a file from loading, sorted.
+var findings = slices.Sorted(slices.Values([]Code{CodeNothingDeclared, CodeNoOwner, CodeNoRunbook, CodeManyModes, CodeUnreachable,
+	CodeNoWayOut, CodeNoMaxDuration, CodeTogether, CodeCompeting, CodePageOnTheWayBack, CodeUndoOfNothing, CodePublishOfNothing,
+	CodeIrreversible, CodeNeverEntered, CodeVerifyAll, CodeConstantCondition, CodeNeverTrue, CodePercent, CodeObjectiveAsRatio,
+	CodeUnreachableFactor, CodeOneError, CodeShortWindow, CodeDisabledByLabel, CodeShortLease, CodeUntold, CodeNoReceiver, CodeFlagUnset,
+	CodeFlagUndeclared, CodeFlagExpired, CodeFlagUntested, CodeNoSuchSeries, CodeNoSuchLabel, CodeAllowed}))
 
 // Findings are all of them, sorted.
 func Findings() []Code { return slices.Clone(findings) }

@@ -84,6 +84,9 @@ func (d *draft) compile(n *node, key, name string, narrows bool) (*Condition, bo
 	}
 	k.c.canonical, _ = cel.AstToString(checked) // cannot fail: the text was parsed
 	k.ast = checked.NativeRep()
+	if d.opts.Findings { // before build changes the expression
+		k.c.sketch = k.sketch(k.ast.Expr())
+	}
 	root, err := k.build(k.ast.Expr())
 	if err != nil {
 		d.r.as(CodeBadCondition).errorf(n, "", "the condition cannot be evaluated: %v", err)

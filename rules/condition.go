@@ -17,6 +17,7 @@ type Condition struct {
 	canonical  string // the expression without spaces and comments that do not matter
 	burning    []burningRef
 	references []reference
+	sketch     *sketch // where findings are asked for
 }
 
 // burningRef is an SLO's tier that a condition asks for.

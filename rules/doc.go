@@ -138,6 +138,14 @@
 // is the exception: what comes after it means nothing. The work that a file can cause is bounded in its size, nesting,
 // aliases, and in the number of faults that are shown.
 //
+// # What loads and was hardly meant
+//
+// With Options.Findings Load looks at what is legal, too: modes that nothing leads to or out of, an entry and an exit that can be true
+// together, a factor that is never reached, a verification that does not look at its wave. FINDINGS.md has a section on each. A file
+// lives with one, in its document and for a reason:
+//
+//	allow: [{code: unreachable-mode, why: it is set by hand}]
+//
 // # A bad file never replaces a good one
 //
 // Reload keeps a service whose file is bad, and what refers to it, on the rules it had, with the reason in Service.Problem.

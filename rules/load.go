@@ -36,6 +36,10 @@ type Options struct {
 	Receivers map[engine.Severity]bool
 	// Now is the time by which flags are past their date, or untested for long. Zero: nothing is said of that.
 	Now time.Time
+	// Findings: look for what loads and is most likely not what was meant. It takes time, and a server has no use for it.
+	Findings bool
+	// Scrape tells findings how far apart samples are. Nil, or where it does not know: 15 s.
+	Scrape Scrape
 }
 
 func (o Options) withDefaults() Options {
@@ -72,6 +76,7 @@ func Reload(last *Set, files []File, opts Options) (*Set, error) {
 		l.flagTypes(d)
 	}
 	l.references()
+	l.findings()
 	return l.set()
 }
 
@@ -112,6 +117,10 @@ type draft struct {
 	escalations                                                   escalations // of SLOs that say nothing of them
 	pausings                                                      []*pausing
 	hushings                                                      []*hushing
+	lenient                                                       bool // a Sloth file
+	allows                                                        []allowed
+	ranges                                                        map[string]bounds // made once
+	short                                                         []mention         // windows that have been found too short
 }
 
 func (d *draft) name() engine.Scope { return d.service.Policy.Scope }
@@ -192,6 +201,7 @@ func (l *loader) document(r *reader, n *node) *draft {
 		may("labels", r.setLabels(&s.Labels, "label")),
 	}
 	r.lenient = version.value == versionSloth
+	d.lenient = r.lenient
 	if r.lenient {
 		fields = append(fields, need("slos", d.slos))
 	} else {
@@ -217,6 +227,7 @@ func (l *loader) document(r *reader, n *node) *draft {
 			}),
 			may("transitions", func(n *node) { r.list(n, "transitions", d.transition) }),
 			may("flags", d.declarations),
+			may("allow", d.allow),
 			may("instances", d.instances),
 			may("lease", func(n *node) { lease = n }),
 			may("on_loss", func(n *node) { onLoss = n }))
@@ -473,7 +484,7 @@ func (l *loader) set() (*Set, error) {
 	}
 	slices.SortFunc(set.Services, func(a, b *Service) int { return strings.Compare(string(a.Policy.Scope), string(b.Policy.Scope)) })
 	set.Digest = setDigest(set.Services)
-	set.Warnings = diags.Warnings()
+	set.Warnings = slices.DeleteFunc(slices.Clone(diags), func(d Diagnostic) bool { return d.Level == LevelError })
 	if len(diags.Errors()) > 0 {
 		return set, diags
 	}

@@ -65,6 +65,10 @@ func (r coded) warnf(n *node, hint, format string, args ...any) {
 	r.say(LevelWarning, n.line, n.column, hint, format, args...)
 }
 
+func (r coded) notef(n *node, hint, format string, args ...any) {
+	r.say(LevelInfo, n.line, n.column, hint, format, args...)
+}
+
 // within reports a fault at byte off of a scalar's value.
 func (r coded) within(n *node, off int, hint, format string, args ...any) {
 	if r.full() {

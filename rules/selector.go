@@ -22,9 +22,9 @@ type SeriesSelector struct {
 }
 
 // Fault is a diagnostic at the selector's place.
-func (s *SeriesSelector) Fault(level Level, hint, format string, args ...any) Diagnostic {
+func (s *SeriesSelector) Fault(level Level, code Code, hint, format string, args ...any) Diagnostic {
 	d := s.place
-	d.Level, d.Hint, d.Message = level, hint, fmt.Sprintf(format, args...)
+	d.Level, d.Code, d.Hint, d.Message = level, code, hint, fmt.Sprintf(format, args...)
 	return d
 }
 

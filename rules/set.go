@@ -12,7 +12,8 @@ import (
 type Set struct {
 	Digest   engine.Digest // of all services
 	Services []*Service    // by scope
-	// Warnings are what the files say that is legal and most likely not what was meant.
+	// Warnings are what the files say that is legal and most likely not what was meant; with Options.Findings also what is only
+	// worth knowing.
 	Warnings Diagnostics
 }
 
@@ -48,6 +49,7 @@ type Service struct {
 	Alerts     []string                      // the names of Prometheus alerts that conditions mention, sorted
 	Conditions []*Condition                  // at the indexes of Policy.Conditions
 	Selectors  []SeriesSelector              // of the queries of SLOs and SLIs
+	Allowed    map[Code]bool                 // findings that the file says it lives with; no digest covers them
 
 	references []reference // to other scopes
 }

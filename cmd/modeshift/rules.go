@@ -15,8 +15,9 @@ import (
 )
 
 type rulesCmd struct {
-	Check rulesCheckCmd `cmd:"" help:"Check rule files and say everything that is wrong with them."`
-	Test  rulesTestCmd  `cmd:"" help:"Run the tests of rule files."`
+	Test     rulesTestCmd     `cmd:"" help:"Run the tests of rule files."`
+	Check    rulesCheckCmd    `cmd:"" help:"Check rule files and say everything that is wrong with them."`
+	Findings rulesFindingsCmd `cmd:"" help:"List what rules check finds in files that load, and explain it."`
 }
 
 type rulesCheckCmd struct {
@@ -43,8 +44,9 @@ end, severity, code, message, hint and docs.
 With --prometheus it says of each selector that never had a series in the last 30 days where it stands and, as far as one
 matcher is to blame, which: what rests on it would be unknown.
 
-Of flags that a file declares it warns when their day is over, when nobody has seen them work for 90 days, and when modes and
-declarations do not name the same ones. Warnings do not change the exit code.
+What loads and is most likely not what was meant is a warning with a code, such as a mode without a way out, or an entry and an exit that
+can be true together; what is only worth knowing is a note (-v). modeshift rules findings CODE explains it, and allow: in a file silences
+it with a reason. Warnings and notes do not change the exit code.
 
 With --readiness it judges each service that has transitions. Of the server (--server) it asks how modes were left last, who is
 told and who may say yes, whether instances follow, and what the sources show; the latter of --prometheus first, where that is
@@ -72,7 +74,7 @@ func (v *rulesCheckCmd) Run(s *streams, c *cli) error {
 	if err != nil {
 		return err
 	}
-	set, err := rules.Load(files, rules.Options{Kinds: kinds, Now: time.Now()})
+	set, err := rules.Load(files, rules.Options{Kinds: kinds, Now: time.Now(), Findings: true})
 	var all rules.Diagnostics
 	if err != nil && !errors.As(err, &all) {
 		return err

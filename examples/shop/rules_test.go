@@ -14,12 +14,12 @@ import (
 
 func TestTheRuleFileIsWhole(t *testing.T) {
 	set, err := rules.Load([]rules.File{{Name: "shop.rules.yaml", Data: RulesFor("http://127.0.0.1:4711")}}, rules.Options{
-		Interval: time.Second, Kinds: map[string]rules.Kind{"webhook": webhook.NewKind(webhook.KindOptions{FormOnly: true})},
+		Interval: time.Second, Findings: true, Kinds: map[string]rules.Kind{"webhook": webhook.NewKind(webhook.KindOptions{FormOnly: true})},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, w := range set.Warnings {
+	for _, w := range set.Warnings.Warnings() {
 		t.Errorf("a warning: %v", w)
 	}
 	s := set.Service("shop")
@@ -66,11 +66,11 @@ func TestTheRuleFilesOfTheProductAreWhole(t *testing.T) {
 		}
 		files = append(files, rules.File{Name: name + ".rules.yaml", Data: data})
 	}
-	set, err := rules.Load(files, rules.Options{Interval: time.Second})
+	set, err := rules.Load(files, rules.Options{Interval: time.Second, Findings: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, w := range set.Warnings {
+	for _, w := range set.Warnings.Warnings() {
 		t.Errorf("a warning: %v", w)
 	}
 	for _, name := range Services {

@@ -23,11 +23,15 @@ func Missing(ctx context.Context, source Source, set *rules.Set, now time.Time) 
 			if s.Source != "" && s.Source != source.Name {
 				continue
 			}
-			d, err := m.judge(s)
+			found, err := m.judge(s)
 			if err != nil {
 				return nil, err
 			}
-			out = append(out, d...)
+			for _, d := range found {
+				if !service.Allowed[d.Code] {
+					out = append(out, d)
+				}
+			}
 		}
 	}
 	return out, nil
@@ -85,7 +89,7 @@ func (m *existence) judge(s *rules.SeriesSelector) (rules.Diagnostics, error) {
 				return nil, err
 			}
 			if !found {
-				return rules.Diagnostics{s.Fault(rules.LevelError, fmt.Sprintf("look at the labels of %s", s.All),
+				return rules.Diagnostics{s.Fault(rules.LevelError, rules.CodeNoSuchLabel, fmt.Sprintf("look at the labels of %s", s.All),
 					"no series has a label %q: nothing would ever count as an error", matcher.Name)}, nil
 			}
 		}
@@ -95,7 +99,7 @@ func (m *existence) judge(s *rules.SeriesSelector) (rules.Diagnostics, error) {
 	if len(culprits) == 1 {
 		hint = fmt.Sprintf("without %s there are some", culprits[0])
 	}
-	return rules.Diagnostics{s.Fault(rules.LevelError, hint, "no such series: %s selects nothing in the last %s; what needs it would be unknown", s.Text, period)}, nil
+	return rules.Diagnostics{s.Fault(rules.LevelError, rules.CodeNoSuchSeries, hint, "no such series: %s selects nothing in the last %s; what needs it would be unknown", s.Text, period)}, nil
 }
 
 // withComma is a selector, open for one more matcher.

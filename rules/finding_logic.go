@@ -1,0 +1,473 @@
+package rules
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/operators"
+	"cel.dev/cel-go/common/types"
+	"github.com/prometheus/common/model"
+
+	"github.com/modeshift/modeshift/engine"
+)
+
+// Whether two conditions can be true at once is a question about what they are made of: comparisons of quantities with numbers, and
+// what is true or false by itself. A quantity matters only by which side of the numbers it is compared with it lies on, so that a few
+// values of each are all there are, and a search over them finds values that make both conditions true, or that there are none.
+// Quantities are taken to be independent of each other: what the search finds is possible, not necessarily likely.
+
+// claim is a condition as the search sees it.
+type claim struct {
+	op    claimOp
+	of    []claim
+	name  string  // of the quantity
+	than  float64 // what it is compared with
+	word  string
+	holds bool // of a constant
+}
+
+type claimOp int
+
+const (
+	claimConstant claimOp = iota
+	claimAnd
+	claimOr
+	claimNot
+	claimTruth // the quantity is a truth
+	claimIs    // the quantity is a word, and this one
+	claimLess
+	claimAtMost
+	claimEqual
+)
+
+// sketch is what findings need of a condition.
+type sketch struct {
+	claim    claim
+	compared []compared
+	windows  []mention
+}
+
+// compared is a number that a condition compares a signal with.
+type compared struct {
+	function, name string
+	op             string // as if the signal stood on the left
+	than           float64
+	at             int // byte of the condition's text at which the number begins
+}
+
+// mention is a window that a condition names.
+type mention struct {
+	slo    string
+	window time.Duration
+	at     int
+}
+
+// bounds are the values a quantity can have.
+type bounds struct{ low, high float64 }
+
+// sketcher makes a sketch of one condition.
+type sketcher struct {
+	k   *compiler
+	out sketch
+}
+
+func (k *compiler) sketch(e ast.Expr) *sketch {
+	s := sketcher{k: k}
+	s.out.claim = s.claim(e)
+	return &s.out
+}
+
+func both(a, b claim) claim   { return claim{op: claimAnd, of: []claim{a, b}} }
+func either(a, b claim) claim { return claim{op: claimOr, of: []claim{a, b}} }
+func not(a claim) claim       { return claim{op: claimNot, of: []claim{a}} }
+
+func (s *sketcher) claim(e ast.Expr) claim {
+	if e.Kind() == ast.LiteralKind {
+		if v, ok := e.AsLiteral().(types.Bool); ok {
+			return claim{op: claimConstant, holds: bool(v)}
+		}
+	}
+	if e.Kind() != ast.CallKind {
+		return s.opaque(e)
+	}
+	args := e.AsCall().Args()
+	switch name := e.AsCall().FunctionName(); name {
+	case operators.LogicalAnd:
+		return both(s.claim(args[0]), s.claim(args[1]))
+	case operators.LogicalOr:
+		return either(s.claim(args[0]), s.claim(args[1]))
+	case operators.LogicalNot:
+		return not(s.claim(args[0]))
+	case operators.Conditional:
+		when := s.claim(args[0])
+		return either(both(when, s.claim(args[1])), both(not(when), s.claim(args[2])))
+	case operators.Less, operators.LessEquals, operators.Greater, operators.GreaterEquals, operators.Equals, operators.NotEquals:
+		return s.comparison(e, name, args[0], args[1])
+	}
+	if c := s.k.calls[e.ID()]; c != nil && c.burn != nil {
+		return s.burning(c.burn)
+	}
+	return s.opaque(e)
+}
+
+// opaque is a truth that nothing more is known of: the same text is the same truth.
+func (s *sketcher) opaque(e ast.Expr) claim {
+	return claim{op: claimTruth, name: s.k.written(e)}
+}
+
+func (s *sketcher) burning(x *burnExpr) claim {
+	any := claim{op: claimConstant}
+	for _, p := range x.pairs {
+		pair := claim{op: claimConstant, holds: true}
+		for _, signal := range []Signal{p.short, p.long} {
+			name := rateName(signal.Name, signal.Window)
+			pair = both(pair, not(claim{op: claimAtMost, name: name, than: p.factor}))
+		}
+		any = either(any, pair)
+	}
+	return any
+}
+
+func rateName(slo string, window time.Duration) string {
+	return fmt.Sprintf("burn_rate(%q, %q)", slo, model.Duration(window))
+}
+
+// flipped is an operator with its sides exchanged.
+var flipped = map[string]string{
+	operators.Less: operators.Greater, operators.LessEquals: operators.GreaterEquals, operators.Greater: operators.Less,
+	operators.GreaterEquals: operators.LessEquals, operators.Equals: operators.Equals, operators.NotEquals: operators.NotEquals,
+}
+
+func (s *sketcher) comparison(e ast.Expr, op string, left, right ast.Expr) claim {
+	if _, constant := literal(left); constant || left.Kind() == ast.LiteralKind {
+		left, right, op = right, left, flipped[op]
+	}
+	if than, constant := literal(right); constant {
+		name, scale := s.quantity(left, op, than, s.k.place(right))
+		return compare(op, name, round(than*scale))
+	}
+	if right.Kind() == ast.LiteralKind && (op == operators.Equals || op == operators.NotEquals) {
+		var is claim
+		switch v := right.AsLiteral().(type) {
+		case types.String:
+			is = claim{op: claimIs, name: s.k.written(left), word: string(v)}
+		case types.Bool:
+			if is = s.claim(left); !bool(v) {
+				is = not(is)
+			}
+		default:
+			return s.opaque(e)
+		}
+		if op == operators.NotEquals {
+			is = not(is)
+		}
+		return is
+	}
+	a, b := s.k.written(left), s.k.written(right)
+	for _, side := range []ast.Expr{left, right} {
+		s.quantity(side, "", 0, 0) // it may name windows
+	}
+	if a > b {
+		a, b, op = b, a, flipped[op]
+	}
+	return compare(op, a+" - "+b, 0)
+}
+
+func compare(op, name string, than float64) claim {
+	switch op {
+	case operators.Less:
+		return claim{op: claimLess, name: name, than: than}
+	case operators.LessEquals:
+		return claim{op: claimAtMost, name: name, than: than}
+	case operators.Greater:
+		return not(claim{op: claimAtMost, name: name, than: than})
+	case operators.GreaterEquals:
+		return not(claim{op: claimLess, name: name, than: than})
+	case operators.Equals:
+		return claim{op: claimEqual, name: name, than: than}
+	}
+	return not(claim{op: claimEqual, name: name, than: than})
+}
+
+// round takes away the noise of having multiplied: error_ratio(…) > 0.0144 and burn_rate(…) > 14.4 are about the same number.
+func round(f float64) float64 {
+	v, err := strconv.ParseFloat(strconv.FormatFloat(f, 'g', 12, 64), 64)
+	if err != nil {
+		return f
+	}
+	return v
+}
+
+// literal reads a number, or a duration in seconds, that is written out.
+func literal(e ast.Expr) (float64, bool) {
+	switch e.Kind() {
+	case ast.LiteralKind:
+		switch v := e.AsLiteral().(type) {
+		case types.Double:
+			return float64(v), true
+		case types.Int:
+			return float64(v), true
+		case types.Uint:
+			return float64(v), true
+		}
+	case ast.CallKind:
+		args := e.AsCall().Args()
+		switch e.AsCall().FunctionName() {
+		case operators.Negate:
+			v, ok := literal(args[0])
+			return -v, ok
+		case "duration":
+			if len(args) == 1 && args[0].Kind() == ast.LiteralKind {
+				if text, ok := args[0].AsLiteral().(types.String); ok {
+					d, err := time.ParseDuration(string(text))
+					return d.Seconds(), err == nil
+				}
+			}
+		}
+	}
+	return 0, false
+}
+
+// quantity names what stands on one side of a comparison, with what a number it is compared with has to be multiplied by: an error ratio
+// is the burn rate of the same window times the budget.
+func (s *sketcher) quantity(e ast.Expr, op string, than float64, at int) (name string, scale float64) {
+	ast.PreOrderVisit(e, ast.NewExprVisitor(func(e ast.Expr) {
+		c := s.k.calls[e.ID()]
+		if c == nil || c.input.signal.Kind != SignalSLO || len(e.AsCall().Args()) != 2 {
+			return
+		}
+		s.out.windows = append(s.out.windows, mention{c.input.signal.Name, c.input.signal.Window, s.k.place(e.AsCall().Args()[1]) + 1})
+	}))
+	var c *call
+	if e.Kind() == ast.CallKind {
+		c = s.k.calls[e.ID()]
+	}
+	if c == nil {
+		return s.k.written(e), 1
+	}
+	signal := c.input.signal
+	if op != "" {
+		s.out.compared = append(s.out.compared, compared{c.function, signal.Name, strings.Trim(op, "_"), than, at})
+	}
+	switch c.function {
+	case "burn_rate":
+		return rateName(signal.Name, signal.Window), 1
+	case "error_ratio":
+		if slo := s.k.d.service.SLO(signal.Name); slo != nil {
+			return rateName(signal.Name, signal.Window), 1 / slo.Budget
+		}
+	}
+	return s.k.written(e), 1
+}
+
+// apart is a claim whose quantities that are not the same for two conditions have names of their own: how long a mode has lasted, and
+// which mode that is, are asked in different modes.
+func (c claim) apart(side string, scope engine.Scope) claim {
+	if c.name == "dwell()" || c.name == fmt.Sprintf("mode(%q)", scope) {
+		c.name += " " + side
+	}
+	of := make([]claim, len(c.of))
+	for i := range c.of {
+		of[i] = c.of[i].apart(side, scope)
+	}
+	c.of = of
+	return c
+}
+
+// quantity is one that the search gives values to: of what is a truth 0 and 1.
+type quantity struct {
+	name   string
+	values []float64
+	words  []string // what is a word is one of these, or none
+	truth  bool     // it is true or false by itself
+}
+
+// quantities are those of a claim, in order of first use.
+func quantities(c claim, of map[string]bounds) []quantity {
+	var out []quantity
+	cuts := map[string]map[float64]bool{}
+	var walk func(c claim)
+	walk = func(c claim) {
+		for _, sub := range c.of {
+			walk(sub)
+		}
+		if c.op == claimConstant || c.name == "" {
+			return
+		}
+		i := slices.IndexFunc(out, func(q quantity) bool { return q.name == c.name })
+		if i < 0 {
+			i = len(out)
+			out = append(out, quantity{name: c.name})
+			cuts[c.name] = map[float64]bool{}
+		}
+		switch c.op {
+		case claimTruth:
+			out[i].values, out[i].truth = []float64{0, 1}, true
+		case claimIs:
+			if !slices.Contains(out[i].words, c.word) {
+				out[i].words = append(out[i].words, c.word)
+			}
+		default:
+			cuts[c.name][c.than] = true
+		}
+	}
+	walk(c)
+	for i := range out {
+		q := &out[i]
+		if q.words != nil {
+			for w := range len(q.words) + 1 {
+				q.values = append(q.values, float64(w)) // the last one is none of them
+			}
+		}
+		if q.values == nil {
+			b, known := of[q.name]
+			if !known {
+				b = bounds{math.Inf(-1), math.Inf(1)}
+			}
+			q.values = between(slices.Sorted(maps.Keys(cuts[q.name])), b)
+		}
+	}
+	return out
+}
+
+// between is a value of each piece into which numbers cut a range: below the first, each of them, and above it up to the next. Numbers
+// outside of the range cut nothing.
+func between(cuts []float64, b bounds) []float64 {
+	cuts = slices.DeleteFunc(cuts, func(c float64) bool { return c < b.low || c > b.high })
+	switch {
+	case len(cuts) == 0 && !math.IsInf(b.low, -1):
+		return []float64{b.low}
+	case len(cuts) == 0:
+		return []float64{min(b.high, 0)}
+	}
+	var out []float64
+	if first := cuts[0]; math.IsInf(b.low, -1) {
+		out = append(out, first-1)
+	} else if b.low < first {
+		out = append(out, b.low)
+	}
+	for i, cut := range cuts {
+		out = append(out, cut)
+		switch {
+		case i+1 < len(cuts):
+			out = append(out, cut+(cuts[i+1]-cut)/2)
+		case cut < b.high: // a little more, so that what is shown is a number people could meet
+			out = append(out, min(cut+max(1, math.Abs(cut)/4), cut+(b.high-cut)/4))
+		}
+	}
+	return out
+}
+
+// mostSearched bounds the search; beyond it nothing is found.
+const mostSearched = 50_000
+
+// witness searches for values that make a claim true. sure is whether there are none, if it finds none: not where it gave up.
+func witness(c claim, of map[string]bounds) (found []string, possible, sure bool) {
+	all := quantities(c, of)
+	values := map[string]float64{}
+	steps := 0
+	truth := func() engine.Truth { steps++; return c.truth(values, all) }
+	var search func(i int) bool
+	search = func(i int) bool {
+		switch truth() {
+		case engine.True:
+			return true
+		case engine.False:
+			return false
+		}
+		if i == len(all) || steps > mostSearched {
+			return false
+		}
+		for _, v := range all[i].values {
+			values[all[i].name] = v
+			if search(i + 1) {
+				return true
+			}
+		}
+		delete(values, all[i].name)
+		return false
+	}
+	if !search(0) {
+		return nil, false, steps <= mostSearched
+	}
+	for _, q := range all { // leave out what does not matter
+		v, given := values[q.name]
+		if !given {
+			continue
+		}
+		if delete(values, q.name); truth() != engine.True {
+			values[q.name] = v
+		}
+	}
+	for _, q := range all {
+		if v, given := values[q.name]; given {
+			found = append(found, q.is(v))
+		}
+	}
+	return found, true, true
+}
+
+// is says in words that a quantity has a value.
+func (q quantity) is(v float64) string {
+	switch {
+	case q.words != nil && int(v) == len(q.words):
+		return fmt.Sprintf("%s is something else", q.name)
+	case q.words != nil:
+		return fmt.Sprintf("%s is %q", q.name, q.words[int(v)])
+	case q.truth:
+		return q.name + map[float64]string{0: " is false", 1: " is true"}[v]
+	case strings.HasPrefix(q.name, "dwell()"):
+		return q.name + " = " + time.Duration(v*float64(time.Second)).String()
+	}
+	return q.name + " = " + strconv.FormatFloat(v, 'g', 4, 64)
+}
+
+// truth is Kleene's: what has no value yet is unknown.
+func (c claim) truth(values map[string]float64, all []quantity) engine.Truth {
+	switch c.op {
+	case claimConstant:
+		return engine.TruthOf(c.holds)
+	case claimAnd, claimOr:
+		stop := engine.TruthOf(c.op == claimOr)
+		out := engine.TruthOf(c.op == claimAnd)
+		for _, sub := range c.of {
+			switch t := sub.truth(values, all); t {
+			case stop:
+				return stop
+			case engine.Unknown:
+				out = engine.Unknown
+			}
+		}
+		return out
+	case claimNot:
+		switch c.of[0].truth(values, all) {
+		case engine.True:
+			return engine.False
+		case engine.False:
+			return engine.True
+		}
+		return engine.Unknown
+	}
+	v, known := values[c.name]
+	if !known {
+		return engine.Unknown
+	}
+	switch c.op {
+	case claimTruth:
+		return engine.TruthOf(v != 0)
+	case claimIs:
+		i := slices.IndexFunc(all, func(q quantity) bool { return q.name == c.name })
+		return engine.TruthOf(slices.Index(all[i].words, c.word) == int(v))
+	case claimLess:
+		return engine.TruthOf(v < c.than)
+	case claimAtMost:
+		return engine.TruthOf(v <= c.than)
+	}
+	return engine.TruthOf(v == c.than)
+}
