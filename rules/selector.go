@@ -18,14 +18,15 @@ type SeriesSelector struct {
 	// gone wrong.
 	Events bool
 	All    string
-	place  Diagnostic
+	src    *source
+	node   *node // the query
+	at     int   // in it
 }
 
 // Fault is a diagnostic at the selector's place.
 func (s *SeriesSelector) Fault(level Level, hint, format string, args ...any) Diagnostic {
-	d := s.place
-	d.Level, d.Hint, d.Message = level, hint, fmt.Sprintf(format, args...)
-	return d
+	line, column := s.src.within(s.node, s.at)
+	return s.src.diagnostic(level, line, column, fmt.Sprintf(format, args...), hint)
 }
 
 // selectors notes those of a query; where it narrows to instances, those of series that can be told apart by them. all, where it is not nil, is the query for all events of which this one counts some.
@@ -44,8 +45,7 @@ func (d *draft) selectors(q, all *query, source *string) {
 			return nil
 		}
 		seen[bare] = true
-		line, column := d.r.src.within(q.node, q.source(int(v.PosRange.Start)))
-		s := SeriesSelector{Text: bare, Matchers: v.LabelMatchers, place: d.r.src.diagnostic(LevelError, line, column, "", "")}
+		s := SeriesSelector{Text: bare, Matchers: v.LabelMatchers, src: d.r.src, node: q.node, at: q.source(int(v.PosRange.Start))}
 		if all != nil {
 			parser.Inspect(all.labelled, func(n parser.Node, _ []parser.Node) error {
 				if a, ok := n.(*parser.VectorSelector); ok && selects(a, v) && !s.Events {
