@@ -29,6 +29,7 @@ const (
 	CodeBadReference   Code = "broken-reference"  // to a service whose own file does not load
 	CodeModeInForce    Code = "mode-in-force"     // a mode would vanish while a scope is in it
 	CodeFlagType       Code = "flag-changes-type"
+	CodeOurFault       Code = "our-fault" // modeshift failed, and nothing in the file has to be wrong
 )
 
 // The codes of findings: what loads, and is most likely not what was meant. Each has a section in FINDINGS.md.

@@ -52,6 +52,10 @@ func (d *draft) compile(n *node, key, name string, narrows bool) (*Condition, bo
 		d.r.as(CodeBadCondition).errorf(n, "split it into several transitions, or record part of it as a series", "the condition has %d bytes, and may have at most %d", len(text), maxConditionBytes)
 		return nil, false
 	}
+	if d.r.texts += len(text); d.r.texts > maxConditionsBytes {
+		d.r.as(CodeBadCondition).errorf(n, "split the file: one service each", "the conditions of this file have more than %d bytes together", maxConditionsBytes)
+		return nil, false
+	}
 	k := compiler{d: d, node: n, text: text, narrows: narrows, calls: map[int64]*call{}, said: map[int]bool{},
 		c: &Condition{Name: name, Text: strings.TrimSpace(text), Position: d.r.position(n)}}
 	before := d.r.faults
@@ -62,6 +66,9 @@ func (d *draft) compile(n *node, key, name string, narrows bool) (*Condition, bo
 		return nil, false
 	}
 	k.ast = parsed.NativeRep()
+	if !k.simple() {
+		return nil, false
+	}
 	whole := true // whether all that is named is whole itself
 	ast.PreOrderVisit(k.ast.Expr(), ast.NewExprVisitor(func(e ast.Expr) {
 		if e.Kind() == ast.CallKind && !e.AsCall().IsMemberFunction() {

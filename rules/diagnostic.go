@@ -106,10 +106,30 @@ func (ds Diagnostics) sorted() Diagnostics {
 // excerptWidth is how much of a long line is shown.
 const excerptWidth = 120
 
+// around is the part of a line near a column, and where in it that is: a line may have a million characters, and a hundred faults.
+func around(line string, column int) (string, int) {
+	const near = 5 * excerptWidth // bytes; more than half of excerptWidth even of the longest characters
+	if len(line) <= 2*near {
+		return line, column
+	}
+	from, at := 0, 0
+	for i := 1; i < column && at < len(line); i++ {
+		_, size := utf8.DecodeRuneInString(line[at:])
+		at += size
+	}
+	if at > near {
+		for from = at - near; !utf8.RuneStart(line[from]); from++ {
+		}
+	}
+	to := min(at+near, len(line))
+	return line[from:to], 1 + utf8.RuneCountInString(line[from:at])
+}
+
 // excerpt shows a line and points at a column of it. Tabs stay tabs below as well, so that the caret stands right however
 // wide the terminal makes them.
 func excerpt(line string, column int) string {
-	line = strings.ToValidUTF8(strings.TrimRight(line, "\r\n"), "\uFFFD")
+	line, column = around(strings.TrimRight(line, "\r\n"), column)
+	line = strings.ToValidUTF8(line, "\uFFFD")
 	at := max(0, min(column-1, utf8.RuneCountInString(line)))
 	runes := []rune(line)
 	if len(runes) > excerptWidth {

@@ -4,8 +4,11 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -62,18 +65,18 @@ func Load(files []File, opts Options) (*Set, error) { return Reload(nil, files, 
 // The set is never nil. The error is Diagnostics.
 func Reload(last *Set, files []File, opts Options) (*Set, error) {
 	opts = opts.withDefaults()
-	l := loader{opts: opts, last: last}
-	for _, f := range files {
-		l.file(f)
-	}
+	l := loader{opts: opts, last: last, unread: map[string]string{}, names: map[string]bool{}}
+	l.read(files)
 	if len(files) == 0 {
 		l.diags = append(l.diags, Diagnostic{Level: LevelError, Code: CodeNoFiles, File: "rules", Message: "there are no rule files",
 			Hint: "give files, folders (their *.yaml and *.yml are read) or globs"})
 	}
 	l.sameService()
 	for _, d := range l.drafts {
-		l.inForce(d)
-		l.flagTypes(d)
+		d.survive(func() {
+			l.inForce(d)
+			l.flagTypes(d)
+		})
 	}
 	l.references()
 	l.findings()
@@ -130,17 +133,49 @@ const (
 	versionSloth = "prometheus/v1"
 )
 
-func (l *loader) file(f File) {
-	r := &reader{src: newSource(f.Name, string(f.Data))}
-	l.readers = append(l.readers, r)
-	if l.names == nil {
-		l.names, l.unread = map[string]bool{}, map[string]string{}
+// read reads all files, as many at a time as there are processors, since nothing in one depends on another.
+func (l *loader) read(files []File) {
+	contents := make([]content, len(files))
+	var workers sync.WaitGroup
+	var next atomic.Int64
+	for range min(runtime.GOMAXPROCS(0), len(files)) {
+		workers.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(files); i = int(next.Add(1)) - 1 {
+				contents[i] = l.file(files[i])
+			}
+		})
 	}
-	l.names[f.Name] = true
-	docs := r.parse(f)
+	workers.Wait()
+	for i := range contents {
+		c := &contents[i]
+		l.names[files[i].Name] = true
+		l.readers = append(l.readers, c.r)
+		l.drafts = append(l.drafts, c.drafts...)
+		if c.unread != "" {
+			l.unread[files[i].Name] = c.unread
+		}
+	}
+}
+
+// content is what a file holds.
+type content struct {
+	r      *reader
+	drafts []*draft
+	unread string // the first fault of a document that has one and does not tell which service it is of
+}
+
+// file reads one file. It is safe for concurrent use.
+func (l *loader) file(f File) (c content) {
+	r := &reader{src: newSource(f.Name, "")}
+	if len(f.Data) <= maxFileBytes {
+		r.src = newSource(f.Name, string(f.Data))
+	}
+	c.r = r
+	var docs []*node
+	r.survive(&node{line: 1, column: 1}, func() { docs = r.parse(f) })
 	whole := r.faults
 	if whole > 0 && len(docs) == 0 {
-		l.unread[f.Name] = r.problem(0, math.MaxInt)
+		c.unread = r.problem(0, math.MaxInt)
 	}
 	for i, n := range docs {
 		end := math.MaxInt
@@ -148,19 +183,28 @@ func (l *loader) file(f File) {
 			end = docs[i+1].line
 		}
 		before := r.faults
-		d := l.document(r, n)
-		bad := whole > 0 || r.faults > before
-		if bad && (d == nil || d.name() == "") {
-			l.unread[f.Name] = r.problem(n.line, end)
+		d := l.draft(r, n)
+		known := false
+		r.survive(n, func() { known = l.document(d) })
+		if r.faults == before && known {
+			r.survive(n, d.digests)
 		}
-		if d == nil {
-			continue
+		d.end, d.bad = end, whole > 0 || r.faults > before
+		if d.bad && d.name() == "" {
+			c.unread = r.problem(n.line, end)
 		}
-		if d.end, d.bad = end, bad; !bad {
-			d.digests()
+		if known || d.name() != "" {
+			c.drafts = append(c.drafts, d)
 		}
-		l.drafts = append(l.drafts, d)
 	}
+	return c
+}
+
+// survive is the reader's, of what is looked at when all files have been read.
+func (d *draft) survive(read func()) {
+	before := d.r.faults
+	d.r.survive(d.scope.or(d.node), read)
+	d.bad = d.bad || d.r.faults > before
 }
 
 // problem is the first error between two lines, of a document of the file; of the whole file where none is there.
@@ -170,28 +214,33 @@ func (r *reader) problem(from, to int) string {
 	return errs[max(0, i)].Summary()
 }
 
-// document reads one document; nil when it is not a rule file at all.
-func (l *loader) document(r *reader, n *node) *draft {
+// draft makes the draft of a document, empty.
+func (l *loader) draft(r *reader, n *node) *draft {
+	return &draft{r: r, opts: l.opts, node: n, service: &Service{File: r.src.name},
+		sloNames: map[string]*node{}, sliNames: map[string]*node{}, scheduleNames: map[string]*node{},
+		modeNames: map[string]*node{}, transitionNames: map[string]*node{}, flagTypes: map[string]flagType{}, queries: map[string][]string{}}
+}
+
+// document reads one document; false when it is not a rule file at all.
+func (l *loader) document(d *draft) bool {
+	r, n := d.r, d.node
 	if n.keys == nil {
 		r.errorf(n, "a rule file begins with `version: modeshift/v1` and `service: NAME`", "a rule file is a mapping, not %s", n.is())
-		return nil
+		return false
 	}
 	version := n.get("version")
 	switch {
 	case version == nil && n.get("apiVersion") != nil:
 		api := n.get("apiVersion")
 		r.as(CodeUnknownVersion).errorf(api, "write its Sloth form: `version: prometheus/v1`, `service`, `slos`", "%q is a Kubernetes or OpenSLO manifest, which is not supported yet", clip(api.value))
-		return nil
+		return false
 	case version == nil:
 		r.as(CodeUnknownVersion).errorf(n, "write `version: modeshift/v1`, or `version: prometheus/v1` for a Sloth file", "the file does not say its version")
-		return nil
+		return false
 	case version.value != versionOwn && version.value != versionSloth:
 		r.as(CodeUnknownVersion).errorf(version, "write `modeshift/v1`, or `prometheus/v1` for a Sloth file", "unknown version %q", clip(version.value))
-		return nil
+		return false
 	}
-	d := &draft{r: r, opts: l.opts, node: n, service: &Service{File: r.src.name},
-		sloNames: map[string]*node{}, sliNames: map[string]*node{}, scheduleNames: map[string]*node{},
-		modeNames: map[string]*node{}, transitionNames: map[string]*node{}, flagTypes: map[string]flagType{}, queries: map[string][]string{}}
 	s := d.service
 	s.Policy = engine.Policy{Interval: l.opts.Interval, BlindAfter: l.opts.BlindAfter}
 	var lease, onLoss *node
@@ -245,7 +294,7 @@ func (l *loader) document(r *reader, n *node) *draft {
 	if r.faults == 0 && n.get("slos") == nil && n.get("modes") == nil {
 		r.as(CodeNothingDeclared).warnf(d.scope.or(n), "declare `slos:`, or `modes:` and `transitions:`", "the file declares nothing: the service has no SLOs and no modes")
 	}
-	return d
+	return true
 }
 
 func (d *draft) slos(n *node) {
@@ -377,11 +426,17 @@ func (l *loader) sameService() {
 		if d.name() == "" || len(same) < 2 {
 			continue
 		}
+		const most = 3
 		var others []string
 		for _, o := range same {
-			if o != d {
-				others = append(others, o.r.position(o.scope))
+			if o == d {
+				continue
 			}
+			if len(others) == most {
+				others = append(others, fmt.Sprintf("%d more", len(same)-1-most))
+				break
+			}
+			others = append(others, o.r.position(o.scope))
 		}
 		d.refuse(CodeDuplicateName, d.scope, "declare a service once", "service %q is declared by %s too", d.name(), strings.Join(others, " and by "))
 	}
@@ -417,35 +472,59 @@ func (l *loader) references() {
 	}
 	l.circles(known)
 	told := map[reference]bool{}
-	for again := true; again; {
-		again = false
-		for _, d := range l.drafts {
-			for _, ref := range d.service.references {
-				other := known[ref.scope]
-				whole := other != nil && (other == d || !other.bad) && other.modes != nil
-				if told[ref] || whole != (ref.mode != "") || ref.mode != "" && other.modeNames[ref.mode] != nil {
-					continue
-				}
-				told[ref], again = true, true
-				line, column := d.r.src.within(ref.node, ref.at)
-				d.bad = true
-				switch {
-				case ref.mode != "":
-					d.r.as(CodeUnknownName).at(line, column, d.r.choose(ref.mode, keys(other.modeNames), ""), "service %q has no mode %q", ref.scope, clip(ref.mode))
-				case other == nil && len(l.unread) > 0:
-					d.r.as(CodeBadReference).at(line, column, "mend the files that cannot be read first", "no file that can be read declares a service %q", ref.scope)
-				case other == nil:
-					d.r.as(CodeUnknownName).at(line, column, d.r.choose(string(ref.scope), names, ""), "no file declares a service %q", ref.scope)
-				case other.bad:
-					d.r.as(CodeBadReference).at(line, column, "mend that file first: what refers to a service loads together with it", "service %q does not load (%s)", ref.scope, other.service.File)
-				default:
-					d.r.as(CodeUnknownName).at(line, column, "", "service %q has no modes", ref.scope)
-				}
+	suggested := 0 // each costs a look at all names
+	choose := func(d *draft, name string) string {
+		if suggested++; suggested > maxDiagnostics {
+			return ""
+		}
+		return d.r.choose(name, names, "")
+	}
+	refer := func(d *draft) {
+		for _, ref := range d.service.references {
+			other := known[ref.scope]
+			whole := other != nil && (other == d || !other.bad) && other.modes != nil
+			if told[ref] || whole != (ref.mode != "") || ref.mode != "" && other.modeNames[ref.mode] != nil {
+				continue
 			}
-			if !d.bad && d.parent != nil && l.above(d, known) {
-				again = true
+			told[ref], d.bad = true, true
+			say := func(code Code, hint, format string, args ...any) {
+				d.r.as(code).within(ref.node, ref.at, hint, format, args...)
+			}
+			switch {
+			case ref.mode != "":
+				say(CodeUnknownName, d.r.choose(ref.mode, keys(other.modeNames), ""), "service %q has no mode %q", ref.scope, clip(ref.mode))
+			case other == nil && len(l.unread) > 0:
+				say(CodeBadReference, "mend the files that cannot be read first", "no file that can be read declares a service %q", ref.scope)
+			case other == nil:
+				say(CodeUnknownName, choose(d, string(ref.scope)), "no file declares a service %q", ref.scope)
+			case other.bad:
+				say(CodeBadReference, "mend that file first: what refers to a service loads together with it", "service %q does not load (%s)", ref.scope, other.service.File)
+			default:
+				say(CodeUnknownName, "", "service %q has no modes", ref.scope)
 			}
 		}
+		if !d.bad && d.parent != nil {
+			l.above(d, known)
+		}
+	}
+	referring := map[*draft][]*draft{} // who refers to it
+	for _, d := range l.drafts {
+		for _, ref := range d.service.references {
+			if other := known[ref.scope]; other != nil && other != d {
+				referring[other] = append(referring[other], d)
+			}
+		}
+	}
+	for todo := slices.Clone(l.drafts); len(todo) > 0; {
+		var next []*draft
+		for _, d := range todo {
+			was := d.bad
+			d.survive(func() { refer(d) })
+			if d.bad && !was {
+				next = append(next, referring[d]...)
+			}
+		}
+		todo = next
 	}
 }
 
@@ -456,7 +535,7 @@ func (l *loader) set() (*Set, error) {
 	for _, r := range l.readers {
 		diags = append(diags, r.diags...)
 	}
-	diags = diags.sorted()
+	diags = diags.sorted().cut()
 	declared := map[engine.Scope]string{} // to why it does not load
 	for _, d := range l.drafts {
 		if d.name() == "" {

@@ -81,7 +81,7 @@ func clipTo(most int, s string) string {
 // parse reads a file's documents. A fault of syntax ends the file, so there is at most one, and then no document counts.
 func (r *reader) parse(f File) []*node {
 	if len(f.Data) > maxFileBytes {
-		r.whole(fmt.Sprintf("the file has %d bytes, and a rule file may have at most %d", len(f.Data), maxFileBytes), "split it: one service a file")
+		r.whole(fmt.Sprintf("the file is larger than %d bytes, the most that a rule file may have", maxFileBytes), "is it a rule file? split it: one service a file")
 		return nil
 	}
 	if s := string(f.Data); strings.HasPrefix(s, "\xff\xfe") || strings.HasPrefix(s, "\xfe\xff") {
@@ -113,7 +113,8 @@ func (r *reader) parse(f File) []*node {
 	}
 	var docs []*node
 	dec := yaml.NewDecoder(strings.NewReader(r.src.text))
-	for {
+	x := expander{r: r, open: map[*yaml.Node]bool{}}
+	for count := 1; ; count++ {
 		var y yaml.Node
 		err := dec.Decode(&y)
 		if errors.Is(err, io.EOF) {
@@ -123,10 +124,13 @@ func (r *reader) parse(f File) []*node {
 			r.syntax(err)
 			return nil
 		}
+		if count > maxDocuments {
+			r.as(CodeUnreadable).at(max(1, y.Line), max(1, y.Column), "split the file", "the file holds more than %d documents", maxDocuments)
+			return nil
+		}
 		if len(y.Content) == 0 || y.Content[0].Kind == yaml.ScalarNode && y.Content[0].Tag == "!!null" {
 			continue // nothing but comments
 		}
-		x := expander{r: r, open: map[*yaml.Node]bool{}}
 		n := x.expand(y.Content[0], 0)
 		if x.refused {
 			return nil

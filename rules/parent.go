@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/modeshift/modeshift/engine"
@@ -26,20 +27,27 @@ func (d *draft) imposes(n *node) engine.Mode {
 	return engine.Mode(name)
 }
 
+// maxLevels bounds how far down a scope may stand.
+const maxLevels = 20
+
 // circles refuses the services that stand below themselves.
 func (l *loader) circles(known map[engine.Scope]*draft) {
 	for _, d := range l.drafts {
 		path := []string{string(d.name())}
 		up := d
-		for up.parent != nil && len(path) <= len(known) {
+		for up.parent != nil && len(path) <= maxLevels {
 			name := up.service.Policy.Parent
+			again := slices.Contains(path, string(name)) // it is a circle; d may stand below it rather than in it
 			path = append(path, string(name))
-			if up = known[name]; up == nil || up == d {
+			if up = known[name]; up == nil || again {
 				break
 			}
 		}
 		if up == d && len(path) > 1 {
 			d.refuse(CodeCircle, d.parent, "remove the `parent` of one of them", "the services stand in a circle: %s", strings.Join(path, " → "))
+		} else if len(path) > maxLevels && up != nil {
+			d.refuse(CodeCircle, d.parent, "give it a parent further up: a service stands in a product, and that in one scope above all; or is it a circle?",
+				"%q stands below more than %d others", d.name(), maxLevels-1)
 		}
 	}
 }

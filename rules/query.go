@@ -49,7 +49,11 @@ func (r *reader) query(n *node, what string, names ...string) *query {
 			return nil
 		}
 	}
-	expr, err := promQL.ParseExpr(q.template.fill(q.template.probe))
+	filled := q.template.fill(q.template.probe)
+	if !r.simple(q, what, filled) {
+		return nil
+	}
+	expr, err := promQL.ParseExpr(filled)
 	if err != nil {
 		r.promQLErrors(q, what, err)
 		return nil

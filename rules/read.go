@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -8,12 +9,16 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 // ReadFiles reads rule files: files, folders (their *.yaml and *.yml, not those of folders below) and globs. Each file is
 // read once, however many of the paths name it, and they come sorted by name. It reads symbolic links, so that a folder that
 // Kubernetes mounts from a ConfigMap works, and leaves out names that begin with a dot. A path that leads to no file is an
 // error: a server that silently starts without rules protects nothing.
+//
+// What is no file or folder (a pipe, a device) is an error too, since reading it might never end, and so are more files, or
+// larger ones, than anybody's rules are.
 func ReadFiles(paths ...string) ([]File, error) {
 	var names []string
 	var errs []error
@@ -26,12 +31,19 @@ func ReadFiles(paths ...string) ([]File, error) {
 	}
 	slices.Sort(names)
 	names = slices.Compact(names)
+	if len(names) > maxFiles {
+		return nil, errors.Join(append(errs, fmt.Errorf("read rules: there are %d files, and may be at most %d: are these all rule files?", len(names), maxFiles))...)
+	}
 	files := make([]File, 0, len(names))
+	left := maxAllBytes
 	for _, name := range names {
 		data, err := readRules(name)
 		if err != nil {
 			errs = append(errs, err)
 			continue
+		}
+		if left -= len(data); left < 0 {
+			return nil, errors.Join(append(errs, fmt.Errorf("read rules: the %d files have more than %d MB together: are these all rule files?", len(names), maxAllBytes>>20))...)
 		}
 		files = append(files, File{Name: name, Data: data})
 	}
@@ -43,6 +55,8 @@ func expandPath(p string) ([]string, error) {
 	switch {
 	case err == nil && info.IsDir():
 		return listFolder(p)
+	case err == nil && !info.Mode().IsRegular():
+		return nil, notAFile(p, info)
 	case err == nil:
 		return []string{filepath.Clean(p)}, nil
 	case !strings.ContainsAny(p, "*?["):
@@ -60,6 +74,8 @@ func expandPath(p string) ([]string, error) {
 			return nil, fmt.Errorf("read rules: %w", err)
 		case info.Mode().IsRegular():
 			names = append(names, filepath.Clean(m))
+		case !info.IsDir():
+			return nil, notAFile(m, info)
 		}
 	}
 	if len(names) == 0 {
@@ -84,8 +100,11 @@ func listFolder(folder string) ([]string, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read rules: %w", err)
 		}
-		if info.Mode().IsRegular() {
+		switch {
+		case info.Mode().IsRegular():
 			names = append(names, name)
+		case !info.IsDir():
+			return nil, notAFile(name, info)
 		}
 	}
 	if len(names) == 0 {
@@ -94,16 +113,36 @@ func listFolder(folder string) ([]string, error) {
 	return names, nil
 }
 
+// notAFile is the error for what may block whoever opens it, or have no end.
+func notAFile(name string, info os.FileInfo) error {
+	what := "a device or something of the kind"
+	switch mode := info.Mode(); {
+	case mode&os.ModeNamedPipe != 0:
+		what = "a pipe"
+	case mode&os.ModeSocket != 0:
+		what = "a socket"
+	}
+	return fmt.Errorf("read rules: %s is %s: write what it holds to a file, and name that", name, what)
+}
+
 // readRules reads one byte more than a rule file may have at most, and leaves it to Load to say so.
 func readRules(name string) (data []byte, err error) {
-	f, err := os.Open(name)
+	// Not to wait: where a pipe has taken the file's place since it was looked at, opening it would.
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, fmt.Errorf("read rules: %w", err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	data, err = io.ReadAll(io.LimitReader(f, maxFileBytes+1))
-	if err != nil {
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("read rules: %w", err)
+	case !info.Mode().IsRegular():
+		return nil, notAFile(name, info)
+	}
+	b := bytes.NewBuffer(make([]byte, 0, min(info.Size(), maxFileBytes)+bytes.MinRead+1))
+	if _, err := b.ReadFrom(io.LimitReader(f, maxFileBytes+1)); err != nil {
 		return nil, fmt.Errorf("read rules: %w", err)
 	}
-	return data, nil
+	return b.Bytes(), nil
 }

@@ -20,19 +20,26 @@ type reader struct {
 	src     *source
 	diags   Diagnostics
 	faults  int
+	doubts  int  // warnings and notes
 	lenient bool // a Sloth file: Sloth ignores keys it does not know
+	words   int  // of the long queries so far, squared
+	steps   int  // of the regular expressions so far, as far as they are larger than their text
+	texts   int  // bytes of the conditions so far
 }
 
+// add notes a fault, or a doubt: each has a bound of its own, so that no number of doubts hides a fault, or is one.
 func (r *reader) add(d Diagnostic) {
+	count, level, what := &r.doubts, LevelWarning, "warnings"
 	if d.Level == LevelError {
-		r.faults++
+		count, level, what = &r.faults, LevelError, "faults"
 	}
-	if len(r.diags) < maxDiagnostics {
+	*count++
+	switch {
+	case *count <= maxDiagnostics:
 		r.diags = append(r.diags, d)
-	} else if len(r.diags) == maxDiagnostics {
-		r.diags = append(r.diags, Diagnostic{Level: LevelError, Code: CodeTooManyFaults, File: r.src.name,
-			Message: fmt.Sprintf("more than %d faults; the others are not shown", maxDiagnostics)})
-		r.faults++
+	case *count == maxDiagnostics+1:
+		r.diags = append(r.diags, Diagnostic{Level: level, Code: CodeTooManyFaults, File: r.src.name,
+			Message: fmt.Sprintf("more than %d %s; the others are not shown", maxDiagnostics, what)})
 	}
 }
 
@@ -43,7 +50,7 @@ func (r *reader) whole(message, hint string) {
 
 // full reports whether further faults are only counted. Places, excerpts and suggestions cost time, and a file made to have
 // a hundred thousand faults would otherwise take minutes.
-func (r *reader) full() bool { return len(r.diags) > maxDiagnostics }
+func (r *reader) full() bool { return r.faults > maxDiagnostics }
 
 // coded is the reader as it reports what has a code of its own.
 type coded struct {
@@ -80,12 +87,14 @@ func (r coded) within(n *node, off int, hint, format string, args ...any) {
 }
 
 func (r coded) say(level Level, line, column int, hint, format string, args ...any) {
-	if !r.full() {
+	switch {
+	case level == LevelError && r.full():
+		r.faults++
+	case level != LevelError && r.doubts > maxDiagnostics:
+	default:
 		d := r.src.diagnostic(level, line, column, fmt.Sprintf(format, args...), hint)
 		d.Code = r.code
 		r.add(d)
-	} else if level == LevelError {
-		r.faults++
 	}
 }
 
@@ -164,7 +173,11 @@ func (r *reader) list(n *node, what string, each func(*node)) {
 		r.errorf(n, "begin each entry with '- '", "%s must be a list, not %s", what, n.is())
 		return
 	}
-	for _, item := range n.items {
+	for i, item := range n.items {
+		if i == maxEntries {
+			r.errorf(item, "split it into several services, or generate less", "%s has %d entries, and may have at most %d", what, len(n.items), maxEntries)
+			return
+		}
 		each(item)
 	}
 }

@@ -427,45 +427,6 @@ func TestFaultsWithoutEndAreCutShort(t *testing.T) {
 	}
 }
 
-// However hostile a file is, Load ends soon: the bound is generous, the point is that nothing here grows like a square.
-func TestHostileFilesEndSoon(t *testing.T) {
-	head := "version: modeshift/v1\nservice: a\n"
-	fill := func(s string) string { return strings.Repeat(s, (maxFileBytes-1000)/len(s)) }
-	for name, text := range map[string]string{
-		"brackets":        head + "labels: " + fill("["),
-		"braces":          head + "labels: " + fill("{a: "),
-		"dashes":          head + "labels:\n" + fill("- "),
-		"one line":        head + "labels: {" + fill("a: 1, ") + "}",
-		"many labels":     head + "labels: {" + fill("é: 1, é: 2, ") + "}",
-		"many modes":      head + "modes:\n" + fill("- name: x\n"),
-		"many from":       head + "modes: [{name: x}, {name: y}]\ntransitions:\n- name: t\n  from: [" + fill("xx, ") + "]\n",
-		"many conditions": head + "transitions:\n" + fill("- when: sli('a') > 1\n"),
-		"deep condition":  head + "transitions:\n- when: " + strings.Repeat("(", 4000) + "\n",
-		"negations":       head + "transitions:\n- when: '" + strings.Repeat("!", 4000) + "alert(\"x\")'\n",
-		"deep query":      head + "slis:\n- {name: a, query: '" + strings.Repeat("(", 60_000) + "'}\n",
-		"anchors":         head + "labels:\n" + fill("- &a x\n- *a\n"),
-		"tabs":            head + fill("\t"),
-		"quote":           head + "owner: \"" + fill("x\n  "),
-		"many actions":    head + "transitions:\n- name: t\n  actions:\n" + fill("  - {name: x, webhook: {}}\n"),
-		"many until":      head + "modes: [{name: x}, {name: y}]\ntransitions:\n" + fill("- {from: [x], to: y, when: alert('a'), until: alert('a'), undo: entry}\n"),
-		"long action":     head + "transitions:\n- name: t\n  actions: [{name: x, webhook: {url: '" + fill("x") + "'}}]\n",
-		"aliased text":    head + "owner: &a \"" + strings.Repeat("x", 500_000) + "\"\ntransitions:\n- actions: [{webhook: {url: [" + strings.Repeat("*a, ", 90_000) + "]}}]\n",
-		"many groups":     head + "transitions:\n- approval: {groups: [" + fill("{role: x}, ") + "]}\n",
-		"merges":          head + "labels: {" + fill("<<: {a: b}, ") + "}",
-	} {
-		began := time.Now()
-		_, diags := load(t, Options{Kinds: kinds}, text)
-		if len(diags.Errors()) == 0 {
-			t.Errorf("%s loads", name)
-		}
-		if d := time.Since(began); d > 20*time.Second {
-			t.Errorf("%s takes %v", name, d)
-		} else if d > time.Second {
-			t.Logf("%s takes %v", name, d)
-		}
-	}
-}
-
 func TestFilesAreFoundByNameFolderAndGlob(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"b.yaml", "a.yml", "notes.txt", ".hidden.yaml", "..data.yaml"} {

@@ -18,13 +18,16 @@ type SeriesSelector struct {
 	// gone wrong.
 	Events bool
 	All    string
-	place  Diagnostic
+	src    *source
+	node   *node // the query
+	at     int   // in it
 }
 
 // Fault is a diagnostic at the selector's place.
 func (s *SeriesSelector) Fault(level Level, code Code, hint, format string, args ...any) Diagnostic {
-	d := s.place
-	d.Level, d.Code, d.Hint, d.Message = level, code, hint, fmt.Sprintf(format, args...)
+	line, column := s.src.within(s.node, s.at)
+	d := s.src.diagnostic(level, line, column, fmt.Sprintf(format, args...), hint)
+	d.Code = code
 	return d
 }
 
@@ -44,8 +47,7 @@ func (d *draft) selectors(q, all *query, source *string) {
 			return nil
 		}
 		seen[bare] = true
-		line, column := d.r.src.within(q.node, q.source(int(v.PosRange.Start)))
-		s := SeriesSelector{Text: bare, Matchers: v.LabelMatchers, place: d.r.src.diagnostic(LevelError, line, column, "", "")}
+		s := SeriesSelector{Text: bare, Matchers: v.LabelMatchers, src: d.r.src, node: q.node, at: q.source(int(v.PosRange.Start))}
 		if all != nil {
 			parser.Inspect(all.labelled, func(n parser.Node, _ []parser.Node) error {
 				if a, ok := n.(*parser.VectorSelector); ok && selects(a, v) && !s.Events {

@@ -33,11 +33,10 @@ func (s *source) line(n int) string {
 	if n < 1 || n > len(s.starts) {
 		return ""
 	}
-	rest := s.text[s.starts[n-1]:]
-	if i := strings.IndexByte(rest, '\n'); i >= 0 {
-		return rest[:i]
+	if n < len(s.starts) {
+		return s.text[s.starts[n-1] : s.starts[n]-1]
 	}
-	return rest
+	return s.text[s.starts[n-1]:]
 }
 
 // offset is the byte at which a line's column begins; columns count characters from 1.
@@ -73,23 +72,23 @@ func (s *source) diagnostic(level Level, line, column int, message, hint string)
 // endOfWord is the column just after the word that begins at a column of a line: after the closing quote of one in quotes; 0 when
 // nothing begins there. It is for editors, which underline what is wrong.
 func endOfWord(line string, column int) int {
-	runes := []rune(line)
-	at := column - 1
-	if at < 0 || at >= len(runes) || isSpace(byte(min(runes[at], 0x7f))) {
+	for i := 1; i < column && line != ""; i++ {
+		_, size := utf8.DecodeRuneInString(line)
+		line = line[size:]
+	}
+	if column < 1 || line == "" || isSpace(line[0]) {
 		return 0
 	}
-	if quote := runes[at]; quote == '"' || quote == '\'' {
-		for i := at + 1; i < len(runes); i++ {
-			if runes[i] == quote {
-				return i + 2
-			}
+	if line[0] == '"' || line[0] == '\'' {
+		if i := strings.IndexByte(line[1:], line[0]); i >= 0 {
+			return column + utf8.RuneCountInString(line[:i+2])
 		}
 	}
-	end := at + 1
-	for end < len(runes) && !strings.ContainsRune(" \t,:{}[]()\"'#", runes[end]) {
-		end++
+	_, size := utf8.DecodeRuneInString(line)
+	if i := strings.IndexAny(line[size:], " \t,:{}[]()\"'#"); i >= 0 {
+		line = line[:size+i]
 	}
-	return end + 1
+	return column + utf8.RuneCountInString(line)
 }
 
 // within is the place of byte off of a scalar's value: in a quoted or folded scalar the two differ, because of escapes,
