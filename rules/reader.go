@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -20,7 +21,12 @@ type reader struct {
 	src     *source
 	diags   Diagnostics
 	faults  int
-	lenient bool // a Sloth file: Sloth ignores keys it does not know
+	lenient bool   // a Sloth file: Sloth ignores keys it does not know
+	begins  string // how a file begins, for whoever gives an empty one; empty: as a rule file does
+}
+
+func (r *reader) beginning() string {
+	return cmp.Or(r.begins, "a rule file begins with `version: modeshift/v1` and `service: NAME`")
 }
 
 func (r *reader) add(d Diagnostic) {

@@ -15,7 +15,8 @@ import (
 )
 
 type rulesCmd struct {
-	Check rulesCheckCmd `cmd:"" help:"Check rule files and say everything that is wrong with them."`
+	Check  rulesCheckCmd  `cmd:"" help:"Check rule files and say everything that is wrong with them."`
+	Import rulesImportCmd `cmd:"" help:"Make rule files of the files of Sloth, OpenSLO or Pyrra."`
 }
 
 type rulesCheckCmd struct {
