@@ -12,19 +12,22 @@ import (
 
 	"github.com/prometheus/common/model"
 
+	"github.com/modeshift/modeshift/engine"
 	"github.com/modeshift/modeshift/rules"
 	"github.com/modeshift/modeshift/rules/convert"
 )
 
 type rulesImportCmd struct {
-	Tool  string   `arg:"" enum:"sloth" help:"Whose files they are: sloth."`
+	Tool  string   `arg:"" enum:"sloth,pyrra" help:"Whose files they are: sloth or pyrra."`
 	Paths []string `arg:"" name:"file" help:"Files, folders of them, globs."`
 
 	Into      string `placeholder:"PATH" help:"Write into this file, or into this folder a file for each service; to standard output when left out."`
 	Overwrite bool   `help:"Write over files that are there and say something else."`
 
-	Period  model.Duration `default:"30d" placeholder:"30d" help:"Sloth: the period of the SLOs, which its files do not say (sloth's --default-slo-period)."`
-	Windows []string       `placeholder:"FILE" help:"Sloth: files of kind AlertWindows (sloth's --slo-period-windows-path). They replace the built-in ones of 28d and 30d."`
+	Period   model.Duration    `default:"30d" placeholder:"30d" help:"Sloth: the period of the SLOs, which its files do not say (sloth's --default-slo-period)."`
+	Windows  []string          `placeholder:"FILE" help:"Sloth: files of kind AlertWindows (sloth's --slo-period-windows-path). They replace the built-in ones of 28d and 30d."`
+	Service  string            `placeholder:"NAME" help:"Pyrra: the service of SLOs without a label pyrra.dev/service."`
+	Severity map[string]string `placeholder:"WORD=page|ticket" help:"Pyrra: what a severity of the files means here."`
 }
 
 // Help shows real examples.
@@ -32,6 +35,7 @@ func (rulesImportCmd) Help() string {
 	return `Examples:
   modeshift rules import sloth slos/*.yml --into rules/
   modeshift rules import sloth slo.yml --period 7d --windows 7d.yaml
+  modeshift rules import pyrra objectives/ --service checkout --into rules/checkout.yaml
 
 It writes rule files that mean the same, and says on standard error (with -o json on standard output) of everything that
 does not, with its place: what behaves otherwise (changed), what is not carried over (dropped), and what a person has to
@@ -96,7 +100,15 @@ func (v *rulesImportCmd) Run(s *streams, c *cli) error {
 }
 
 func (v *rulesImportCmd) options() (convert.Options, error) {
-	opts := convert.Options{Period: time.Duration(v.Period)}
+	opts := convert.Options{Period: time.Duration(v.Period), Service: v.Service, Severities: map[string]engine.Severity{}}
+	for word, severity := range v.Severity {
+		switch s := engine.Severity(severity); s {
+		case engine.SeverityPage, engine.SeverityTicket:
+			opts.Severities[word] = s
+		default:
+			return opts, exit(exitUsage, "--severity %s=%s: a severity is page or ticket", word, severity)
+		}
+	}
 	if len(v.Windows) > 0 {
 		var err error
 		if opts.Windows, err = rules.ReadFiles(v.Windows...); err != nil {

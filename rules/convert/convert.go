@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/modeshift/modeshift/engine"
 	"github.com/modeshift/modeshift/rules"
 )
 
@@ -17,6 +18,7 @@ type Tool string
 // The tools.
 const (
 	Sloth Tool = "sloth"
+	Pyrra Tool = "pyrra"
 )
 
 // Options say what the files leave to the command line of their tool. The zero value is that of each tool's own defaults.
@@ -25,6 +27,10 @@ type Options struct {
 	Period time.Duration
 	// Windows are Sloth's AlertWindows. As with Sloth they replace the ones that are built in, of 28 and 30 days.
 	Windows []rules.File
+	// Service is the one that SLOs of Pyrra belong to which name none; empty: each is a service of its own.
+	Service string
+	// Severities say what words of the files mean for us: page or ticket. They come before the words that are known anyway.
+	Severities map[string]engine.Severity
 }
 
 // Kind is what a difference asks of people.
@@ -82,8 +88,10 @@ func Import(tool Tool, files []rules.File, opts Options) (*Result, error) {
 	switch tool {
 	case Sloth:
 		err = im.sloth(files)
+	case Pyrra:
+		im.pyrra(files)
 	default:
-		err = usage("there is no tool %q: write sloth", tool)
+		err = usage("there is no tool %q: write sloth or pyrra", tool)
 	}
 	if err != nil {
 		return nil, err
@@ -257,13 +265,18 @@ func (im *importer) unique(all *rules.Diagnostics) {
 	}
 }
 
-// annotations reads those of an alert. Prometheus fills in what stands in braces, and nobody does here.
+// annotations reads those of an alert.
 func (im *importer) annotations(n rules.Node, s *slo) map[string]string {
 	for i, v := range n.Items() {
 		if strings.Contains(v.Raw(), "{{") {
-			im.differ(Decide, "template", v, s, "say it in plain words: a notice names its service, SLO and burn rate anyway",
-				"the annotation %q is shown as it stands: there is no Prometheus to fill in its {{…}}", n.Keys()[i].Raw())
+			im.template(v, n.Keys()[i].Raw(), s)
 		}
 	}
 	return n.Labels("annotation")
+}
+
+// template notes an annotation in which Prometheus would fill in what stands in braces. Nobody does here.
+func (im *importer) template(n rules.Node, name string, s *slo) {
+	im.differ(Decide, "template", n, s, "say it in plain words: a notice names its service, SLO and burn rate anyway",
+		"the annotation %q is shown as it stands: there is no Prometheus to fill in its {{…}}", name)
 }

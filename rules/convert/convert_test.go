@@ -38,7 +38,7 @@ func sources(t *testing.T, folder string, least int, each func(t *testing.T, nam
 			if err != nil {
 				t.Fatal(err)
 			}
-			opts := Options{}
+			opts := Options{Severities: map[string]engine.Severity{}}
 			if first, _, _ := strings.Cut(string(data), "\n"); strings.HasPrefix(first, "# options: ") {
 				for word := range strings.FieldsSeq(strings.TrimPrefix(first, "# options: ")) {
 					option(t, &opts, folder, word)
@@ -66,6 +66,11 @@ func option(t *testing.T, opts *Options, folder, word string) {
 			t.Fatal(err)
 		}
 		opts.Windows = []rules.File{{Name: name, Data: data}}
+	case "service":
+		opts.Service = value
+	case "severity":
+		word, severity, _ := strings.Cut(value, ":")
+		opts.Severities[word] = engine.Severity(severity)
 	default:
 		t.Fatalf("no option %q", key)
 	}

@@ -67,7 +67,8 @@ type original struct {
 type alert struct {
 	severity engine.Severity
 	name     string
-	pairs    []pair // it fires when any of them does
+	pairs    []pair        // it fires when any of them does
+	after    time.Duration // it has to have lasted so long before
 }
 
 // pair fires when the ratios over both windows are above the limit. Without a short one the long one alone does.
@@ -88,6 +89,9 @@ var usual = []struct {
 	{engine.SeverityTicket, 10, day, 2 * time.Hour},
 	{engine.SeverityTicket, 10, 3 * day, 6 * time.Hour},
 }
+
+// longest is the longest of them. A rule file of a shorter period has to say its windows.
+const longest = 3 * day
 
 // share is the burn rate that spends a percentage of a period's budget within a window.
 func share(percent *big.Rat, period, long time.Duration) *big.Rat {
