@@ -16,7 +16,7 @@ import (
 
 type rulesCmd struct {
 	Check  rulesCheckCmd  `cmd:"" help:"Check rule files and say everything that is wrong with them."`
-	Import rulesImportCmd `cmd:"" help:"Make rule files of the files of Sloth or Pyrra."`
+	Import rulesImportCmd `cmd:"" help:"Make rule files of the files of Sloth, OpenSLO or Pyrra."`
 }
 
 type rulesCheckCmd struct {

@@ -18,7 +18,7 @@ import (
 )
 
 type rulesImportCmd struct {
-	Tool  string   `arg:"" enum:"sloth,pyrra" help:"Whose files they are: sloth or pyrra."`
+	Tool  string   `arg:"" enum:"sloth,openslo,pyrra" help:"Whose files they are: sloth, openslo or pyrra."`
 	Paths []string `arg:"" name:"file" help:"Files, folders of them, globs."`
 
 	Into      string `placeholder:"PATH" help:"Write into this file, or into this folder a file for each service; to standard output when left out."`
@@ -26,8 +26,9 @@ type rulesImportCmd struct {
 
 	Period   model.Duration    `default:"30d" placeholder:"30d" help:"Sloth: the period of the SLOs, which its files do not say (sloth's --default-slo-period)."`
 	Windows  []string          `placeholder:"FILE" help:"Sloth: files of kind AlertWindows (sloth's --slo-period-windows-path). They replace the built-in ones of 28d and 30d."`
+	Dialect  string            `name:"openslo-dialect" enum:",sloth,osko,nobl9,literal" default:"" placeholder:"NAME" help:"OpenSLO: how its queries are meant: sloth, osko, nobl9 or literal. As their shape tells when left out."`
 	Service  string            `placeholder:"NAME" help:"Pyrra: the service of SLOs without a label pyrra.dev/service."`
-	Severity map[string]string `placeholder:"WORD=page|ticket" help:"Pyrra: what a severity of the files means here."`
+	Severity map[string]string `placeholder:"WORD=page|ticket" help:"OpenSLO and Pyrra: what a severity of the files means here."`
 }
 
 // Help shows real examples.
@@ -35,6 +36,7 @@ func (rulesImportCmd) Help() string {
 	return `Examples:
   modeshift rules import sloth slos/*.yml --into rules/
   modeshift rules import sloth slo.yml --period 7d --windows 7d.yaml
+  modeshift rules import openslo slo.yaml --openslo-dialect osko --severity sev3=ticket
   modeshift rules import pyrra objectives/ --service checkout --into rules/checkout.yaml
 
 It writes rule files that mean the same, and says on standard error (with -o json on standard output) of everything that
@@ -100,7 +102,7 @@ func (v *rulesImportCmd) Run(s *streams, c *cli) error {
 }
 
 func (v *rulesImportCmd) options() (convert.Options, error) {
-	opts := convert.Options{Period: time.Duration(v.Period), Service: v.Service, Severities: map[string]engine.Severity{}}
+	opts := convert.Options{Period: time.Duration(v.Period), Dialect: convert.Dialect(v.Dialect), Service: v.Service, Severities: map[string]engine.Severity{}}
 	for word, severity := range v.Severity {
 		switch s := engine.Severity(severity); s {
 		case engine.SeverityPage, engine.SeverityTicket:

@@ -17,8 +17,9 @@ type Tool string
 
 // The tools.
 const (
-	Sloth Tool = "sloth"
-	Pyrra Tool = "pyrra"
+	Sloth   Tool = "sloth"
+	OpenSLO Tool = "openslo"
+	Pyrra   Tool = "pyrra"
 )
 
 // Options say what the files leave to the command line of their tool. The zero value is that of each tool's own defaults.
@@ -27,6 +28,8 @@ type Options struct {
 	Period time.Duration
 	// Windows are Sloth's AlertWindows. As with Sloth they replace the ones that are built in, of 28 and 30 days.
 	Windows []rules.File
+	// Dialect is how the queries of OpenSLO are meant; empty: as their shape tells, or an error.
+	Dialect Dialect
 	// Service is the one that SLOs of Pyrra belong to which name none; empty: each is a service of its own.
 	Service string
 	// Severities say what words of the files mean for us: page or ticket. They come before the words that are known anyway.
@@ -88,10 +91,12 @@ func Import(tool Tool, files []rules.File, opts Options) (*Result, error) {
 	switch tool {
 	case Sloth:
 		err = im.sloth(files)
+	case OpenSLO:
+		im.openslo(files)
 	case Pyrra:
 		im.pyrra(files)
 	default:
-		err = usage("there is no tool %q: write sloth or pyrra", tool)
+		err = usage("there is no tool %q: write sloth, openslo or pyrra", tool)
 	}
 	if err != nil {
 		return nil, err

@@ -66,6 +66,8 @@ func option(t *testing.T, opts *Options, folder, word string) {
 			t.Fatal(err)
 		}
 		opts.Windows = []rules.File{{Name: name, Data: data}}
+	case "dialect":
+		opts.Dialect = Dialect(value)
 	case "service":
 		opts.Service = value
 	case "severity":

@@ -146,6 +146,10 @@ func single(e parser.Expr) bool {
 		switch e.Func.Name {
 		case "vector", "time", "absent", "absent_over_time":
 			return true
+		case "histogram_quantile": // takes le away
+			if a, ok := e.Args[1].(*parser.AggregateExpr); ok && !a.Without && len(a.Grouping) == 1 && a.Grouping[0] == "le" {
+				return true
+			}
 		}
 		for _, a := range e.Args {
 			if t := a.Type(); t == parser.ValueTypeVector || t == parser.ValueTypeMatrix {

@@ -357,8 +357,7 @@ func (r *slothReader) counted(events rules.Node, key string, s *slo) string {
 	if single(expr) {
 		return text
 	}
-	r.im.differ(Changed, "groups", q, s, "write an SLO for each group that matters, with a matcher for its label",
-		"%s may count each of several groups apart: Sloth alerts for each of them, and here they are added up, so that a small one hides behind the others", key)
+	r.im.addUp(q, key, s)
 	return "sum(" + text + ")"
 }
 
