@@ -1,0 +1,358 @@
+package scenario
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/modeshift/modeshift/rules"
+	"github.com/modeshift/modeshift/rules/series"
+)
+
+// Kind is a scenario by its name.
+type Kind string
+
+// The scenarios.
+const (
+	Quiet          Kind = "quiet"
+	TotalOutage    Kind = "total-outage"
+	PartialOutage  Kind = "partial-outage"
+	SlowBurn       Kind = "slow-burn"
+	SpikeTrain     Kind = "spike-train"
+	CounterReset   Kind = "counter-reset"
+	ScrapeGap      Kind = "scrape-gap"
+	FirstError     Kind = "first-error"
+	Restart        Kind = "restart"
+	PrometheusAway Kind = "prometheus-away"
+	NoTraffic      Kind = "no-traffic"
+)
+
+// About is what a scenario is, and how it goes where the parameters do not say.
+type About struct {
+	Kind  Kind
+	Says  string
+	For   time.Duration // 0: see Says
+	Share float64       // of the requests that fail; 0: see Says
+	Every time.Duration // from spike to spike
+}
+
+// Kinds are all scenarios.
+var Kinds = []About{
+	{Quiet, "requests come, and nothing happens", 0, 0, 0},
+	{TotalOutage, "all requests fail for half an hour", 30 * time.Minute, 1, 0},
+	{PartialOutage, "15 % of the requests fail for ten minutes", 10 * time.Minute, 0.15, 0},
+	{SlowBurn, "twice as many requests fail as the objective allows, for as long as the longest window", 0, 0, 0},
+	{SpikeTrain, "all requests fail for a minute, every ten minutes, for two hours", 2 * time.Hour, 1, 10 * time.Minute},
+	{CounterReset, "all counters begin anew at once", 0, 0, 0},
+	{ScrapeGap, "nothing is scraped for ten minutes", 10 * time.Minute, 0, 0},
+	{FirstError, "there are no series of errors before the first one: 15 % of the requests fail for ten minutes", 10 * time.Minute, 0.15, 0},
+	{Restart, "one instance after the other is gone for a minute, and its counters begin anew", time.Minute, 0, 0},
+	{PrometheusAway, "Prometheus does not answer for ten minutes", 10 * time.Minute, 0, 0},
+	{NoTraffic, "no requests come for an hour", time.Hour, 0, 0},
+}
+
+// Params say how a scenario goes. The zero value of each is good, but for At.
+type Params struct {
+	At     time.Time     // when it happens
+	Before time.Duration // that there are samples for before it; 0: as far as the SLO looks back, so that its history is clean
+	For    time.Duration // that it lasts; of a restart: that each instance is gone; 0: as Kinds says
+	After  time.Duration // that there are samples for after its end; 0: for twice the longest short window
+	Share  float64       // of the requests that fail meanwhile; 0: as Kinds says
+	Every  time.Duration // from spike to spike; 0: as Kinds says
+	Spike  time.Duration // that each lasts; 0: a tenth of Every
+	// Background is the share of requests that fail at all other times.
+	Background float64
+	Rate       float64       // requests a second, of all instances together; 0: 20
+	Scrape     time.Duration // between two samples; 0: 15 s
+	Instances  []string      // their names; empty: two
+	// InstanceLabel is the label that bears them; empty: the one by which the SLO narrows to instances, or else instance.
+	InstanceLabel string
+}
+
+// World is what a scenario comes to.
+type World struct {
+	Series []series.Series
+	Away   []series.Span // in which the source does not answer; see series.NewAway
+	// Span is that of the samples.
+	series.Span
+	// Burns are the times in which more requests fail than in the background.
+	Burns []Burn
+}
+
+// Burn is a time in which a share of the requests fails.
+type Burn struct {
+	series.Span
+	Share float64
+}
+
+// The bounds of what can be asked for.
+const (
+	maxSamples   = 20_000_000 // half a gigabyte
+	maxInstances = 1000
+	maxSpikes    = 10_000
+)
+
+// Draw draws a scenario for an SLO. The error says what cannot be drawn, why, and what to write instead; it is a *CannotDrawError
+// where the SLO's queries are the reason.
+func Draw(slo *rules.SLO, kind Kind, p Params) (*World, error) {
+	i := slices.IndexFunc(Kinds, func(a About) bool { return a.Kind == kind })
+	if i < 0 {
+		var names []string
+		for _, a := range Kinds {
+			names = append(names, string(a.Kind))
+		}
+		return nil, fmt.Errorf("no scenario is called %q: there are %s", kind, strings.Join(names, ", "))
+	}
+	d, err := derive(slo)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.complete(slo, Kinds[i], d); err != nil {
+		return nil, err
+	}
+	s := sketch{kind: kind, p: p, atoms: d.atoms}
+	s.plan()
+	w := &World{Span: series.Span{From: s.from, To: s.to}, Burns: s.burns}
+	if kind == PrometheusAway {
+		w.Away = []series.Span{{From: p.At, To: p.At.Add(p.For)}}
+	}
+	if kind == FirstError && !slices.ContainsFunc(d.atoms, atom.onlyErrors) {
+		return nil, &CannotDrawError{SLO: slo.Name, Why: "its errors have no series of their own that a first one could create"}
+	}
+	for k := range p.Instances {
+		w.Series = append(w.Series, s.instance(k)...)
+	}
+	return w, nil
+}
+
+// Merge is several worlds at once: other SLOs of a service, other services. Of a series that is there twice the first one counts.
+func Merge(worlds ...*World) *World {
+	out := &World{}
+	seen := map[string]bool{}
+	for i, w := range worlds {
+		if i == 0 || w.From.Before(out.From) {
+			out.From = w.From
+		}
+		if w.To.After(out.To) {
+			out.To = w.To
+		}
+		out.Away, out.Burns = append(out.Away, w.Away...), append(out.Burns, w.Burns...)
+		for _, s := range w.Series {
+			if key := s.Labels.String(); !seen[key] {
+				seen[key] = true
+				out.Series = append(out.Series, s)
+			}
+		}
+	}
+	return out
+}
+
+// onlyErrors: it counts nothing as long as nothing fails.
+func (a atom) onlyErrors() bool { return !a.gauge && a.good == 0 && a.bad > 0 }
+
+// complete fills in what is not said, and refuses what cannot be.
+func (p *Params) complete(slo *rules.SLO, about About, d *derivation) error {
+	short, long := 6*time.Hour, 72*time.Hour
+	if len(slo.Tiers) > 0 {
+		short, long = 0, 0
+	}
+	for _, tier := range slo.Tiers {
+		for _, w := range tier.Windows {
+			short, long = max(short, w.Short), max(long, w.Long)
+		}
+	}
+	for _, v := range []struct {
+		name string
+		d    time.Duration
+	}{{"before", p.Before}, {"for", p.For}, {"after", p.After}, {"every", p.Every}, {"spike", p.Spike}, {"scrape", p.Scrape}} {
+		if v.d < 0 || v.d > 400*24*time.Hour {
+			return fmt.Errorf("%s is %s: it has to be above zero and below 400 days", v.name, v.d)
+		}
+	}
+	for _, v := range []struct {
+		name string
+		x    float64
+	}{{"share", p.Share}, {"background", p.Background}} {
+		if !(v.x >= 0 && v.x <= 1) {
+			return fmt.Errorf("%s is %v: a share is between 0 and 1", v.name, v.x)
+		}
+	}
+	if p.Rate < 0 || math.IsNaN(p.Rate) || p.Rate > 1e9 {
+		return fmt.Errorf("a rate of %v requests a second cannot be drawn", p.Rate)
+	}
+	p.Before = cmp.Or(p.Before, long)
+	p.After = cmp.Or(p.After, 2*short)
+	p.Every = cmp.Or(p.Every, about.Every)
+	p.Spike = cmp.Or(p.Spike, p.Every/10)
+	p.Share = cmp.Or(p.Share, about.Share)
+	p.For = cmp.Or(p.For, about.For)
+	if about.Kind == SlowBurn {
+		p.Share, p.For = cmp.Or(p.Share, min(1, 2*slo.Budget)), cmp.Or(p.For, long)
+	}
+	p.Rate = cmp.Or(p.Rate, 20)
+	p.Scrape = cmp.Or(p.Scrape, 15*time.Second)
+	p.InstanceLabel = cmp.Or(p.InstanceLabel, d.instance, "instance")
+	if len(p.Instances) == 0 {
+		p.Instances = []string{"instance-1", "instance-2"}
+	}
+	if slices.ContainsFunc(d.atoms, func(a atom) bool { return a.labels[p.InstanceLabel] != "" }) {
+		p.Instances = p.Instances[:1] // the queries say which it is
+	}
+	switch {
+	case p.At.IsZero():
+		return fmt.Errorf("a scenario needs the time at which it happens")
+	case p.Scrape < time.Second:
+		return fmt.Errorf("scrape is %s: the shortest that can be drawn is a second", p.Scrape)
+	case len(p.Instances) > maxInstances:
+		return fmt.Errorf("%d instances are more than the %d that can be drawn", len(p.Instances), maxInstances)
+	case about.Kind == SpikeTrain && p.Spike >= p.Every:
+		return fmt.Errorf("a spike of %s every %s does not end: it is a partial-outage", p.Spike, p.Every)
+	case about.Kind == SpikeTrain && p.For/p.Every > maxSpikes:
+		return fmt.Errorf("%d spikes are more than the %d that can be drawn", p.For/p.Every, maxSpikes)
+	}
+	names := map[string]bool{}
+	for _, name := range p.Instances {
+		if name == "" || names[name] {
+			return fmt.Errorf("the instance %q is there twice, or has no name", name)
+		}
+		names[name] = true
+	}
+	if n := int64((p.Before+p.For+p.After)/p.Scrape) * int64(len(p.Instances)*len(d.atoms)); n > maxSamples {
+		return fmt.Errorf("%d samples are more than the %d that can be drawn: make it shorter, with a longer scrape or fewer instances", n, maxSamples)
+	}
+	return nil
+}
+
+// sketch is a scenario on its way to a world.
+type sketch struct {
+	kind     Kind
+	p        Params
+	atoms    []atom
+	from, to time.Time
+	burns    []Burn
+	phases   []phase
+}
+
+// phase is a time in which everything is even. Its counts are those at its beginning, of one instance.
+type phase struct {
+	from      time.Time
+	rate      float64 // of one instance
+	share     float64
+	good, bad float64
+}
+
+// plan lays out the phases.
+func (s *sketch) plan() {
+	p := &s.p
+	lasts := p.For
+	if s.kind == Restart {
+		lasts *= time.Duration(len(p.Instances))
+	}
+	s.from, s.to = p.At.Add(-p.Before), p.At.Add(lasts).Add(p.After)
+	rate := p.Rate / float64(len(p.Instances))
+	add := func(from time.Time, rate, share float64) {
+		next := phase{from: from, rate: rate, share: share}
+		if n := len(s.phases); n > 0 {
+			next.good, next.bad = s.phases[n-1].at(from)
+		}
+		s.phases = append(s.phases, next)
+	}
+	add(s.from, rate, p.Background)
+	burn := func(from, to time.Time) {
+		add(from, rate, p.Share)
+		add(to, rate, p.Background)
+		s.burns = append(s.burns, Burn{series.Span{From: from, To: to}, p.Share})
+	}
+	end := p.At.Add(p.For)
+	switch s.kind {
+	case SpikeTrain:
+		for at := p.At; at.Before(end); at = at.Add(p.Every) {
+			burn(at, at.Add(p.Spike))
+		}
+	case NoTraffic:
+		add(p.At, 0, p.Background)
+		add(end, rate, p.Background)
+	default:
+		if p.Share > p.Background && p.For > 0 && s.kind != Restart {
+			burn(p.At, end)
+		}
+	}
+}
+
+// at is what an instance has counted at a time in the phase.
+func (p *phase) at(t time.Time) (good, bad float64) {
+	n := p.rate * t.Sub(p.from).Seconds()
+	return p.good + n*(1-p.share), p.bad + n*p.share
+}
+
+// instance draws the series of one instance.
+func (s *sketch) instance(k int) []series.Series {
+	p := &s.p
+	out := make([]series.Series, len(s.atoms))
+	for i, a := range s.atoms {
+		b := labels.NewBuilder(labels.FromMap(a.labels))
+		if a.labels[p.InstanceLabel] == "" {
+			b.Set(p.InstanceLabel, p.Instances[k])
+		}
+		out[i].Labels = b.Labels()
+		out[i].Samples = make([]series.Sample, 0, int(s.to.Sub(s.from)/p.Scrape)+1)
+	}
+	var gone series.Span // in which it is not scraped
+	var resets time.Time // from when on it counts anew
+	var goodThen, badThen float64
+	switch s.kind {
+	case ScrapeGap:
+		gone = series.Span{From: p.At, To: p.At.Add(p.For)}
+	case Restart:
+		gone = series.Span{From: p.At.Add(time.Duration(k) * p.For), To: p.At.Add(time.Duration(k+1) * p.For)}
+		resets = gone.To
+	case CounterReset:
+		resets = p.At
+	}
+	last, now := true, 0
+	for t := s.from.Add(p.Scrape * time.Duration(k) / time.Duration(len(p.Instances))); t.Before(s.to); t = t.Add(p.Scrape) {
+		for now+1 < len(s.phases) && !t.Before(s.phases[now+1].from) {
+			now++
+		}
+		phase := &s.phases[now]
+		there := t.Before(gone.From) || !t.Before(gone.To)
+		if !resets.IsZero() && !t.Before(resets) {
+			goodThen, badThen = s.counted(resets)
+			resets = time.Time{}
+		}
+		good, bad := phase.at(t)
+		good, bad = good-goodThen, bad-badThen
+		for i, a := range s.atoms {
+			sample := series.Sample{At: t.UnixMilli(), Value: a.good*good + a.bad*bad}
+			switch {
+			case !there && (!last || len(out[i].Samples) == 0):
+				continue
+			case !there:
+				sample.Value = series.Stale
+			case a.gauge:
+				sample.Value = a.good*(1-phase.share) + a.bad*phase.share
+			case s.kind == FirstError && a.onlyErrors() && bad == 0:
+				continue
+			}
+			out[i].Samples = append(out[i].Samples, sample)
+		}
+		last = there
+	}
+	return slices.DeleteFunc(out, func(s series.Series) bool { return len(s.Samples) == 0 })
+}
+
+// counted is what an instance has counted at a time.
+func (s *sketch) counted(t time.Time) (good, bad float64) {
+	now := &s.phases[0]
+	for i := range s.phases {
+		if !t.Before(s.phases[i].from) {
+			now = &s.phases[i]
+		}
+	}
+	return now.at(t)
+}
