@@ -108,7 +108,7 @@ func (r *reader) parse(f File) []*node {
 		return nil
 	}
 	if strings.TrimSpace(r.src.text) == "" {
-		r.whole("the file is empty", "a rule file begins with `version: modeshift/v1` and `service: NAME`")
+		r.whole("the file is empty", r.beginning())
 		return nil
 	}
 	var docs []*node
@@ -138,7 +138,7 @@ func (r *reader) parse(f File) []*node {
 		docs = append(docs, n)
 	}
 	if len(docs) == 0 {
-		r.whole("the file holds nothing but comments", "a rule file begins with `version: modeshift/v1` and `service: NAME`")
+		r.whole("the file holds nothing but comments", r.beginning())
 	}
 	return docs
 }

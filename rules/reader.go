@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -20,11 +21,16 @@ type reader struct {
 	src     *source
 	diags   Diagnostics
 	faults  int
-	doubts  int  // warnings and notes
-	lenient bool // a Sloth file: Sloth ignores keys it does not know
-	words   int  // of the long queries so far, squared
-	steps   int  // of the regular expressions so far, as far as they are larger than their text
-	texts   int  // bytes of the conditions so far
+	doubts  int    // warnings and notes
+	lenient bool   // a Sloth file: Sloth ignores keys it does not know
+	words   int    // of the long queries so far, squared
+	steps   int    // of the regular expressions so far, as far as they are larger than their text
+	texts   int    // bytes of the conditions so far
+	begins  string // how a file begins, for whoever gives an empty one; empty: as a rule file does
+}
+
+func (r *reader) beginning() string {
+	return cmp.Or(r.begins, "a rule file begins with `version: modeshift/v1` and `service: NAME`")
 }
 
 // add notes a fault, or a doubt: each has a bound of its own, so that no number of doubts hides a fault, or is one.

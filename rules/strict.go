@@ -14,16 +14,9 @@ import (
 // place, and a key that nobody knows is one.
 type Reader struct{ r *reader }
 
-// Node is a value of such a file, with its place. The zero Node is no value.
-type Node struct{ n *node }
-
 // NewReader reads a file of one document. There is none where the file is not YAML, or empty.
 func NewReader(f File, begins string) (*Reader, Node) {
-	r := &reader{src: newSource(f.Name, string(f.Data))}
-	if strings.TrimSpace(r.src.text) == "" {
-		r.whole("the file is empty", begins)
-		return &Reader{r}, Node{}
-	}
+	r := &reader{src: newSource(f.Name, string(f.Data)), begins: begins}
 	docs := r.parse(f)
 	if len(docs) == 0 {
 		return &Reader{r}, Node{}
@@ -31,7 +24,7 @@ func NewReader(f File, begins string) (*Reader, Node) {
 	if len(docs) > 1 {
 		r.errorf(docs[1], "put it into a file of its own", "this is a second document")
 	}
-	return &Reader{r}, Node{docs[0]}
+	return &Reader{r}, Node{r, docs[0]}
 }
 
 // Faults are what is wrong, by position.
@@ -41,22 +34,35 @@ func (r *Reader) Faults() Diagnostics { return slices.Clone(r.r.diags).sorted() 
 func (r *Reader) Wrong() int { return r.r.faults }
 
 // Field is a key that a mapping may have.
-type Field = field
+type Field struct {
+	key      string
+	required bool
+	read     func(Node)
+}
 
 // Required is a key that has to be there.
-func Required(key string, read func(Node)) Field { return need(key, func(n *node) { read(Node{n}) }) }
+func Required(key string, read func(Node)) Field { return Field{key, true, read} }
 
 // Optional is a key that need not be there.
-func Optional(key string, read func(Node)) Field { return may(key, func(n *node) { read(Node{n}) }) }
+func Optional(key string, read func(Node)) Field { return Field{key, false, read} }
 
 // Mapping reads a mapping's keys in the order of fields, and reports those nobody knows. what names it: "a step".
 func (r *Reader) Mapping(n Node, what string, fields ...Field) bool {
-	return r.r.mapping(n.n, what, fields...)
+	known := make([]field, len(fields))
+	for i, f := range fields {
+		read := func(n *node) { f.read(Node{r.r, n}) }
+		if f.required {
+			known[i] = need(f.key, read)
+		} else {
+			known[i] = may(f.key, read)
+		}
+	}
+	return r.r.mapping(n.n, what, known...)
 }
 
 // List reads each entry of a list.
 func (r *Reader) List(n Node, what string, each func(Node)) {
-	r.r.list(n.n, what, func(n *node) { each(Node{n}) })
+	r.r.list(n.n, what, func(n *node) { each(Node{r.r, n}) })
 }
 
 // Text reads a string that is not empty.
@@ -143,26 +149,6 @@ func (r *Reader) Condition(set *Set, s *Service, n Node, name string) (*Conditio
 	return c, true
 }
 
-// IsMapping reports whether a value has keys.
-func (n Node) IsMapping() bool { return n.n != nil && n.n.kind == yaml.MappingNode }
-
-// IsList reports whether a value is a list.
-func (n Node) IsList() bool { return n.n != nil && n.n.kind == yaml.SequenceNode }
-
-// Keys are those of a mapping, in the order of the file.
-func (n Node) Keys() []Node { return nodes(n.n.keys) }
-
-// Items are the values of a mapping or list, in the order of the file.
-func (n Node) Items() []Node { return nodes(n.n.items) }
-
-func nodes(list []*node) []Node {
-	out := make([]Node, len(list))
-	for i := range list {
-		out[i].n = list[i]
-	}
-	return out
-}
-
 // Has reports whether a mapping has a key.
 func (n Node) Has(key string) bool {
 	return slices.ContainsFunc(n.n.keys, func(k *node) bool { return k.value == key })
@@ -173,9 +159,6 @@ func (n Node) Value() string { return n.n.value }
 
 // Tag is YAML's short tag of a scalar: !!str, !!bool, !!int, !!float, !!null.
 func (n Node) Tag() string { return n.n.tag }
-
-// Is names what a value is, for people.
-func (n Node) Is() string { return n.n.is() }
 
 // Position is file:line:column of a value.
 func (r *Reader) Position(n Node) string { return r.r.position(n.n) }

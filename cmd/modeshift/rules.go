@@ -16,8 +16,9 @@ import (
 
 type rulesCmd struct {
 	Test     rulesTestCmd     `cmd:"" help:"Run the tests of rule files."`
-	Check    rulesCheckCmd    `cmd:"" help:"Check rule files and say everything that is wrong with them."`
 	Findings rulesFindingsCmd `cmd:"" help:"List what rules check finds in files that load, and explain it."`
+	Check    rulesCheckCmd    `cmd:"" help:"Check rule files and say everything that is wrong with them."`
+	Import   rulesImportCmd   `cmd:"" help:"Make rule files of the files of Sloth, OpenSLO or Pyrra."`
 }
 
 type rulesCheckCmd struct {

@@ -1,0 +1,273 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/prometheus/common/model"
+
+	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/rules"
+	"github.com/modeshift/modeshift/rules/convert"
+)
+
+type rulesImportCmd struct {
+	Tool  string   `arg:"" enum:"sloth,openslo,pyrra" help:"Whose files they are: sloth, openslo or pyrra."`
+	Paths []string `arg:"" name:"file" help:"Files, folders of them, globs."`
+
+	Into      string `placeholder:"PATH" help:"Write into this file, or into this folder a file for each service; to standard output when left out."`
+	Overwrite bool   `help:"Write over files that are there and say something else."`
+
+	Period   model.Duration    `default:"30d" placeholder:"30d" help:"Sloth: the period of the SLOs, which its files do not say (sloth's --default-slo-period)."`
+	Windows  []string          `placeholder:"FILE" help:"Sloth: files of kind AlertWindows (sloth's --slo-period-windows-path). They replace the built-in ones of 28d and 30d."`
+	Dialect  string            `name:"openslo-dialect" enum:",sloth,osko,nobl9,literal" default:"" placeholder:"NAME" help:"OpenSLO: how its queries are meant: sloth, osko, nobl9 or literal. As their shape tells when left out."`
+	Service  string            `placeholder:"NAME" help:"Pyrra: the service of SLOs without a label pyrra.dev/service."`
+	Severity map[string]string `placeholder:"WORD=page|ticket" help:"OpenSLO and Pyrra: what a severity of the files means here."`
+}
+
+// Help shows real examples.
+func (rulesImportCmd) Help() string {
+	return `Examples:
+  modeshift rules import sloth slos/*.yml --into rules/
+  modeshift rules import sloth slo.yml --period 7d --windows 7d.yaml
+  modeshift rules import openslo slo.yaml --openslo-dialect osko --severity sev3=ticket
+  modeshift rules import pyrra objectives/ --service checkout --into rules/checkout.yaml
+
+It writes rule files that mean the same, and says on standard error (with -o json on standard output) of everything that
+does not, with its place: what behaves otherwise (changed), what is not carried over (dropped), and what a person has to
+decide, which stands in the rule file as a comment too. A file that says something else is not written over without
+--overwrite: it may have modes by now.
+
+Exits 0 when it wrote the rule files, 1 when something is wrong with the files (nothing is written then), 2 for wrong use.`
+}
+
+// differs is a difference as programs read it.
+type differs struct {
+	Kind    convert.Kind `json:"kind"`
+	Code    string       `json:"code"`
+	File    string       `json:"file"`
+	Line    int          `json:"line"`
+	Column  int          `json:"column"`
+	Service string       `json:"service,omitempty"`
+	SLO     string       `json:"slo,omitempty"`
+	Message string       `json:"message"`
+	Hint    string       `json:"hint,omitempty"`
+}
+
+// imported is a rule file as programs read it.
+type imported struct {
+	Service string `json:"service"`
+	SLOs    int    `json:"slos"`
+	File    string `json:"file,omitempty"`
+	Text    string `json:"text"`
+}
+
+// Run implements the verb.
+func (v *rulesImportCmd) Run(s *streams, c *cli) error {
+	opts, err := v.options()
+	if err != nil {
+		return err
+	}
+	files, err := rules.ReadFiles(v.Paths...)
+	if err != nil {
+		return &exitError{exitUsage, err}
+	}
+	result, err := convert.Import(convert.Tool(v.Tool), files, opts)
+	var faults rules.Diagnostics
+	var wrong *convert.UsageError
+	switch {
+	case errors.As(err, &wrong):
+		return &exitError{exitUsage, err}
+	case errors.As(err, &faults):
+		return v.refuse(s, c, faults)
+	case err != nil:
+		return err
+	}
+	paths, err := v.destinations(result)
+	if err != nil {
+		return err
+	}
+	for i, path := range paths {
+		if err := writeRules(path, result.Services[i].Text); err != nil {
+			return err
+		}
+	}
+	return v.show(s, c, len(files), paths, result)
+}
+
+func (v *rulesImportCmd) options() (convert.Options, error) {
+	opts := convert.Options{Period: time.Duration(v.Period), Dialect: convert.Dialect(v.Dialect), Service: v.Service, Severities: map[string]engine.Severity{}}
+	for word, severity := range v.Severity {
+		switch s := engine.Severity(severity); s {
+		case engine.SeverityPage, engine.SeverityTicket:
+			opts.Severities[word] = s
+		default:
+			return opts, exit(exitUsage, "--severity %s=%s: a severity is page or ticket", word, severity)
+		}
+	}
+	if len(v.Windows) > 0 {
+		var err error
+		if opts.Windows, err = rules.ReadFiles(v.Windows...); err != nil {
+			return opts, &exitError{exitUsage, err}
+		}
+	}
+	return opts, nil
+}
+
+// refuse says what is wrong with the files.
+func (v *rulesImportCmd) refuse(s *streams, c *cli, all rules.Diagnostics) error {
+	err := c.show(s, map[string]any{"ok": false, "faults": faultsOf(all)}, func() error {
+		_, err := fmt.Fprintf(s.err, "%v\n\nnothing is written: %s\n", all, count(len(all), "error"))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return &exitError{exitNo, errors.New("")}
+}
+
+// destinations are the files to write, one for each service; none for standard output. Nothing that is there and says something
+// else is written over unasked.
+func (v *rulesImportCmd) destinations(result *convert.Result) ([]string, error) {
+	if v.Into == "" {
+		if len(result.Services) > 1 {
+			var names []string
+			for _, one := range result.Services {
+				names = append(names, one.Name)
+			}
+			return nil, exit(exitUsage, "a rule file holds one service, and there are %d (%s): name a folder with --into", len(names), strings.Join(names, ", "))
+		}
+		return nil, nil
+	}
+	info, err := os.Stat(v.Into)
+	folder := err == nil && info.IsDir() || strings.HasSuffix(v.Into, "/")
+	if !folder && len(result.Services) > 1 {
+		if err == nil {
+			return nil, exit(exitUsage, "a rule file holds one service, and there are %d: --into %s is a file, and a folder is needed", len(result.Services), v.Into)
+		}
+		folder = true
+	}
+	var paths []string
+	for _, one := range result.Services {
+		path := v.Into
+		if folder {
+			path = filepath.Join(v.Into, one.Name+".yaml")
+		}
+		was, err := os.ReadFile(path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return nil, &exitError{exitUsage, err}
+		case !v.Overwrite && !bytes.Equal(was, one.Text):
+			return nil, exit(exitNo, "%s is there and says something else; nothing is written: compare, and say --overwrite if it may go", path)
+		}
+		paths = append(paths, path)
+	}
+	if folder {
+		if err := os.MkdirAll(v.Into, 0o755); err != nil {
+			return nil, &exitError{exitUsage, err}
+		}
+	}
+	return paths, nil
+}
+
+// writeRules writes a file whole or not at all: a server may be reading the folder.
+func writeRules(path string, text []byte) error {
+	part, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return err
+	}
+	_, err = part.Write(text)
+	err = errors.Join(err, part.Chmod(0o644), part.Close())
+	if err == nil {
+		err = os.Rename(part.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(part.Name()))
+	}
+	return nil
+}
+
+func (v *rulesImportCmd) show(s *streams, c *cli, files int, paths []string, result *convert.Result) error {
+	out := make([]imported, len(result.Services))
+	slos, decide := 0, 0
+	for i, one := range result.Services {
+		out[i] = imported{Service: one.Name, SLOs: one.SLOs, Text: string(one.Text)}
+		if paths != nil {
+			out[i].File = paths[i]
+		}
+		slos += one.SLOs
+	}
+	differences := make([]differs, len(result.Differences))
+	for i, d := range result.Differences {
+		differences[i] = differs(d)
+		if d.Kind == convert.Decide {
+			decide++
+		}
+	}
+	return c.show(s, map[string]any{"ok": true, "services": out, "differences": differences}, func() error {
+		for i, one := range result.Services {
+			if paths != nil {
+				if _, err := fmt.Fprintf(s.out, "%s: service %s, %s\n", paths[i], one.Name, count(one.SLOs, "SLO")); err != nil {
+					return err
+				}
+				continue
+			}
+			if _, err := s.out.Write(one.Text); err != nil {
+				return err
+			}
+		}
+		for _, d := range alike(result.Differences) {
+			if err := printDifference(s, d.first, d.more); err != nil {
+				return err
+			}
+		}
+		_, err := fmt.Fprintf(s.err, "%s, %s, %s: %s, %d to decide\n", count(files, "file"), count(len(out), "service"), count(slos, "SLO"),
+			count(len(differences), "difference"), decide)
+		return err
+	})
+}
+
+// told is a difference as people are told of it, and at how many more places it is the same.
+type told struct {
+	first convert.Difference
+	more  int
+}
+
+// alike tells of what is the same at many places once: a hundred files of a tool differ a hundred times in what the tool does.
+func alike(all []convert.Difference) []*told {
+	var out []*told
+	known := map[convert.Difference]*told{}
+	for _, d := range all {
+		key := convert.Difference{Kind: d.Kind, Code: d.Code, Message: d.Message, Hint: d.Hint}
+		if t := known[key]; t != nil {
+			t.more++
+			continue
+		}
+		t := &told{first: d}
+		known[key] = t
+		out = append(out, t)
+	}
+	return out
+}
+
+func printDifference(s *streams, d convert.Difference, more int) error {
+	of := ""
+	if d.SLO != "" {
+		of = " of " + d.SLO
+	}
+	if more > 0 {
+		of += fmt.Sprintf(" (and at %s more)", count(more, "place"))
+	}
+	_, err := fmt.Fprintf(s.err, "%s: %s: %s%s: %s\n", d.Position(), d.Kind, d.Code, of, oneLine(d.Message))
+	if err == nil && d.Hint != "" {
+		_, err = fmt.Fprintf(s.err, "  = %s\n", oneLine(d.Hint))
+	}
+	return err
+}

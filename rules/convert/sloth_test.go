@@ -1,0 +1,169 @@
+package convert
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"text/template"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/rules"
+)
+
+// spec is a Sloth file as Sloth reads it, for a second reading that knows nothing of ours.
+type spec struct{ SLOs []specSLO }
+
+type specSLO struct {
+	Name string
+	SLI  struct {
+		Events struct {
+			Error string `yaml:"error_query"`
+			Total string `yaml:"total_query"`
+		}
+		Raw struct {
+			Ratio string `yaml:"error_ratio_query"`
+		}
+	}
+}
+
+// render fills a template as Sloth does.
+func render(t *testing.T, text string, w time.Duration) string {
+	t.Helper()
+	tmpl, err := template.New("").Option("missingkey=error").Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	if err := tmpl.Execute(&b, map[string]string{"window": model.Duration(w).String()}); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// slothWindows are those of the SLI's recording rules.
+var slothWindows = []time.Duration{5 * time.Minute, 30 * time.Minute, time.Hour, 2 * time.Hour, 6 * time.Hour, 24 * time.Hour, 72 * time.Hour}
+
+// What is imported asks at each window, PromQL's spaces apart, what Sloth would have asked.
+func TestAnImportedSLOAsksWhatSlothWouldHaveAsked(t *testing.T) {
+	sources(t, "good", 1, func(t *testing.T, _ string, tool Tool, f rules.File, opts Options) {
+		var theirs spec
+		if tool != Sloth || strings.Contains(string(f.Data), "PrometheusServiceLevel") || strings.Contains(string(f.Data), "\n---") {
+			t.Skip("another form")
+		}
+		if err := yaml.Unmarshal(f.Data, &theirs); err != nil {
+			t.Fatal(err)
+		}
+		result, err := Import(tool, []rules.File{f}, opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for was, slo := range loaded(t, result) {
+			i := slices.IndexFunc(theirs.SLOs, func(s specSLO) bool { return s.Name == was.name })
+			sli := theirs.SLOs[i].SLI
+			for _, w := range slothWindows {
+				wantErrors, wantTotal := sli.Events.Error, sli.Events.Total
+				whole := "(" + render(t, sli.Events.Error, w) + ")\n/\n(" + render(t, sli.Events.Total, w) + ")"
+				if sli.Raw.Ratio != "" {
+					wantErrors, wantTotal = sli.Raw.Ratio, ""
+					whole = "(" + render(t, sli.Raw.Ratio, w) + ")"
+				}
+				if got := was.was.ratio(w); canonical(t, got) != canonical(t, whole) {
+					t.Errorf("%s over %s: Sloth is said to ask\n%s\nand asks\n%s", was.name, w, got, whole)
+				}
+				if slices.ContainsFunc(result.Differences, func(d Difference) bool { return d.Code == "groups" && d.SLO == was.name && d.Kind == Changed }) {
+					continue // added up: not what Sloth asks, and said
+				}
+				errors, total := slo.Queries(w)
+				if canonical(t, errors) != canonical(t, render(t, wantErrors, w)) {
+					t.Errorf("%s over %s: errors are\n%s\nwant\n%s", was.name, w, errors, render(t, wantErrors, w))
+				}
+				if wantTotal != "" && canonical(t, total) != canonical(t, render(t, wantTotal, w)) {
+					t.Errorf("%s over %s: total is\n%s\nwant\n%s", was.name, w, total, render(t, wantTotal, w))
+				}
+			}
+		}
+	})
+}
+
+// What the real Sloth made of a file is kept in test/bench. Its recording rules are what we say that it asks, and the limits in
+// its alerts are ours, to the last bit of its noise.
+func TestTheRulesOfTheRealSlothAreWhatWeSayItAsks(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "test", "bench", "testdata", "sloth-v0.12.0.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var made struct {
+		Groups []struct {
+			Rules []struct {
+				Record, Alert, Expr string
+				Labels              map[string]string
+			}
+		}
+	}
+	if err := yaml.Unmarshal(text, &made); err != nil {
+		t.Fatal(err)
+	}
+	recorded, alerts, service := map[string]string{}, map[string]string{}, ""
+	for _, g := range made.Groups {
+		for _, r := range g.Rules {
+			if r.Record != "" {
+				recorded[r.Record], service = r.Expr, r.Labels["sloth_service"]
+			} else {
+				alerts[r.Labels["sloth_severity"]] = r.Expr
+			}
+		}
+	}
+	file := `version: prometheus/v1
+service: ` + service + `
+slos:
+  - name: availability
+    objective: 99.9
+    sli:
+      events:
+        error_query: sum(rate(http_requests_total{job="` + service + `",code=~"5.."}[{{.window}}]))
+        total_query: sum(rate(http_requests_total{job="` + service + `"}[{{.window}}]))
+    alerting: {name: HighErrorRate, page_alert: {}, ticket_alert: {}}
+`
+	result, err := Import(Sloth, []rules.File{{Name: "a.yaml", Data: []byte(file)}}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := result.Services[0].slos[0]
+	for _, w := range slothWindows {
+		name := "slo:sli_error:ratio_rate" + model.Duration(w).String()
+		if recorded[name] == "" || canonical(t, recorded[name]) != canonical(t, s.was.ratio(w)) {
+			t.Errorf("over %s: we say\n%s\nand Sloth records\n%s", w, s.was.ratio(w), recorded[name])
+		}
+	}
+	number := 0
+	for _, a := range s.was.alerts {
+		for _, p := range a.pairs {
+			for _, w := range []time.Duration{p.short, p.long} {
+				m := regexp.MustCompile(`ratio_rate`+model.Duration(w).String()+`\{[^}]*\} > \(([0-9.]+) \* ([0-9.]+)\)`).FindAllStringSubmatch(alerts[string(a.severity)], -1)
+				if len(m) != 1 {
+					t.Fatalf("%s: %d times over %s", a.severity, len(m), w)
+				}
+				factor, err := strconv.ParseFloat(m[0][1], 64)
+				budget, err2 := strconv.ParseFloat(m[0][2], 64)
+				if err != nil || err2 != nil || p.limit != factor*budget {
+					t.Errorf("%s over %s: we say a limit of %v, Sloth's is %s × %s (%v, %v)", a.severity, w, p.limit, m[0][1], m[0][2], err, err2)
+				}
+				number++
+			}
+		}
+	}
+	if number != 8 {
+		t.Errorf("%d limits compared, want 8", number)
+	}
+	if len(s.was.alerts) != 2 || s.was.alerts[0].severity != engine.SeverityPage {
+		t.Errorf("alerts %+v", s.was.alerts)
+	}
+}
