@@ -84,6 +84,7 @@ func (d *draft) compile(n *node, key, name string, narrows bool) (*Condition, bo
 	}
 	k.c.canonical, _ = cel.AstToString(checked) // cannot fail: the text was parsed
 	k.ast = checked.NativeRep()
+	k.c.shape = shapeOf(k.ast.Expr(), k.c.canonical)
 	root, err := k.build(k.ast.Expr())
 	if err != nil {
 		d.r.errorf(n, "", "the condition cannot be evaluated: %v", err)

@@ -49,7 +49,9 @@ type Service struct {
 	Conditions []*Condition                  // at the indexes of Policy.Conditions
 	Selectors  []SeriesSelector              // of the queries of SLOs and SLIs
 
-	references []reference // to other scopes
+	references []reference       // to other scopes
+	whys       map[string]string // why actions are said not to be destructive: fail-over/repoint
+	doc        *node             // what the file says, where Options asked for Places; nil: not kept
 }
 
 // SLO finds an SLO by name; nil when there is none.
