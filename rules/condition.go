@@ -16,7 +16,7 @@ type Condition struct {
 	root       expr
 	signals    []Signal
 	canonical  string // the expression without spaces and comments that do not matter
-	shape      outline.Condition
+	shape      outline.Form
 	burning    []burningRef
 	references []reference
 }

@@ -44,6 +44,33 @@ func (s *Service) Outline() *outline.Service {
 	return o.out
 }
 
+// Recall makes of outlines what has to be known of rules that are in force elsewhere to Reload over them: which modes they have,
+// and of which types their flags are. It decides nothing.
+func Recall(services []*outline.Service) *Set {
+	set := &Set{}
+	for _, o := range services {
+		s := &Service{Digest: o.Digest, Policy: engine.Policy{Scope: o.Scope, Digest: o.Digest}}
+		for i := range o.Entries {
+			e := &o.Entries[i]
+			if e.Kind != outline.KindMode {
+				continue
+			}
+			m := engine.ModeRule{Name: engine.Mode(e.Name), Flags: engine.Flags{}}
+			for _, f := range e.Fields {
+				var v any
+				if name, is := strings.CutPrefix(f.Key, "flags."); is && json.Unmarshal([]byte(f.Text), &v) == nil {
+					m.Flags[name] = v
+				}
+			}
+			s.Policy.Modes = append(s.Policy.Modes, m)
+		}
+		set.Services = append(set.Services, s)
+	}
+	slices.SortFunc(set.Services, func(a, b *Service) int { return strings.Compare(string(a.Policy.Scope), string(b.Policy.Scope)) })
+	set.Digest = setDigest(set.Services)
+	return set
+}
+
 // outliner writes an outline, entry by entry and field by field.
 type outliner struct {
 	s   *Service
@@ -82,11 +109,17 @@ func (o *outliner) place(n *node) string {
 	return fmt.Sprintf("%s:%d:%d", o.s.File, n.line, n.column)
 }
 
-func (o *outliner) add(f outline.Field) {
-	if o.at != nil {
-		n := o.at
-		for word := range strings.SplitSeq(f.Key, ".") {
+// add is the next field, at the place its key leads to.
+func (o *outliner) add(f outline.Field) { o.addAt(f.Key, f) }
+
+// addAt is add at another place than the one of its key.
+func (o *outliner) addAt(path string, f outline.Field) {
+	if n := o.at; n != nil {
+		for word := range strings.SplitSeq(path, ".") {
 			v := n.get(word)
+			if i := slices.IndexFunc(n.items, func(item *node) bool { return item.get("role") != nil && item.get("role").value == word }); i >= 0 {
+				v = n.items[i]
+			}
 			if v == nil {
 				break
 			}
@@ -367,7 +400,7 @@ func (o *outliner) action(list *node, t *engine.Transition, a *engine.Step) {
 	e := o.begin(outline.KindAction, name, "", "")
 	o.at = itemOf(list, a.Name)
 	e.Position = o.place(o.at)
-	o.text("does", a.Kind+" "+shown(a.Spec))
+	o.addAt(a.Kind, outline.Field{Key: "does", Text: a.Kind + " " + shown(a.Spec)})
 	if a.Undo {
 		o.text("undo", a.Kind+" "+shown(a.UndoSpec))
 	}

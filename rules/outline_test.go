@@ -22,7 +22,7 @@ func named(t *testing.T, opts Options, text, old, new string) {
 }
 
 func TestOneShapeIsComparedNumberByNumber(t *testing.T) {
-	shape := func(when string) outline.Condition {
+	shape := func(when string) outline.Form {
 		t.Helper()
 		set := mustLoad(t, Options{}, strings.Replace(serviceText, `burning("availability", "page") && sli("p99") > 0.5`, "|-\n      "+when, 1))
 		for _, c := range set.Services[0].Conditions {
@@ -31,9 +31,9 @@ func TestOneShapeIsComparedNumberByNumber(t *testing.T) {
 			}
 		}
 		t.Fatal("no shed.when")
-		return outline.Condition{}
+		return outline.Form{}
 	}
-	easier := func(c outline.Condition) (out []int) {
+	easier := func(c outline.Form) (out []int) {
 		for _, n := range c.Numbers {
 			out = append(out, n.Easier)
 		}

@@ -94,16 +94,18 @@ func listFolder(folder string) ([]string, error) {
 	return names, nil
 }
 
-// readRules reads one byte more than a rule file may have at most, and leaves it to Load to say so.
 func readRules(name string) (data []byte, err error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, fmt.Errorf("read rules: %w", err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	data, err = io.ReadAll(io.LimitReader(f, maxFileBytes+1))
+	data, err = ReadLimited(f)
 	if err != nil {
 		return nil, fmt.Errorf("read rules: %w", err)
 	}
 	return data, nil
 }
+
+// ReadLimited reads one byte more than a rule file may have at most, and leaves it to Load to say so.
+func ReadLimited(r io.Reader) ([]byte, error) { return io.ReadAll(io.LimitReader(r, maxFileBytes+1)) }

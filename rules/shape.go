@@ -23,13 +23,13 @@ type shaper struct {
 }
 
 // shapeOf is the shape of a checked expression, which is only read. What cannot be taken apart has itself for a shape.
-func shapeOf(e ast.Expr, canonical string) outline.Condition {
+func shapeOf(e ast.Expr, canonical string) outline.Form {
 	s := shaper{whole: true}
 	s.expr(e, 1)
 	if !s.whole {
-		return outline.Condition{Shape: canonical}
+		return outline.Form{Shape: canonical}
 	}
-	return outline.Condition{Shape: s.b.String(), Numbers: s.numbers}
+	return outline.Form{Shape: s.b.String(), Numbers: s.numbers}
 }
 
 func (s *shaper) constant(text string, value float64, easier int) {

@@ -16,6 +16,7 @@ import (
 
 type rulesCmd struct {
 	Check rulesCheckCmd `cmd:"" help:"Check rule files and say everything that is wrong with them."`
+	Plan  rulesPlanCmd  `cmd:"" help:"Say what edited rule files mean beside those in force, and what that loosens."`
 }
 
 type rulesCheckCmd struct {
@@ -60,6 +61,15 @@ type fault struct {
 	Hint    string      `json:"hint,omitempty"`
 }
 
+// faultsOf are diagnostics as programs read them.
+func faultsOf(all rules.Diagnostics) []fault {
+	faults := make([]fault, len(all))
+	for i, d := range all {
+		faults[i] = fault{d.Level, d.File, d.Line, d.Column, d.Message, d.Hint}
+	}
+	return faults
+}
+
 // Run implements the verb.
 func (v *rulesCheckCmd) Run(s *streams, c *cli) error {
 	files, err := rules.ReadFiles(v.Paths...)
@@ -95,11 +105,7 @@ func (v *rulesCheckCmd) Run(s *streams, c *cli) error {
 	if set != nil {
 		services = len(set.Services)
 	}
-	faults := make([]fault, len(all))
-	for i, d := range all {
-		faults[i] = fault{d.Level, d.File, d.Line, d.Column, d.Message, d.Hint}
-	}
-	said := map[string]any{"ok": bad == 0, "files": len(files), "services": services, "faults": faults}
+	said := map[string]any{"ok": bad == 0, "files": len(files), "services": services, "faults": faultsOf(all)}
 	var ready *judged
 	if v.Readiness && set != nil {
 		if ready, err = v.judge(c, set); err != nil {

@@ -106,6 +106,14 @@ func Compare(before, after *Service) []Difference {
 	return out
 }
 
+// Same reports whether two entries, of which either may be nil, say the same.
+func Same(was, is *Entry) bool {
+	if was == nil || is == nil {
+		return was == is
+	}
+	return !slices.ContainsFunc(keys(was, is), func(key string) bool { return !same(was.Field(key), is.Field(key)) })
+}
+
 // keys are those of two entries, in the order of the new one, and then what only the old one has.
 func keys(was, is *Entry) (out []string) {
 	for _, e := range []*Entry{is, was} {

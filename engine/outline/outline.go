@@ -44,15 +44,15 @@ type Field struct {
 	Text     string `json:"text" doc:"for people"`
 	Position string `json:"position,omitempty" doc:"file:line:column"`
 	// What of the text counts, where that is not the text itself.
-	Number    *float64   `json:"number,omitempty" doc:"a duration in seconds, a count, a share"`
-	List      []string   `json:"list,omitempty"`
-	Order     bool       `json:"order,omitempty" doc:"of the list nothing but the order counts: what is in it has entries of its own"`
-	Meaning   string     `json:"meaning,omitempty" doc:"equal for equal meanings"`
-	Condition *Condition `json:"condition,omitempty"`
+	Number    *float64 `json:"number,omitempty" doc:"a duration in seconds, a count, a share"`
+	List      []string `json:"list,omitempty"`
+	Order     bool     `json:"order,omitempty" doc:"of the list nothing but the order counts: what is in it has entries of its own"`
+	Meaning   string   `json:"meaning,omitempty" doc:"equal for equal meanings"`
+	Condition *Form    `json:"condition,omitempty"`
 }
 
-// Condition is a condition with its numbers apart: two of one shape can be compared.
-type Condition struct {
+// Form is a condition with its numbers apart: two of one shape can be compared.
+type Form struct {
 	Shape   string     `json:"shape" doc:"the expression with # in place of each number"`
 	Numbers []Constant `json:"numbers,omitempty"`
 }
