@@ -85,6 +85,7 @@ func TestADigestIsOfAllThatAChangeDoes(t *testing.T) {
 		if d == base {
 			t.Errorf("the policy's digest does not change with %q for %q", c.new, c.old)
 		}
+		named(t, Options{Kinds: kinds}, text, c.old, c.new)
 		for name := range baseBy {
 			if changed := by[name] != baseBy[name]; changed != (name == c.transition) {
 				t.Errorf("%q for %q: %s changed: %v", c.new, c.old, name, changed)

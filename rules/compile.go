@@ -94,6 +94,7 @@ func (d *draft) compile(n *node, key, name string, narrows bool) (*Condition, bo
 	if d.opts.Findings { // before build changes the expression
 		k.c.sketch = k.sketch(k.ast.Expr())
 	}
+	k.c.shape = shapeOf(k.ast.Expr(), k.c.canonical)
 	root, err := k.build(k.ast.Expr())
 	if err != nil {
 		d.r.as(CodeBadCondition).errorf(n, "", "the condition cannot be evaluated: %v", err)

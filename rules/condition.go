@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/engine/outline"
 )
 
 // Condition is a compiled expression over signals. It may be evaluated by many goroutines at once.
@@ -15,6 +16,7 @@ type Condition struct {
 	root       expr
 	signals    []Signal
 	canonical  string // the expression without spaces and comments that do not matter
+	shape      outline.Form
 	burning    []burningRef
 	references []reference
 	sketch     *sketch // where findings are asked for

@@ -37,6 +37,8 @@ type Options struct {
 	Kinds map[string]Kind
 	// Receivers are the severities that somebody is configured to be told. Nil: that is not known, and not checked.
 	Receivers map[engine.Severity]bool
+	// Places keeps where everything stands, for Service.Outline. It takes as much memory as the files.
+	Places bool
 	// Now is the time by which flags are past their date, or untested for long. Zero: nothing is said of that.
 	Now time.Time
 	// Findings: look for what loads and is most likely not what was meant. It takes time, and a server has no use for it.
@@ -243,6 +245,9 @@ func (l *loader) document(d *draft) bool {
 	}
 	s := d.service
 	s.Policy = engine.Policy{Interval: l.opts.Interval, BlindAfter: l.opts.BlindAfter}
+	if l.opts.Places {
+		s.doc = n
+	}
 	var lease, onLoss *node
 	fields := []field{
 		need("version", func(*node) {}),

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// outline writes a tree of parts as indented lines.
-func outline(p Part, depth int) string {
+// treeOf writes a tree of parts as indented lines.
+func treeOf(p Part, depth int) string {
 	truth := p.Truth.String()
 	if p.Open {
 		truth = "open"
@@ -16,7 +16,7 @@ func outline(p Part, depth int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s%s %s: %s\n", strings.Repeat("  ", depth), p.Op, p.Text, truth)
 	for _, of := range p.Parts {
-		b.WriteString(outline(of, depth+1))
+		b.WriteString(treeOf(of, depth+1))
 	}
 	return b.String()
 }
@@ -24,7 +24,7 @@ func outline(p Part, depth int) string {
 func TestAConditionIsToldPartByPart(t *testing.T) {
 	c := condition(t, `!(burning("a","page") || alert( "p" )) && burn_rate("a", "5m") < 1.0 && (dwell() > duration("10m") ? schedule("night") : true)`)
 	known := world{sloWindow("a", 5*time.Minute): counts(1, 10_000), sloWindow("a", 30*time.Minute): unknown, alertP: reading(0)}
-	got := outline(c.Parts(known.lookup), 0)
+	got := treeOf(c.Parts(known.lookup), 0)
 	want := `and !(burning("a", "page") || alert("p")) && burn_rate("a", "5m") < 1.0 && (dwell() > duration("10m") ? schedule("night") : true): open
   not !(burning("a", "page") || alert("p")): open
     or burning("a", "page") || alert("p"): open

@@ -146,3 +146,6 @@ func readRules(name string) (data []byte, err error) {
 	}
 	return b.Bytes(), nil
 }
+
+// ReadLimited reads one byte more than a rule file may have at most, and leaves it to Load to say so.
+func ReadLimited(r io.Reader) ([]byte, error) { return io.ReadAll(io.LimitReader(r, maxFileBytes+1)) }

@@ -169,6 +169,7 @@ func TestADigestIsOfTheMeaning(t *testing.T) {
 		if digest(old, new) == base {
 			t.Errorf("the digest does not change with %q for %q", new, old)
 		}
+		named(t, Options{}, serviceText, old, new)
 	}
 	conditions := func(old, new string) []engine.Condition {
 		return mustLoad(t, Options{}, strings.Replace(serviceText, old, new, 1)).Services[0].Policy.Conditions

@@ -51,7 +51,9 @@ type Service struct {
 	Selectors  []SeriesSelector              // of the queries of SLOs and SLIs
 	Allowed    map[Code]bool                 // findings that the file says it lives with; no digest covers them
 
-	references []reference // to other scopes
+	references []reference       // to other scopes
+	whys       map[string]string // why actions are said not to be destructive: fail-over/repoint
+	doc        *node             // what the file says, where Options asked for Places; nil: not kept
 }
 
 // SLO finds an SLO by name; nil when there is none.

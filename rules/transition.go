@@ -85,7 +85,15 @@ func (d *draft) transition(n *node) {
 	}
 	d.unguarded(&t)
 	for i := range t.actions {
-		t.rule.Playbook.Steps = append(t.rule.Playbook.Steps, t.actions[i].step)
+		a := &t.actions[i]
+		t.rule.Playbook.Steps = append(t.rule.Playbook.Steps, a.step)
+		if a.why == "" {
+			continue
+		}
+		if d.service.whys == nil {
+			d.service.whys = map[string]string{}
+		}
+		d.service.whys[t.rule.Name+"/"+a.step.Name] = a.why
 	}
 	d.transitions = append(d.transitions, t)
 }

@@ -76,23 +76,9 @@ func (v *rulesCheckCmd) judge(c *cli, set *rules.Set) (*judged, error) {
 	return out, nil
 }
 
-// known is what a server knows of a scope. One that is busy is asked again: who judges fifty services must not be told of the last
-// one that others were asking too.
+// known is what a server knows of a scope.
 func known(client *api.Client, scope engine.Scope) (readiness.Facts, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	for {
-		facts, err := client.Readiness(ctx, scope)
-		var busy *api.Error
-		if !errors.As(err, &busy) || busy.Status() != http.StatusServiceUnavailable && busy.Status() != http.StatusTooManyRequests {
-			return facts, err
-		}
-		select {
-		case <-time.After(max(busyPause, busy.RetryAfter)):
-		case <-ctx.Done():
-			return facts, err
-		}
-	}
+	return patiently(func(ctx context.Context) (readiness.Facts, error) { return client.Readiness(ctx, scope) })
 }
 
 // busyPause is how long a server that is busy is left alone where it does not say.

@@ -15,10 +15,11 @@ import (
 )
 
 type rulesCmd struct {
-	Test     rulesTestCmd     `cmd:"" help:"Run the tests of rule files."`
-	Findings rulesFindingsCmd `cmd:"" help:"List what rules check finds in files that load, and explain it."`
 	Check    rulesCheckCmd    `cmd:"" help:"Check rule files and say everything that is wrong with them."`
+	Test     rulesTestCmd     `cmd:"" help:"Run the tests of rule files."`
+	Plan     rulesPlanCmd     `cmd:"" help:"Say what edited rule files mean beside those in force, and what that loosens."`
 	Import   rulesImportCmd   `cmd:"" help:"Make rule files of the files of Sloth, OpenSLO or Pyrra."`
+	Findings rulesFindingsCmd `cmd:"" help:"List what rules check finds in files that load, and explain it."`
 }
 
 type rulesCheckCmd struct {

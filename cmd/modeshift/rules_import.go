@@ -224,7 +224,7 @@ func (v *rulesImportCmd) show(s *streams, c *cli, files int, paths []string, res
 			}
 		}
 		for _, d := range alike(result.Differences) {
-			if err := printDifference(s, d.first, d.more); err != nil {
+			if err := printImportDifference(s, d.first, d.more); err != nil {
 				return err
 			}
 		}
@@ -257,7 +257,7 @@ func alike(all []convert.Difference) []*told {
 	return out
 }
 
-func printDifference(s *streams, d convert.Difference, more int) error {
+func printImportDifference(s *streams, d convert.Difference, more int) error {
 	of := ""
 	if d.SLO != "" {
 		of = " of " + d.SLO

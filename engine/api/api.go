@@ -44,6 +44,7 @@ type Options struct {
 	Doubts func(engine.Scope) []Check
 	// Flags says of the flags that a scope's rules declare what they say, and which nobody looks after at an instant; nil: nothing.
 	Flags func(scope engine.Scope, at time.Time) []Flag
+	Rules RulesBook // which rules are in force; nil: nobody knows
 	// Evaluate asks how the conditions of a scope stand at an instant; nil: nobody can be asked.
 	Evaluate func(ctx context.Context, v engine.View, at time.Time) (Evaluation, error)
 	// Readiness finds out what readiness for automation rests on; nil: nobody can.
@@ -118,6 +119,7 @@ func New(opts Options) (*API, error) {
 	a.registerSuggestions(h)
 	a.registerEvaluation(h)
 	a.registerReadiness(h)
+	a.registerRules(h)
 	a.registerStream(h)
 	a.registerInstances(mux, h)
 	a.registerRecover(h)

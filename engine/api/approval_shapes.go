@@ -134,7 +134,7 @@ type ApprovalEnd struct {
 	State  string          `json:"state,omitempty" doc:"of that change: under way, being undone, stuck, done; absent: something came after it"`
 }
 
-func outline(p *approval.Approval) ApprovalSummary {
+func summaryOf(p *approval.Approval) ApprovalSummary {
 	out := ApprovalSummary{
 		ID: p.ID, Scope: p.Scope, Transition: p.Transition, From: p.From, To: p.To, Digest: p.Digest, Until: p.Until,
 		Left: Duration(p.Left.Truncate(time.Millisecond)), Escalated: p.Escalated, Groups: list(p.Groups), Missing: list(p.Missing),
@@ -148,7 +148,7 @@ func outline(p *approval.Approval) ApprovalSummary {
 
 func showApproval(p *approval.Approval) Approval {
 	out := Approval{
-		ApprovalSummary: outline(p), Owner: p.Owner, Runbook: p.Runbook, Position: p.Position, Condition: p.Condition,
+		ApprovalSummary: summaryOf(p), Owner: p.Owner, Runbook: p.Runbook, Position: p.Position, Condition: p.Condition,
 		For: Duration(p.For), Flags: p.Flags, Proposed: p.Proposed, Reason: p.Reason, Voided: p.Voided, BlindBy: p.BlindBy,
 		Destructive: p.Destructive(), Irreversible: p.Irreversible(), PublishLast: p.PublishLast, OnFailure: p.OnFailure, Verify: p.Verify, TakenBack: p.TakenBack,
 		Pauses: p.Pauses, Suppress: p.Suppress,

@@ -44,7 +44,7 @@ func (a *API) registerApprovals(h huma.API) {
 func (a *API) listApprovals(ctx context.Context, _ *struct{}) (*body[Approvals], error) {
 	out := &body[Approvals]{Approvals{Approvals: []ApprovalSummary{}}}
 	for _, p := range a.opts.Desk.List(bearerOf(ctx).Sees) {
-		out.Body.Approvals = append(out.Body.Approvals, outline(&p))
+		out.Body.Approvals = append(out.Body.Approvals, summaryOf(&p))
 	}
 	return out, nil
 }

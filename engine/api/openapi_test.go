@@ -107,7 +107,8 @@ func TestTheDescriptionHoldsTogether(t *testing.T) {
 		"get-suggestions":     "get /api/v1/scopes/{scope}/suggestions",
 		"evaluate-scope":      "get /api/v1/scopes/{scope}/evaluation",
 		"get-readiness":       "get /api/v1/scopes/{scope}/readiness",
-		"list-instances":      "get /api/v1/scopes/{scope}/instances", "recover": "post /api/v1/recover",
+		"list-rules":          "get /api/v1/rules", "get-rules": "get /api/v1/scopes/{scope}/rules",
+		"list-instances": "get /api/v1/scopes/{scope}/instances", "recover": "post /api/v1/recover",
 		"stream-instance": "post /api/v1/instances/stream", "exchange-instance": "post /api/v1/instances/exchange",
 	}
 	parameter := regexp.MustCompile(`\{([^}]+)\}`)

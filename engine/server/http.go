@@ -29,7 +29,7 @@ func (s *Server) handler() (http.Handler, error) {
 	a, err := api.New(api.Options{
 		Loop: s.loop, Log: explainable{storeReader{s.store}, s.policies}, Tokens: s.tokens, Version: s.opts.Version, Checks: s.checks,
 		Sources: func() []engine.Sight { return s.loop.Health().Sources }, RulesProblems: s.rulesProblems,
-		Flags: s.declaredFlags, Doubts: s.doubts, Readiness: s.readiness,
+		Rules: s.book, Flags: s.declaredFlags, Doubts: s.doubts, Readiness: s.readiness,
 		Budgets: s.ledger, Jobs: storeReader{s.store}, Evaluate: s.evaluate, Describe: s.describe, Desk: desk, Logger: s.log,
 		Roster: s.roster, Identity: s.identity, Term: s.loop.Term, InstanceBeat: s.instanceBeat(), MaxInstances: s.opts.Config.Instances.Max,
 		Limiter: s.limiter, WriteWait: time.Duration(s.opts.Config.Limits.SlowReader), BodyTime: min(5*time.Second, time.Duration(s.opts.Config.Limits.ReadTime)),

@@ -1,0 +1,327 @@
+package outline_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/modeshift/modeshift/engine/outline"
+	"github.com/modeshift/modeshift/engine/server"
+	"github.com/modeshift/modeshift/rules"
+)
+
+// strict is a service that says all there is to be loosened.
+const strict = `version: modeshift/v1
+service: shop
+owner: team-shop
+runbook: https://runbooks.example/shop
+parent: mall
+automation: suggest
+source: main
+flapping: {changes: 4, within: 2h}
+stuck_after: 30m
+instances: {min_applied: 99%, grace: 20s, page_above: 1%}
+lease: 10m
+on_loss: degraded
+slos:
+  - name: availability
+    objective: 99.9
+    source: pair
+    agree: 2
+    min_events: 10
+    max_age: 2m
+    sli: {events: {error_query: 'sum(rate(errors_total[{{.window}}]))', total_query: 'sum(rate(requests_total[{{.window}}]))'}}
+    escalation: [{severity: exec, burn_rate: 8, for: 30m}]
+    windows: [{severity: page, long: 1h, short: 5m, factor: 14.4}, {severity: page, long: 6h, short: 30m, factor: 6}, {severity: ticket, long: 1d, short: 2h, factor: 3}]
+    alerting: {name: Shop, page_alert: {}, ticket_alert: {}}
+  - name: monthly
+    objective: 99
+    calendar: month
+    sli: {events: {error_query: 'sum(rate(m_errors_total[{{.window}}]))', total_query: 'sum(rate(m_requests_total[{{.window}}]))'}}
+    alerting: {name: Monthly, page_alert: {}, ticket_alert: {disable: true}}
+  - name: rolling
+    objective: 99
+    period: 7d
+    sli: {events: {error_query: 'sum(rate(r_errors_total[{{.window}}]))', total_query: 'sum(rate(r_requests_total[{{.window}}]))'}}
+    alerting: {name: Rolling, page_alert: {}, ticket_alert: {disable: true}}
+slis:
+  - {name: p99, query: 'max(latency)', max_age: 2m, source: pair, agree: 2}
+schedules:
+  - {name: migration, cron: "0 2 * * SUN", duration: 2h, timezone: Europe/Berlin}
+modes:
+  - name: normal
+  - name: degraded
+    flags: {recommendations: false}
+    min_duration: 5m
+    max_duration: 4h
+    on_expiry: {propose: back}
+    stuck_after: 20m
+    imposes: contained
+  - name: read-only
+    max_duration: 2h
+    slos: {availability: {pause: true}}
+    suppress: {slos: [monthly], severities: [page]}
+  - name: contained
+  - name: failover
+    beside: true
+transitions:
+  - name: shed
+    from: [normal, read-only]
+    to: degraded
+    when: error_ratio("availability", "10m") > 0.1
+    for: 1m
+    severity: page
+    retry_after: 2h
+    verify: sli("p99") < 0.5
+    on_failure: hold
+  - name: recover
+    from: [degraded]
+    to: normal
+    when: error_ratio("availability", "10m") < 0.01 && dwell() > duration("10m")
+    for: 10m
+    undo: entry
+    rollout: {waves: [5, 25, 100], pause: 1m, verify: 'sli("p99") < 0.5'}
+  - name: back
+    from: [degraded]
+    to: normal
+    when: sli("p99") < 0.1
+    approval: {groups: [{role: oncall, count: 1}], within: 15m}
+  - name: migrate
+    from: [normal]
+    to: read-only
+    when: schedule("migration")
+    until: '!schedule("migration")'
+  - name: fail-over
+    from: [degraded]
+    to: failover
+    when: error_ratio("availability", "1h") > 0.5
+    approval: {groups: [{role: oncall, count: 2}, {role: lead, count: 1}], within: 15m, otherwise: page}
+    actions:
+      - name: announce
+        webhook: {url: "https://chat.example/announce"}
+      - name: repoint
+        webhook: {url: "https://dns.example/repoint", json: {to: eu-2}}
+        destructive: true
+        attempts: 2
+        undo: {webhook: {url: "https://dns.example/repoint", json: {to: eu-1}}}
+      - name: fence
+        webhook: {url: "https://dns.example/fence", json: {hosts: "{{.targets}}"}}
+        destructive: true
+        irreversible: true
+        targets: {query: up == 0, label: instance, max: 3}
+      - name: clear
+        webhook: {url: "https://cache.example/shop", method: DELETE}
+        destructive: false
+        why: the cache fills again
+  - name: contain
+    from: [degraded]
+    to: contained
+    when: sli("p99") > 5.0
+    approval: {groups: [{role: oncall, count: 1}], within: 15m, otherwise: escalate, to: [{role: chief, count: 2}]}
+`
+
+// parents stand above it.
+const parents = `version: modeshift/v1
+service: mall
+modes: [{name: normal}, {name: closed}]
+`
+
+// loosened is an edit of strict for each row of the table: looser one way, and not the other.
+var loosened = map[string][2]string{
+	"automation":       {"automation: suggest", "automation: on"},
+	"owner-gone":       {"owner: team-shop\n", ""},
+	"runbook-gone":     {"runbook: https://runbooks.example/shop\n", ""},
+	"parent":           {"parent: mall\n", ""},
+	"flapping-more":    {"changes: 4", "changes: 5"},
+	"flapping-shorter": {"within: 2h}", "within: 1h}"},
+	"stuck-later":      {"stuck_after: 30m", "stuck_after: 40m"},
+	"min-applied":      {"min_applied: 99%", "min_applied: 90%"},
+	"grace":            {"grace: 20s", "grace: 30s"},
+	"page-above":       {"page_above: 1%", "page_above: 2%"},
+	"lease":            {"lease: 10m", "lease: 20m"},
+
+	"slo-removed": {rolling, ""},
+	"objective":   {"objective: 99.9", "objective: 99.5"},
+	"period":      {"period: 7d", "period: 28d"},
+	"min-events":  {"min_events: 10", "min_events: 11"},
+	"no-traffic":  {"min_events: 10", "min_events: 10\n    no_traffic: good"},
+	"slo-max-age": {"    max_age: 2m", "    max_age: 3m"},
+	"slo-agree":   {"    agree: 2\n", ""},
+
+	"tier-removed":    {"name: Shop, page_alert: {}, ticket_alert: {}", "name: Shop, page_alert: {}, ticket_alert: {disable: true}"},
+	"pair-removed":    {", {severity: page, long: 6h, short: 30m, factor: 6}", ""},
+	"factor":          {"factor: 14.4", "factor: 15"},
+	"window-long":     {"long: 1h", "long: 50m"},
+	"window-short":    {"short: 30m", "short: 20m"},
+	"cadence":         {"short: 2h", "short: 4h"},
+	"escalation-gone": {"escalation: [{severity: exec, burn_rate: 8, for: 30m}]", "escalation: []"},
+	"escalation-when": {"burn_rate: 8", "burn_rate: 9"},
+	"escalation-for":  {"burn_rate: 8, for: 30m", "burn_rate: 8, for: 40m"},
+
+	"sli-max-age": {"query: 'max(latency)', max_age: 2m", "query: 'max(latency)', max_age: 3m"},
+	"sli-agree":   {"source: pair, agree: 2", "source: pair"},
+
+	"schedule-longer": {"duration: 2h, timezone", "duration: 3h, timezone"},
+
+	"mode-quiet":       {"  - name: contained\n", "  - name: contained\n  - {name: hushed, max_duration: 1h, suppress: {slos: [monthly], severities: [page]}}\n"},
+	"pause":            {"slos: {availability: {pause: true}}", "slos: {availability: {pause: true}, rolling: {pause: true}}"},
+	"suppress":         {"severities: [page]}", "severities: [page, ticket]}"},
+	"imposes":          {"    imposes: contained\n", ""},
+	"min-duration":     {"min_duration: 5m", "min_duration: 4m"},
+	"max-duration":     {"max_duration: 4h", "max_duration: 5h"},
+	"on-expiry":        {"on_expiry: {propose: back}", "on_expiry: page"},
+	"mode-stuck-later": {"    stuck_after: 20m\n", ""},
+	"beside":           {"  - name: contained\n", "  - name: contained\n    beside: true\n"},
+	"flag":             {"flags: {recommendations: false}", "flags: {}"},
+
+	"transition-added":    {"  - name: fail-over\n", "  - {name: too, from: [contained], to: normal, when: sli(\"p99\") < 0.1}\n  - name: fail-over\n"},
+	"transition-quiet":    {"  - name: fail-over\n", "  - {name: too, from: [normal], to: read-only, when: schedule(\"migration\")}\n  - name: fail-over\n"},
+	"transition-removed":  {shed, ""},
+	"from-wider":          {"from: [degraded]\n    to: contained", "from: [degraded, normal]\n    to: contained"},
+	"from-narrower":       {"from: [normal, read-only]", "from: [normal]"},
+	"when-window":         {`"10m") > 0.1`, `"5m") > 0.1`},
+	"when-sooner":         {`"10m") < 0.01`, `"10m") < 0.02`},
+	"when-later":          {`"10m") > 0.1`, `"10m") > 0.2`},
+	"for-shorter":         {"for: 10m", "for: 9m"},
+	"for-longer":          {"for: 1m", "for: 2m"},
+	"severity":            {"severity: page\n", "severity: ticket\n"},
+	"gate-removed":        {"    when: sli(\"p99\") > 5.0\n    approval: {groups: [{role: oncall, count: 1}], within: 15m, otherwise: escalate, to: [{role: chief, count: 2}]}\n", "    when: sli(\"p99\") > 5.0\n"},
+	"gate-within":         {"within: 15m, otherwise: page", "within: 20m, otherwise: page"},
+	"gate-people":         {"{role: oncall, count: 2}", "{role: oncall, count: 1}"},
+	"gate-otherwise":      {"within: 15m}", "within: 15m, otherwise: page}"},
+	"gate-to":             {"{role: chief, count: 2}", "{role: chief, count: 1}"},
+	"retry-after":         {"retry_after: 2h", "retry_after: 90m"},
+	"undo-entry":          {"    undo: entry\n", ""},
+	"on-failure":          {"on_failure: hold", "on_failure: undo"},
+	"verify-gone":         {"    verify: sli(\"p99\") < 0.5\n", ""},
+	"verify":              {"verify: sli(\"p99\") < 0.5", "verify: sli(\"p99\") < 0.6"},
+	"rollout-gone":        {"    rollout: {waves: [5, 25, 100], pause: 1m, verify: 'sli(\"p99\") < 0.5'}\n", ""},
+	"rollout-waves":       {"waves: [5, 25, 100]", "waves: [5, 30, 100]"},
+	"rollout-pause":       {"pause: 1m", "pause: 50s"},
+	"rollout-verify-gone": {", pause: 1m, verify: 'sli(\"p99\") < 0.5'", ", pause: 1m"},
+	"rollout-verify":      {"verify: 'sli(\"p99\") < 0.5'", "verify: 'sli(\"p99\") < 0.6'"},
+
+	"destructive-added": {"      - name: repoint\n", "      - {name: drop, webhook: {url: \"https://dns.example/drop\"}, destructive: true, irreversible: true}\n      - name: repoint\n"},
+	"step-removed":      {"      - name: announce\n        webhook: {url: \"https://chat.example/announce\"}\n", ""},
+	"destructive":       {"      - name: announce\n", "      - name: announce\n        destructive: true\n        irreversible: true\n"},
+	"harmless":          {"        destructive: true\n        attempts: 2\n", "        destructive: false\n        attempts: 2\n"},
+	"irreversible":      {"      - name: announce\n", "      - name: announce\n        destructive: true\n        irreversible: true\n"},
+	"undo-gone":         {"        undo: {webhook: {url: \"https://dns.example/repoint\", json: {to: eu-1}}}\n", "        irreversible: true\n"},
+	"attempts":          {"attempts: 2", "attempts: 3"},
+	"keyed":             {"json: {to: eu-2}", "keyed: false, json: {to: eu-2}"},
+	"targets-max":       {"max: 3", "max: 4"},
+}
+
+// incomparable is an edit for each row of what counts as looser whichever way it changed, because nobody can tell.
+var incomparable = map[string][2]string{
+	"modes-rank":        {"  - name: contained\n  - name: failover\n    beside: true\n", "  - name: failover\n    beside: true\n"},
+	"on-loss":           {"on_loss: degraded", "on_loss: hold"},
+	"calendar":          {"calendar: month", "calendar: week"},
+	"slo-query":         {"rate(errors_total[", "rate(faults_total["},
+	"slo-recorded":      {"    period: 7d\n", "    period: 7d\n    evaluate: recorded\n"},
+	"slo-source":        {"    source: pair\n", "    source: other\n"},
+	"sli-query":         {"max(latency)", "min(latency)"},
+	"sli-source":        {"source: pair, agree", "source: other, agree"},
+	"schedule-cron":     {"0 2 * * SUN", "0 3 * * SUN"},
+	"schedule-timezone": {"Europe/Berlin", "Europe/London"},
+	"to":                {"to: failover\n", "to: contained\n"},
+	"when-rewritten":    {`when: error_ratio("availability", "10m") > 0.1`, `when: burn_rate("availability", "10m") > 0.1`},
+	"until":             {"until: '!schedule(\"migration\")'", "until: '!schedule(\"migration\") && dwell() > duration(\"1m\")'"},
+	"publish":           {"    when: error_ratio(\"availability\", \"1h\") > 0.5\n", "    when: error_ratio(\"availability\", \"1h\") > 0.5\n    publish: last\n"},
+	"steps-order":       {repoint + fence, fence + repoint},
+	"why":               {"the cache fills again", "nobody looks there"},
+	"undo-other":        {"json: {to: eu-1}", "json: {to: eu-3}"},
+	"does":              {"json: {to: eu-2}", "json: {to: eu-3}"},
+	"targets":           {"query: up == 0", "query: up == 1"},
+}
+
+// Pieces of strict.
+var (
+	rolling = between("  - name: rolling\n", "slis:\n")
+	shed    = between("  - name: shed\n", "  - name: recover\n")
+	repoint = between("      - name: repoint\n", "      - name: fence\n")
+	fence   = between("      - name: fence\n", "      - name: clear\n")
+)
+
+func between(from, to string) string {
+	_, rest, _ := strings.Cut(strict, from)
+	piece, _, _ := strings.Cut(rest, to)
+	return from + piece
+}
+
+// compiled is the outline of a service.
+func compiled(t *testing.T, text string) *outline.Service {
+	t.Helper()
+	kinds, err := server.FormKinds()
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := rules.Load([]rules.File{{Name: "shop.yaml", Data: []byte(text)}, {Name: "mall.yaml", Data: []byte(parents)}},
+		rules.Options{Kinds: kinds, Sources: map[string]int{"main": 1, "pair": 2, "other": 2}, Places: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set.Service("shop").Outline()
+}
+
+// codes are the rows that mark a difference.
+func codes(before, after *outline.Service) (out []string) {
+	for _, d := range outline.Compare(before, after) {
+		for _, m := range d.Loosens {
+			out = append(out, m.Code)
+		}
+	}
+	return out
+}
+
+func TestEveryRowMarksItsDifferenceOneWayAndNotTheOther(t *testing.T) {
+	before := compiled(t, strict)
+	for _, r := range outline.Rules {
+		t.Run(r.Code, func(t *testing.T) {
+			edit, oneWay := loosened[r.Code]
+			if !oneWay {
+				edit = incomparable[r.Code]
+			}
+			if r.Code == "service-removed" {
+				if got := codes(before, nil); !slices.Equal(got, []string{r.Code}) {
+					t.Errorf("there: %v", got)
+				}
+				if got := codes(nil, before); len(got) > 0 {
+					t.Errorf("back: %v", got)
+				}
+				return
+			}
+			if !strings.Contains(strict, edit[0]) || edit[0] == edit[1] {
+				t.Fatalf("no edit for it: %q", edit)
+			}
+			text := strings.Replace(strict, edit[0], edit[1], 1)
+			if r.Code == "modes-rank" {
+				text = strings.Replace(text, "  - name: degraded\n    flags", "  - name: contained\n  - name: degraded\n    flags", 1)
+			}
+			after := compiled(t, text)
+			if got := codes(before, after); !slices.Contains(got, r.Code) {
+				t.Errorf("there: %v\n%+v", got, outline.Compare(before, after))
+			}
+			if got := codes(after, before); slices.Contains(got, r.Code) == oneWay {
+				t.Errorf("back: %v", got)
+			}
+		})
+	}
+}
+
+func TestTheTableHasNoRowTwiceAndNoEditWithoutOne(t *testing.T) {
+	seen := map[string]bool{}
+	for _, r := range outline.Rules {
+		if seen[r.Code] || r.Why == "" {
+			t.Errorf("%q is there twice, or says nothing", r.Code)
+		}
+		seen[r.Code] = true
+	}
+	for _, edits := range []map[string][2]string{loosened, incomparable} {
+		for code := range edits {
+			if !seen[code] {
+				t.Errorf("an edit for %q, which is no row", code)
+			}
+		}
+	}
+}
