@@ -146,6 +146,31 @@ func TestAHangingSourceMissesTicksButDelaysNoRequest(t *testing.T) {
 	})
 }
 
+// An answer to a question under older rules is dropped for every scope: what was true before it may have been false then, so that a
+// restart must not count on from there.
+func TestAnInstantWhoseAnswerWasForOlderRulesIsNotMarkedAsEvaluated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, log := &world{hang: make(chan struct{})}, newMemory()
+		h := start(t, log, w, w.rules(checkout("v1")))
+		h.pass(16 * time.Second) // the evaluation hangs now
+		if err := h.Replace(t.Context(), w.rules(checkout("v2"))); err != nil {
+			t.Fatal(err)
+		}
+		h.pass(10 * time.Second) // the evaluation's own time limit
+		if len(h.reports) != 1 || h.reports[0].Dropped != 1 {
+			t.Fatalf("reports %+v", h.reports)
+		}
+		if mark, err := log.Marked(t.Context()); err != nil || !mark.IsZero() {
+			t.Errorf("marked %v, %v: nothing was evaluated", mark, err)
+		}
+		close(w.hang)
+		h.pass(5 * time.Second)
+		if mark, err := log.Marked(t.Context()); err != nil || !mark.Equal(h.reports[1].Instant) {
+			t.Errorf("marked %v, %v after the next tick", mark, err)
+		}
+	})
+}
+
 func TestAClockSetBackIsNoTimeInWhichNobodyEvaluated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, log := &world{}, newMemory()

@@ -78,8 +78,8 @@ func (l *Loop) judge(ctx context.Context, a answered) {
 	if ctx.Err() != nil {
 		return // the evaluation was cut short by the end: it says nothing
 	}
-	stored := true
-	if a.gen == l.gen {
+	stored := a.gen == l.gen // an answer under older rules is not judged, and its instant was not evaluated
+	if stored {
 		fleet := l.scopes[engine.Fleet]
 		_, err := l.decide(ctx, engine.Fleet, engine.Actor{}, &engine.SourcesObserved{Instant: a.tick.Instant, Prev: fleet.prev, Sources: a.Sources})
 		if stored = err == nil; stored {
