@@ -40,6 +40,8 @@ type Options struct {
 	Findings bool
 	// Scrape tells findings how far apart samples are. Nil, or where it does not know: 15 s.
 	Scrape Scrape
+
+	seen func(what string, lenient bool, fields []field) // is told of each mapping that is read; nil outside of tests
 }
 
 func (o Options) withDefaults() Options {
@@ -131,7 +133,7 @@ const (
 )
 
 func (l *loader) file(f File) {
-	r := &reader{src: newSource(f.Name, string(f.Data))}
+	r := &reader{src: newSource(f.Name, string(f.Data)), seen: l.opts.seen}
 	l.readers = append(l.readers, r)
 	if l.names == nil {
 		l.names, l.unread = map[string]bool{}, map[string]string{}

@@ -21,6 +21,7 @@ type reader struct {
 	diags   Diagnostics
 	faults  int
 	lenient bool // a Sloth file: Sloth ignores keys it does not know
+	seen    func(what string, lenient bool, fields []field)
 }
 
 func (r *reader) add(d Diagnostic) {
@@ -117,6 +118,9 @@ func (r *reader) mapping(n *node, what string, fields ...field) bool {
 	if n.kind != yaml.MappingNode {
 		r.errorf(n, "", "%s must be a mapping, not %s", what, n.is())
 		return false
+	}
+	if r.seen != nil {
+		r.seen(what, r.lenient, fields)
 	}
 	known := make([]string, len(fields))
 	for i := range fields {

@@ -17,6 +17,7 @@ import (
 type rulesCmd struct {
 	Check    rulesCheckCmd    `cmd:"" help:"Check rule files and say everything that is wrong with them."`
 	Findings rulesFindingsCmd `cmd:"" help:"List what rules check finds in files that load, and explain it."`
+	Schema   rulesSchemaCmd   `cmd:"" help:"Print the JSON Schema of rule files, for editors."`
 }
 
 type rulesCheckCmd struct {
