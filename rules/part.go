@@ -29,7 +29,7 @@ type Part struct {
 	Signals []Signal // of a leaf: what it rests on
 	// Compares is set where a leaf compares one signal with a constant.
 	Compares *Comparison
-	Parts   []Part
+	Parts    []Part
 }
 
 // Parts evaluates the condition part by part, with what is known.
