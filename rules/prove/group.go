@@ -163,6 +163,17 @@ type choice struct {
 	of        bitset
 }
 
+// doubt takes what is unknown in one of the valuations for what is found. It is the truth of which it is proved that it moves nothing.
+func (c *choice) doubt(seen [][]engine.Observation) {
+	for i := range seen {
+		for k := range seen[i] {
+			if seen[i][k].Truth == engine.Unknown {
+				c.seen[i][k].Truth = engine.Unknown
+			}
+		}
+	}
+}
+
 // regard is how closely it is looked at what a condition comes to: truths that the core takes for the same, in that state, are one.
 type regard byte
 
@@ -173,8 +184,7 @@ const (
 	regardAll
 )
 
-// seen is a truth as it is regarded. Of truths that are the same the unknown one stands for all: it is the one of which it is proved that it
-// moves nothing.
+// seen is a truth as it is regarded: of truths that are the same the unknown one stands for all.
 func (r regard) seen(t engine.Truth) engine.Truth {
 	if r == regardTrue && t != engine.True || r == regardFalse && t != engine.False {
 		return engine.Unknown
@@ -250,9 +260,8 @@ func (g *group) find(w *world, at int64) []choice {
 			seen[i] = make([]engine.Observation, len(of.trees[i]))
 			for k, t := range of.trees[i] {
 				if r := regards[i][k]; r != regardNot {
-					o := engine.Observation{Asked: true, Truth: r.seen(t.with(truth).truth)}
-					seen[i][k] = o
-					name = append(name, byte(o.Truth))
+					seen[i][k] = engine.Observation{Asked: true, Truth: t.with(truth).truth}
+					name = append(name, byte(r.seen(seen[i][k].Truth)))
 				}
 			}
 		}
@@ -266,6 +275,7 @@ func (g *group) find(w *world, at int64) []choice {
 			list = append(list, choice{valuation: v, seen: seen, modes: of.modes, of: make(bitset, (len(g.valuations)+63)/64)})
 		}
 		list[i].of.add(v)
+		list[i].doubt(seen)
 	}
 	g.choices[string(env)] = list
 	return list
@@ -310,7 +320,7 @@ func (g *group) agreeing(w *world, at int64, seen [][]engine.Observation, modes 
 		for i, m := range g.members {
 			for k := range m.trees {
 				r := m.regards(&w.states[i], k)
-				same = same && (r == regardNot || c.seen[i][k].Truth == r.seen(seen[i][k].Truth))
+				same = same && (r == regardNot || r.seen(c.seen[i][k].Truth) == r.seen(seen[i][k].Truth))
 			}
 		}
 		for scope, mode := range modes {
