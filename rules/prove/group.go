@@ -2,6 +2,7 @@ package prove
 
 import (
 	"fmt"
+	"math/bits"
 	"slices"
 	"sync"
 
@@ -12,14 +13,56 @@ import (
 // group is scopes that wait for one another, directly or around some corners: their states are searched together. Of any other scope they
 // look at, each mode may be in force at any time.
 type group struct {
-	members    []*member
-	at         map[engine.Scope]int
-	outside    map[engine.Scope]*engine.Policy // whose modes conditions ask for, or that stand above
-	valuations []valuation
-	decide     func(engine.Policy, engine.State, engine.Input) []engine.Event
+	members []*member
+	at      map[engine.Scope]int
+	outside map[engine.Scope]*engine.Policy // whose modes conditions ask for, or that stand above
+	blocks  []*block
+	decide  func(engine.Policy, engine.State, engine.Input) []engine.Event
 
-	mu      sync.Mutex // guards choices
+	mu      sync.Mutex // guards choices and wide
 	choices map[string][]choice
+	wide    bool // an evaluation could find more than maxChoices things
+}
+
+// block is conditions that share what they are measured by, and so depend on one another. What one block comes to says nothing of any other.
+type block struct {
+	sources    []string
+	conditions []place
+	trees      []*tree // of the conditions
+	valuations []valuation
+}
+
+// place is where a condition stands.
+type place struct{ member, condition int }
+
+// block puts the conditions that depend on one another together.
+func (g *group) block(outside map[engine.Scope][]engine.Mode) {
+	join := func(b *block) {
+		var apart []*block
+		for _, o := range g.blocks {
+			if slices.ContainsFunc(o.sources, func(s string) bool { return slices.Contains(b.sources, s) }) {
+				for _, s := range b.sources {
+					if !slices.Contains(o.sources, s) {
+						o.sources = append(o.sources, s)
+					}
+				}
+				o.conditions, o.trees, b = append(o.conditions, b.conditions...), append(o.trees, b.trees...), o
+			} else {
+				apart = append(apart, o)
+			}
+		}
+		g.blocks = append(apart, b)
+	}
+	for i, m := range g.members {
+		for k, t := range m.trees {
+			if t != nil {
+				join(&block{sources: t.sources(nil), conditions: []place{{i, k}}, trees: []*tree{t}})
+			}
+		}
+	}
+	for _, scope := range sortedScopes(outside) { // what stands above decides something, also where no condition asks for its mode
+		join(&block{sources: []string{"mode of " + string(scope)}})
+	}
 }
 
 // looks are the scopes whose mode decides something in a service: its conditions ask for it, or it stands above.
@@ -93,8 +136,11 @@ func groups(set *rules.Set) [][]*rules.Service {
 	return list
 }
 
-// maxValuations bounds what is kept of what may be measured.
-const maxValuations = 20_000
+// What is kept of what may be measured: of a block, and of one evaluation.
+const (
+	maxValuations = 20_000
+	maxChoices    = 5_000
+)
 
 func newGroup(set *rules.Set, services []*rules.Service) (*group, error) {
 	g := &group{at: map[engine.Scope]int{}, outside: map[engine.Scope]*engine.Policy{}, decide: engine.Decide, choices: map[string][]choice{}}
@@ -118,60 +164,88 @@ func newGroup(set *rules.Set, services []*rules.Service) (*group, error) {
 			}
 		}
 	}
-	trees := make([][]*tree, len(g.members))
-	for i, m := range g.members {
+	for _, m := range g.members {
 		m.plant(p)
-		trees[i] = m.trees
 	}
-	if g.valuations = p.valuations(trees, modes, maxValuations); g.valuations == nil {
-		return nil, fmt.Errorf("the conditions can come to more than %d different things", maxValuations)
+	g.block(modes)
+	for _, b := range g.blocks {
+		if b.valuations = p.valuations(b, modes, maxValuations); b.valuations == nil {
+			return nil, fmt.Errorf("conditions that share signals can come to more than %d different things", maxValuations)
+		}
 	}
 	return g, nil
 }
 
-// bitset is a set of valuations.
+// bitset is a set of a block's valuations.
 type bitset []uint64
 
 func (b bitset) add(i int) { b[i/64] |= 1 << (i % 64) }
 
-// meet is what is in both sets, and its first member; -1 when there is none.
-func (b bitset) meet(o bitset) (bitset, int) {
-	both, first := make(bitset, len(b)), -1
-	for i := range b {
-		both[i] = b[i] & o[i]
-		if first < 0 && both[i] != 0 {
-			first = i * 64
-			for both[i]>>(first%64)&1 == 0 {
-				first++
-			}
+func (b bitset) has(i int) bool { return b[i/64]>>(i%64)&1 == 1 }
+
+// first is the least of the set; -1 when it is empty.
+func (b bitset) first() int {
+	for i, word := range b {
+		if word != 0 {
+			return i*64 + bits.TrailingZeros64(word)
 		}
 	}
-	return both, first
+	return -1
 }
 
-func (b bitset) join(o bitset) {
-	for i := range b {
-		b[i] |= o[i]
+// within is a set of what may be measured: any valuation of each block's set with any of the others.
+type within []bitset
+
+// meet is what is in both, and one of it, by block; nil when there is none.
+func (w within) meet(o within) (within, []int32) {
+	if o == nil {
+		return w, w.one()
 	}
+	both, one := make(within, len(w)), make([]int32, len(w))
+	for i := range w {
+		both[i] = make(bitset, len(w[i]))
+		for k := range w[i] {
+			both[i][k] = w[i][k] & o[i][k]
+		}
+		first := both[i].first()
+		if first < 0 {
+			return nil, nil
+		}
+		one[i] = int32(first)
+	}
+	return both, one
+}
+
+// holds reports whether a valuation of all blocks is in the set.
+func (w within) holds(valuation []int32) bool {
+	for i := range w {
+		if !w[i].has(int(valuation[i])) {
+			return false
+		}
+	}
+	return true
+}
+
+func (w within) one() []int32 {
+	one := make([]int32, len(w))
+	for i := range w {
+		one[i] = int32(w[i].first())
+	}
+	return one
 }
 
 // choice is one thing that an evaluation may find: how the conditions stand that are asked for.
 type choice struct {
-	valuation int // the first of those that come to it
+	valuation []int32 // one of those that come to it, by block
 	seen      [][]engine.Observation
 	modes     map[engine.Scope]engine.Mode // of scopes outside
-	of        bitset
+	of        within
 }
 
-// doubt takes what is unknown in one of the valuations for what is found. It is the truth of which it is proved that it moves nothing.
-func (c *choice) doubt(seen [][]engine.Observation) {
-	for i := range seen {
-		for k := range seen[i] {
-			if seen[i][k].Truth == engine.Unknown {
-				c.seen[i][k].Truth = engine.Unknown
-			}
-		}
-	}
+func (g *group) tooWide() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.wide
 }
 
 // regard is how closely it is looked at what a condition comes to: truths that the core takes for the same, in that state, are one.
@@ -249,20 +323,66 @@ func (g *group) find(w *world, at int64) []choice {
 		return list
 	}
 	truth := g.truths(w, at)
+	list := []choice{{of: within{}}}
+	for _, b := range g.blocks {
+		found := b.find(regards, truth)
+		if len(list)*len(found) > maxChoices {
+			g.wide = true
+			found = found[:1]
+		}
+		next := make([]choice, 0, len(list)*len(found))
+		for _, c := range list {
+			for _, f := range found {
+				n := choice{valuation: append(slices.Clip(c.valuation), f.valuation...), of: append(slices.Clip(c.of), f.of...), modes: c.modes}
+				if f.modes != nil {
+					n.modes = map[engine.Scope]engine.Mode{}
+					for _, from := range []map[engine.Scope]engine.Mode{c.modes, f.modes} {
+						for scope, mode := range from {
+							n.modes[scope] = mode
+						}
+					}
+				}
+				next = append(next, n)
+				last := &next[len(next)-1]
+				last.seen = append(slices.Clip(c.seen), f.seen...)
+			}
+		}
+		list = next
+	}
+	for i := range list {
+		list[i].seen = g.arrange(list[i].seen)
+	}
+	g.choices[string(env)] = list
+	return list
+}
+
+// arrange puts what was found block by block where the members look for it.
+func (g *group) arrange(found [][]engine.Observation) [][]engine.Observation {
+	seen := make([][]engine.Observation, len(g.members))
+	for i, m := range g.members {
+		seen[i] = make([]engine.Observation, len(m.trees))
+	}
+	for i, b := range g.blocks {
+		for k, at := range b.conditions {
+			seen[at.member][at.condition] = found[i][k]
+		}
+	}
+	return seen
+}
+
+// find are the choices of one block: seen holds one list, of its conditions.
+func (b *block) find(regards [][]regard, truth func(*leaf) (engine.Truth, bool)) []choice {
 	var list []choice
 	index := map[string]int{}
 	var name []byte
-	for v := range g.valuations {
-		of := &g.valuations[v]
+	for v := range b.valuations {
+		of := &b.valuations[v]
 		name = name[:0]
-		seen := make([][]engine.Observation, len(g.members))
-		for i := range g.members {
-			seen[i] = make([]engine.Observation, len(of.trees[i]))
-			for k, t := range of.trees[i] {
-				if r := regards[i][k]; r != regardNot {
-					seen[i][k] = engine.Observation{Asked: true, Truth: t.with(truth).truth}
-					name = append(name, byte(r.seen(seen[i][k].Truth)))
-				}
+		seen := make([]engine.Observation, len(b.conditions))
+		for k, at := range b.conditions {
+			if r := regards[at.member][at.condition]; r != regardNot {
+				seen[k] = engine.Observation{Asked: true, Truth: of.trees[k].with(truth).truth}
+				name = append(name, byte(r.seen(seen[k].Truth)))
 			}
 		}
 		for _, scope := range sortedScopes(of.modes) {
@@ -272,12 +392,17 @@ func (g *group) find(w *world, at int64) []choice {
 		if !had {
 			i = len(list)
 			index[string(name)] = i
-			list = append(list, choice{valuation: v, seen: seen, modes: of.modes, of: make(bitset, (len(g.valuations)+63)/64)})
+			list = append(list, choice{valuation: []int32{int32(v)}, seen: [][]engine.Observation{seen}, modes: of.modes,
+				of: within{make(bitset, (len(b.valuations)+63)/64)}})
 		}
-		list[i].of.add(v)
-		list[i].doubt(seen)
+		list[i].of[0].add(v)
+		// What is unknown in one of the valuations is taken for unknown: it is the truth of which it is proved that it moves nothing.
+		for k := range seen {
+			if seen[k].Truth == engine.Unknown {
+				list[i].seen[0][k].Truth = engine.Unknown
+			}
+		}
 	}
-	g.choices[string(env)] = list
 	return list
 }
 
@@ -297,24 +422,24 @@ func (g *group) truths(w *world, at int64) func(*leaf) (engine.Truth, bool) {
 }
 
 // exact is what an evaluation finds where a valuation holds: truths that the core takes for the same are told apart.
-func (g *group) exact(w *world, at int64, valuation int) [][]engine.Observation {
+func (g *group) exact(w *world, at int64, valuation []int32) [][]engine.Observation {
 	truth := g.truths(w, at)
 	seen := make([][]engine.Observation, len(g.members))
 	for i, m := range g.members {
 		seen[i] = make([]engine.Observation, len(m.trees))
-		for k, t := range g.valuations[valuation].trees[i] {
-			if m.regards(&w.states[i], k) != regardNot {
-				seen[i][k] = engine.Observation{Asked: true, Truth: t.with(truth).truth}
+	}
+	for i, b := range g.blocks {
+		for k, of := range b.conditions {
+			if g.members[of.member].regards(&w.states[of.member], of.condition) != regardNot {
+				seen[of.member][of.condition] = engine.Observation{Asked: true, Truth: b.valuations[valuation[i]].trees[k].with(truth).truth}
 			}
 		}
 	}
 	return seen
 }
 
-// agreeing are the valuations in which an evaluation finds what is given; nil when there are none.
-func (g *group) agreeing(w *world, at int64, seen [][]engine.Observation, modes map[engine.Scope]engine.Mode) bitset {
-	of := make(bitset, (len(g.valuations)+63)/64)
-	none := true
+// agreeing is what may be measured where an evaluation finds what is given; nil when that cannot be.
+func (g *group) agreeing(w *world, at int64, seen [][]engine.Observation, modes map[engine.Scope]engine.Mode) within {
 	for _, c := range g.find(w, at) {
 		same := true
 		for i, m := range g.members {
@@ -327,14 +452,10 @@ func (g *group) agreeing(w *world, at int64, seen [][]engine.Observation, modes 
 			same = same && c.modes[scope] == mode
 		}
 		if same {
-			of.join(c.of)
-			none = false
+			return c.of
 		}
 	}
-	if none {
-		return nil
-	}
-	return of
+	return nil
 }
 
 func bit(v bool) byte {

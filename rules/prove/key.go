@@ -59,7 +59,8 @@ func (w *writer) order(now time.Time) {
 	var due time.Time
 	for _, t := range w.timers {
 		if !now.Before(t.at) {
-			w.word(t.name)
+			w.b = append(w.b, byte(t.kind))
+			w.word(t.of)
 		} else if due.IsZero() || t.at.Before(due) {
 			due = t.at
 		}
@@ -67,7 +68,8 @@ func (w *writer) order(now time.Time) {
 	w.b = append(w.b, 3)
 	for _, t := range w.timers {
 		if t.at.Equal(due) {
-			w.word(t.name)
+			w.b = append(w.b, byte(t.kind))
+			w.word(t.of)
 		}
 	}
 }

@@ -114,27 +114,44 @@ func (m *member) gives(from engine.Mode) bool {
 
 // timer is an instant from which on the core may judge otherwise, for nothing but the time.
 type timer struct {
-	name string
+	kind timerKind
+	of   string    // the transition or comparison it belongs to
 	at   time.Time // the first instant of the grid that is not before it
 }
 
+type timerKind byte
+
+const (
+	timerMin timerKind = 'a' + iota
+	timerMax
+	timerDwell
+	timerFor   // of a condition that is true
+	timerBlind // of one that was, and is unknown
+	timerFalse // of one that people are asked about
+	timerGate
+	timerRest
+	timerHeld
+	timerPause
+	timerPin
+)
+
 // timers are all that a state knows of. One that has passed stays in the list for as long as the state holds what it belongs to.
 func (m *member) timers(s *engine.State, list []timer) []timer {
-	add := func(name string, at time.Time) { list = append(list, timer{name, m.ceil(at)}) }
+	add := func(kind timerKind, of string, at time.Time) { list = append(list, timer{kind, of, m.ceil(at)}) }
 	rule, _ := m.policy.Mode(s.Target)
 	entered := s.Entered.Add(s.Lost)
 	if rule.MinDuration > 0 && m.gives(s.Target) {
-		add("min", entered.Add(rule.MinDuration))
+		add(timerMin, "", entered.Add(rule.MinDuration))
 	}
 	if rule.MaxDuration > 0 {
 		t := m.by[rule.OnExpiry]
 		if t != nil && t.Gate != nil && leaves(t, s.Target) || len(s.Lasting()) > 0 {
-			add("max", entered.Add(rule.MaxDuration))
+			add(timerMax, "", entered.Add(rule.MaxDuration))
 		}
 	}
 	for i := range m.dwells {
 		if d := &m.dwells[i]; m.matters(s, d) {
-			add("dwell "+d.leaf.text, entered.Add(time.Duration(d.leaf.inside.Number*float64(time.Second))+1))
+			add(timerDwell, d.leaf.text, entered.Add(time.Duration(d.leaf.inside.Number*float64(time.Second))+1))
 		}
 	}
 	for i := range s.Clocks {
@@ -146,31 +163,31 @@ func (m *member) timers(s *engine.State, list []timer) []timer {
 		_, waits := proposal(s, t.Name)
 		switch lasts := t.For > 0 && leaves(t, s.Target); {
 		case c.Truth == engine.True && lasts:
-			add("for "+t.Name, c.Since.Add(t.For-c.Sum))
+			add(timerFor, t.Name, c.Since.Add(t.For-c.Sum))
 		case c.Truth == engine.Unknown && !c.LastTrue.IsZero() && lasts:
-			add("blind "+t.Name, c.LastTrue.Add(m.policy.BlindAfter+1))
+			add(timerBlind, t.Name, c.LastTrue.Add(m.policy.BlindAfter+1))
 		case c.Truth == engine.False && waits:
-			add("false "+t.Name, c.Since.Add(2*m.policy.Interval))
+			add(timerFalse, t.Name, c.Since.Add(2*m.policy.Interval))
 		}
 	}
 	for i := range s.Proposals {
-		add("gate "+s.Proposals[i].Transition, s.Proposals[i].Until)
+		add(timerGate, s.Proposals[i].Transition, s.Proposals[i].Until)
 	}
 	for i := range s.Resting {
 		if r := &s.Resting[i]; rests(s, r) && !m.elsewhere(s, r) {
-			add("rest "+r.Transition, r.Since.Add(r.Retry.After))
+			add(timerRest, r.Transition, r.Since.Add(r.Retry.After))
 		}
 	}
 	if c := s.Change; c != nil {
 		if !c.Held.IsZero() {
-			add("held", c.Held)
+			add(timerHeld, "", c.Held)
 		}
 		if r := c.Plan.Rollout; r != nil && c.Applied != nil && !c.Rolled {
-			add("pause", c.Applied.At.Add(r.Pause))
+			add(timerPause, "", c.Applied.At.Add(r.Pause))
 		}
 	}
 	if s.Pin != nil {
-		add("pin", s.Pin.Until)
+		add(timerPin, "", s.Pin.Until)
 	}
 	return list
 }

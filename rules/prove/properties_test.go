@@ -306,3 +306,25 @@ func TestABoundIsNoProof(t *testing.T) {
 		t.Errorf("%d states are not enough for %d", whole.States, r.States)
 	}
 }
+
+// What one condition measures says nothing of what another does: a dozen of them are no more to keep than a dozen times one.
+func TestManyConditionsThatShareNothingAreNoBound(t *testing.T) {
+	body := "modes: [{name: normal}, {name: degraded}, {name: closed}]\ntransitions:\n"
+	for i := range 14 {
+		name := string(rune('a' + i))
+		if i%2 == 0 {
+			body += "  - {name: " + name + `, from: [normal], to: degraded, when: 'alert("` + name + `")'}` + "\n"
+		} else {
+			body += "  - {name: " + name + `, from: [degraded], to: closed, when: 'alert("` + name + `")'}` + "\n"
+		}
+	}
+	body += "  - {name: back, from: [degraded], to: normal, when: sli(\"load\") < 0.5, for: 10m}\n  - {name: open, from: [closed], to: normal, when: sli(\"load\") < 0.5}\n"
+	set := compile(t, service("checkout", body))
+	if f := find(t, Run(t.Context(), set, nil, Options{}), WayBack); f.Answer != Proved {
+		t.Errorf("%s: %s", f.Answer, f.Detail)
+	}
+	f := find(t, Run(t.Context(), set, nil, Options{}), Livelock)
+	if f.Answer != CounterExample {
+		t.Errorf("shedding and going back are true together: %s: %s", f.Answer, f.Detail)
+	}
+}

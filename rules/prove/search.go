@@ -2,6 +2,7 @@ package prove
 
 import (
 	"context"
+	"fmt"
 	"runtime"
 	"runtime/metrics"
 	"sync"
@@ -99,40 +100,44 @@ type expansion struct {
 
 // evaluations are what an evaluation can find, and what becomes of the world: at the next instant or, where that changes nothing, at the
 // next one at which it may. One call of Decide stands for all the evaluations until then: each of them finds the same, and changes
-// nothing, because nothing the state waits for is due before.
-func (g *group) evaluations(w *world, within bitset, buf *writer, give func(st step, c *choice, next *world, events [][]engine.Event, wrong []violation)) int {
-	interval := g.members[0].policy.Interval
+// nothing, because nothing the state waits for is due before. With all, each part of what may be measured is followed by itself.
+func (g *group) evaluations(w *world, in within, all bool, buf *writer, give func(st step, of within, next *world, events [][]engine.Event, wrong []violation)) int {
 	here, decisions := g.key(w, buf), 0
-	soon := number(w.now.Add(interval))
-	var quiet bitset
-	look := func(at int64, choices []choice, within bitset, still bool) {
-		for i := range choices {
-			c, of := &choices[i], choices[i].of
-			v := c.valuation
-			if within != nil {
-				if of, v = of.meet(within); v < 0 {
-					continue
-				}
-			}
-			st := step{kind: stepObserve, at: at, valuation: v, seen: c.seen, modes: c.modes}
-			next, events, wrong := g.apply(w, &st)
-			decisions++
-			if !still || len(wrong) > 0 || moves(events) || g.key(next, buf) != here {
-				give(st, &choice{valuation: v, of: of}, next, events, wrong)
-				continue
-			}
-			if quiet == nil {
-				quiet = make(bitset, len(of))
-			}
-			quiet.join(of)
+	soon := number(w.now.Add(g.members[0].policy.Interval))
+	var quiet []within
+	for _, c := range g.find(w, soon) {
+		of, one := c.of.meet(in)
+		if of == nil {
+			continue
+		}
+		st := step{kind: stepObserve, at: soon, valuation: one, seen: c.seen, modes: c.modes}
+		next, events, wrong := g.apply(w, &st)
+		decisions++
+		if len(wrong) > 0 || moves(events) || g.key(next, buf) != here {
+			give(st, of, next, events, wrong)
+		} else {
+			quiet = append(quiet, of)
 		}
 	}
-	look(soon, g.find(w, soon), within, true)
-	due := g.due(w)
+	due := g.due(w, buf)
 	if quiet == nil || due <= soon {
 		return decisions
 	}
-	look(due, g.find(w, due), quiet, false)
+	for _, c := range g.find(w, due) {
+		for _, still := range quiet {
+			of, one := c.of.meet(still)
+			if of == nil {
+				continue
+			}
+			st := step{kind: stepObserve, at: due, valuation: one, seen: c.seen, modes: c.modes}
+			next, events, wrong := g.apply(w, &st)
+			decisions++
+			give(st, of, next, events, wrong)
+			if !all {
+				break // whatever else comes to this, the same follows from it
+			}
+		}
+	}
 	return decisions
 }
 
@@ -149,10 +154,11 @@ func moves(events [][]engine.Event) bool {
 }
 
 // due is the first instant at which something the states wait for is over; 0 when there is none.
-func (g *group) due(w *world) int64 {
+func (g *group) due(w *world, buf *writer) int64 {
 	var first int64
 	for i, m := range g.members {
-		for _, t := range m.timers(&w.states[i], nil) {
+		buf.timers = m.timers(&w.states[i], buf.timers[:0])
+		for _, t := range buf.timers {
 			if at := number(t.at); w.now.Before(t.at) && (first == 0 || at < first) {
 				first = at
 			}
@@ -173,7 +179,7 @@ func (s *search) expand(w *world, buf *writer) expansion {
 		x.successors = append(x.successors, n)
 	}
 	if !s.g.hurried(w) {
-		x.decisions = s.g.evaluations(w, nil, buf, func(st step, _ *choice, next *world, _ [][]engine.Event, wrong []violation) { add(st, next, wrong) })
+		x.decisions = s.g.evaluations(w, nil, false, buf, func(st step, _ within, next *world, _ [][]engine.Event, wrong []violation) { add(st, next, wrong) })
 	}
 	for _, st := range s.g.possible(w) {
 		next, _, wrong := s.g.apply(w, &st)
@@ -253,7 +259,7 @@ func (s *search) run(ctx context.Context, frontier map[int32]*world, from int32)
 		var wait sync.WaitGroup
 		for k := range workers {
 			wait.Go(func() {
-				for i := k; i < n; i += workers {
+				for i := k; i < n && ctx.Err() == nil; i += workers {
 					expansions[i] = s.expand(frontier[at+int32(i)], &buffers[k])
 				}
 			})
@@ -295,6 +301,8 @@ func (s *search) bounded(ctx context.Context) bool {
 	case s.bound != "":
 	case ctx.Err() != nil:
 		s.bound = "time"
+	case s.g.tooWide():
+		s.bound = fmt.Sprintf("an evaluation can find more than %d things", maxChoices)
 	case len(s.nodes) > s.opts.MaxStates:
 		s.bound = "states"
 	case s.opts.MaxBytes > 0 && inUse() > s.opts.MaxBytes:
@@ -379,7 +387,7 @@ func (g *group) fill(w *world, st *step, exactly bool) {
 		return
 	}
 	for _, c := range g.find(w, st.at) {
-		if c.of[st.valuation/64]>>(st.valuation%64)&1 == 1 {
+		if c.of.holds(st.valuation) {
 			if st.seen, st.modes = c.seen, c.modes; exactly {
 				st.seen = g.exact(w, st.at, st.valuation)
 			}

@@ -29,6 +29,9 @@ func searched(t testing.TB, paths ...string) *search {
 func TestEvaluationsThatAreLeftOutChangeNothing(t *testing.T) {
 	for _, path := range []string{filepath.Join("..", "..", "examples", "windows", "rules"), filepath.Join("..", "..", "examples", "shop", "shop.rules.yaml"),
 		filepath.Join("..", "testdata", "good", "gateway.yaml")} {
+		if testing.Short() && filepath.Base(path) == "gateway.yaml" {
+			continue // thousands of states: once is enough
+		}
 		s := searched(t, path)
 		g := s.g
 		var buf writer

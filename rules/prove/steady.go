@@ -1,6 +1,8 @@
 package prove
 
 import (
+	"context"
+
 	"github.com/modeshift/modeshift/engine"
 )
 
@@ -30,12 +32,11 @@ type walk struct {
 const maxWalk = 2000
 
 // steady looks for a way that goes round, from each kind of world in which nothing is under way.
-func (s *search) steady(ctx interface{ Err() error }) *cycle {
+func (s *search) steady(ctx context.Context) *cycle {
 	w := &walk{s: s}
 	for _, k := range s.restOrder {
 		r := s.rests[k]
-		if ctx.Err() != nil {
-			s.bound = "time"
+		if s.bounded(ctx) {
 			return nil
 		}
 		w.steps, w.keys, w.moved, w.failed = nil, nil, nil, nil
@@ -50,7 +51,7 @@ func (s *search) steady(ctx interface{ Err() error }) *cycle {
 	return nil
 }
 
-func (w *walk) from(at *world, within bitset) {
+func (w *walk) from(at *world, in within) {
 	k := w.s.g.key(at, &w.buf)
 	for i, had := range w.keys {
 		if had != k {
@@ -71,7 +72,7 @@ func (w *walk) from(at *world, within bitset) {
 	}
 	w.keys = append(w.keys, k)
 	defer func() { w.keys = w.keys[:len(w.keys)-1] }()
-	follow := func(st step, next *world, events [][]engine.Event, of bitset) {
+	follow := func(st step, next *world, events [][]engine.Event, of within) {
 		if w.found != nil || w.s.bound != "" {
 			return
 		}
@@ -85,12 +86,12 @@ func (w *walk) from(at *world, within bitset) {
 		if st, has := m.answer(&at.states[i], at, i); has {
 			next, events, _ := w.s.g.apply(at, &st)
 			w.decisions++
-			follow(st, next, events, within)
+			follow(st, next, events, in)
 			return
 		}
 	}
-	w.decisions += w.s.g.evaluations(at, within, &w.buf, func(st step, c *choice, next *world, events [][]engine.Event, _ []violation) {
-		follow(st, next, events, c.of)
+	w.decisions += w.s.g.evaluations(at, in, true, &w.buf, func(st step, of within, next *world, events [][]engine.Event, _ []violation) {
+		follow(st, next, events, of)
 	})
 }
 

@@ -280,7 +280,7 @@ func Replay(set *rules.Set, t *Trace) (Replayed, error) {
 		m.policy.Automation, m.policy.Flap = engine.AutomationOn, engine.Flap{}
 	}
 	var r Replayed
-	var still bitset
+	var still within
 	w := g.begin()
 	modes := []string{g.modes(w)}
 	for i := range t.Steps {
@@ -292,9 +292,7 @@ func Replay(set *rules.Set, t *Trace) (Replayed, error) {
 			can := g.agreeing(w, st.at, st.seen, st.modes)
 			if round := t.Loop > 0 && i >= t.Loop-1; round && still != nil && can != nil {
 				still, _ = can.meet(still)
-				if slices.Max(still) == 0 {
-					can = nil
-				}
+				can = still
 			} else if round {
 				still = can
 			}

@@ -68,8 +68,7 @@ func holds(c *rules.Comparison, number float64, word string) bool {
 type planter struct {
 	inside map[engine.Scope]bool // whose modes the search itself knows
 	leaves map[string]*leaf
-	order  []string // sources, in order of first use
-	by     map[string][]*leaf
+	by     map[string][]*leaf // by source
 }
 
 func constant(t engine.Truth) *tree { return &tree{op: opConstant, truth: t, text: t.String()} }
@@ -132,9 +131,6 @@ func (p *planter) leaf(s *rules.Service, part *rules.Part) *leaf {
 	}
 	p.leaves[key] = l
 	if l.inside == nil {
-		if p.by[l.source] == nil {
-			p.order = append(p.order, l.source)
-		}
 		p.by[l.source] = append(p.by[l.source], l)
 	}
 	return l
@@ -224,10 +220,10 @@ func (t *tree) with(truth func(*leaf) (engine.Truth, bool)) *tree {
 	return join(t.op, parts)
 }
 
-// valuation is what all that is measured comes to, as far as it makes a difference: the trees of all conditions, of which only what the
-// state itself knows is open, and the modes of the scopes outside.
+// valuation is what all that a block measures comes to, as far as it makes a difference: the trees of its conditions, of which only what the
+// states themselves know is open, and the modes of scopes outside.
 type valuation struct {
-	trees [][]*tree // of each member of the group, by condition
+	trees []*tree // of the block's conditions
 	modes map[engine.Scope]engine.Mode
 }
 
@@ -330,16 +326,10 @@ func values(leaves []*leaf) []float64 {
 	return slices.Compact(list)
 }
 
-// valuations are all that the group's conditions can come to, one of each kind. It is nil when there are more than most.
-func (p *planter) valuations(trees [][]*tree, outside map[engine.Scope][]engine.Mode, most int) []valuation {
-	list := []valuation{{trees: trees, modes: map[engine.Scope]engine.Mode{}}}
-	sources := slices.Clone(p.order)
-	for _, scope := range sortedScopes(outside) {
-		if name := "mode of " + string(scope); !slices.Contains(sources, name) {
-			sources = append(sources, name) // no condition asks for it: what it imposes counts
-		}
-	}
-	for _, source := range sources {
+// valuations are all that the conditions of a block can come to, one of each kind. It is nil when there are more than most.
+func (p *planter) valuations(b *block, outside map[engine.Scope][]engine.Mode, most int) []valuation {
+	list := []valuation{{trees: b.trees}}
+	for _, source := range b.sources {
 		leaves := p.by[source]
 		scope, isMode := strings.CutPrefix(source, "mode of ")
 		var modes []engine.Mode
@@ -383,32 +373,34 @@ func (p *planter) valuations(trees [][]*tree, outside map[engine.Scope][]engine.
 
 // with is the valuation once some leaves are decided.
 func (v valuation) with(truth func(*leaf) (engine.Truth, bool)) valuation {
-	n := valuation{trees: make([][]*tree, len(v.trees)), modes: v.modes}
-	for i, member := range v.trees {
-		n.trees[i] = make([]*tree, len(member))
-		for k, t := range member {
-			if t != nil {
-				n.trees[i][k] = t.with(truth)
-			}
-		}
+	n := valuation{trees: make([]*tree, len(v.trees)), modes: v.modes}
+	for k, t := range v.trees {
+		n.trees[k] = t.with(truth)
 	}
 	return n
 }
 
 func (v valuation) key() string {
 	var b strings.Builder
-	for _, member := range v.trees {
-		for _, t := range member {
-			if t != nil {
-				b.WriteString(t.text)
-			}
-			b.WriteByte(';')
-		}
+	for _, t := range v.trees {
+		b.WriteString(t.text)
+		b.WriteByte(';')
 	}
 	for _, scope := range sortedScopes(v.modes) {
 		fmt.Fprintf(&b, "%s=%s;", scope, v.modes[scope])
 	}
 	return b.String()
+}
+
+// sources are what the leaves of a tree are measured by, less what the states know.
+func (t *tree) sources(list []string) []string {
+	if t.op == opLeaf && t.leaf.inside == nil && !slices.Contains(list, t.leaf.source) {
+		list = append(list, t.leaf.source)
+	}
+	for _, of := range t.parts {
+		list = of.sources(list)
+	}
+	return list
 }
 
 func sortedScopes[T any](m map[engine.Scope]T) []engine.Scope {

@@ -101,8 +101,9 @@ func (g *group) can(member, condition int, modes []engine.Mode) bool {
 			}
 			return lasts, true
 		}
-		for v := range g.valuations {
-			if t := g.valuations[v].trees[member][condition]; t != nil && t.with(truth).truth == engine.True {
+		for _, b := range g.blocks {
+			k := slices.Index(b.conditions, place{member, condition})
+			if k >= 0 && slices.ContainsFunc(b.valuations, func(v valuation) bool { return v.trees[k].with(truth).truth == engine.True }) {
 				return true
 			}
 		}

@@ -56,7 +56,7 @@ type step struct {
 	word, role string
 	count      int
 	// valuation is what an evaluation finds; seen and modes say it in full, while the step is carried out.
-	valuation int
+	valuation []int32
 	seen      [][]engine.Observation
 	modes     map[engine.Scope]engine.Mode
 }
