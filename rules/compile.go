@@ -407,7 +407,7 @@ func (k *compiler) written(e ast.Expr) string {
 
 // atom plans an expression for CEL, with each call of ours replaced by a variable.
 func (k *compiler) atom(e ast.Expr) (expr, error) {
-	x := &atomExpr{strict: true, text: k.written(e)}
+	x := &atomExpr{strict: true, text: k.written(e), compares: k.compares(e)}
 	bounded := true
 	fac := ast.NewExprFactory()
 	ast.PreOrderVisit(e, ast.NewExprVisitor(func(e ast.Expr) {

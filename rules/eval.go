@@ -365,7 +365,8 @@ type atomExpr struct {
 	inputs  []input
 	// strict says that it needs all its inputs, so that one that is unknown settles it. What has a choice inside leaves
 	// to CEL how far an unknown input reaches.
-	strict bool
+	strict   bool
+	compares *Comparison // nil: it is more than the comparison of a signal with a constant
 }
 
 // input is what a call of one of our functions inside an atom stands for.

@@ -27,7 +27,9 @@ type Part struct {
 	// Open: it is unknown only because something was not asked for. While the whole is decided it does not have to be.
 	Open    bool
 	Signals []Signal // of a leaf: what it rests on
-	Parts   []Part
+	// Compares is set where a leaf compares one signal with a constant.
+	Compares *Comparison
+	Parts    []Part
 }
 
 // Parts evaluates the condition part by part, with what is known.
@@ -95,6 +97,7 @@ func (x burnExpr) part(e *evaluation) Part {
 		for _, s := range []Signal{p.short, p.long} {
 			w := whole("", p.text(s), p.exceeds(e, s))
 			w.Signals = []Signal{s}
+			w.Compares = &Comparison{Signal: s, Function: "burn_rate", Op: ">", Number: p.factor}
 			windows = append(windows, w)
 		}
 		pairs = append(pairs, whole(OpPair, windows[0].Text+" && "+windows[1].Text, p.eval(e), windows...))
@@ -104,6 +107,7 @@ func (x burnExpr) part(e *evaluation) Part {
 
 func (x *atomExpr) part(e *evaluation) Part {
 	p := whole("", x.text, x.eval(e))
+	p.Compares = x.compares
 	for i := range x.inputs {
 		if b := x.inputs[i].burn; b != nil {
 			p.Parts = append(p.Parts, b.part(e))

@@ -144,12 +144,12 @@ func (v *approveCmd) confirm(s *streams, seen api.Approval) error {
 	return nil
 }
 
-// terminal reports whether somebody sits at r. The null device is one too, and nobody sits there.
-func terminal(r io.Reader) bool {
-	if t, ok := r.(interface{ Terminal() bool }); ok {
+// terminal reports whether somebody sits at a stream. The null device is one too, and nobody sits there.
+func terminal(stream any) bool {
+	if t, ok := stream.(interface{ Terminal() bool }); ok {
 		return t.Terminal()
 	}
-	f, ok := r.(*os.File)
+	f, ok := stream.(*os.File)
 	if !ok {
 		return false
 	}

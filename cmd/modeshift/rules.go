@@ -17,6 +17,7 @@ import (
 type rulesCmd struct {
 	Check    rulesCheckCmd    `cmd:"" help:"Check rule files and say everything that is wrong with them."`
 	Test     rulesTestCmd     `cmd:"" help:"Run the tests of rule files."`
+	Prove    rulesProveCmd    `cmd:"" help:"Search everything that can happen under rule files, and prove what must hold or show how it does not."`
 	Plan     rulesPlanCmd     `cmd:"" help:"Say what edited rule files mean beside those in force, and what that loosens."`
 	Import   rulesImportCmd   `cmd:"" help:"Make rule files of the files of Sloth, OpenSLO or Pyrra."`
 	Findings rulesFindingsCmd `cmd:"" help:"List what rules check finds in files that load, and explain it."`

@@ -1,0 +1,108 @@
+package prove
+
+import (
+	"path/filepath"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/modeshift/modeshift/engine"
+)
+
+// searched searches the only group of a set of files.
+func searched(t testing.TB, paths ...string) *search {
+	t.Helper()
+	set := load(t, paths...)
+	g, err := newGroup(set, groups(set)[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSearch(t.Context(), g, Options{MaxStates: DefaultMaxStates, MaxBytes: DefaultMaxBytes})
+	if s.bound != "" {
+		t.Fatalf("a bound was reached: %s", s.bound)
+	}
+	return s
+}
+
+// One call of Decide stands for all evaluations until something is due: with each of them carried out, what comes of a path is the same.
+func TestEvaluationsThatAreLeftOutChangeNothing(t *testing.T) {
+	for _, path := range []string{filepath.Join("..", "..", "examples", "windows", "rules"), filepath.Join("..", "..", "examples", "shop", "shop.rules.yaml"),
+		filepath.Join("..", "testdata", "good", "gateway.yaml")} {
+		if testing.Short() && filepath.Base(path) == "gateway.yaml" {
+			continue // thousands of states: once is enough
+		}
+		s := searched(t, path)
+		g := s.g
+		var buf writer
+		left := 0
+		for id := 0; id < len(s.nodes); id += 1 + len(s.nodes)/200 {
+			short, long := g.begin(), g.begin()
+			for _, st := range s.path(int32(id)) {
+				g.fill(short, &st, false)
+				for st.kind == stepObserve {
+					tick := st
+					tick.at = number(long.now.Add(g.members[0].policy.Interval))
+					if tick.at >= st.at {
+						break
+					}
+					tick.seen = g.exact(long, tick.at, st.valuation)
+					next, events, _ := g.apply(long, &tick)
+					if told := g.members[0].tell(&long.states[0], events[0]); len(told) > 0 {
+						t.Fatalf("%s: after %s an evaluation that was left out does something: %v", path, After(long.now), told)
+					}
+					left, long = left+1, next
+				}
+				next, events, _ := g.apply(short, &st)
+				longer, also, _ := g.apply(long, &st)
+				if a, b := g.members[0].tell(&short.states[0], events[0]), g.members[0].tell(&long.states[0], also[0]); !slices.Equal(a, b) {
+					t.Fatalf("%s: %v, and with all evaluations %v", path, a, b)
+				}
+				short, long = next, longer
+			}
+			if g.key(short, &buf) != g.key(long, &buf) {
+				t.Fatalf("%s: state %d is another one with all evaluations", path, id)
+			}
+		}
+		if left == 0 {
+			t.Errorf("%s: no evaluation was left out: nothing was compared", path)
+		}
+	}
+}
+
+func TestASearchFindsTheSameEachTime(t *testing.T) {
+	path := filepath.Join("..", "..", "examples", "shop", "shop.rules.yaml")
+	a, b := searched(t, path), searched(t, path)
+	if len(a.nodes) != len(b.nodes) || a.decisions != b.decisions || !reflect.DeepEqual(a.nodes, b.nodes) || !slices.Equal(a.edges, b.edges) {
+		t.Errorf("%d states and %d decisions, and then %d and %d", len(a.nodes), a.decisions, len(b.nodes), b.decisions)
+	}
+}
+
+// What a search meets is worth something only when it meets what matters.
+func TestASearchMeetsWhatMatters(t *testing.T) {
+	s := searched(t, filepath.Join("..", "..", "examples", "shop", "shop.rules.yaml"))
+	met := map[string]bool{}
+	for id := range s.nodes {
+		w := s.g.begin()
+		for _, st := range s.path(int32(id)) {
+			s.g.fill(w, &st, false)
+			w, _, _ = s.g.apply(w, &st)
+		}
+		state := &w.states[0]
+		c := state.Change
+		for what, is := range map[string]bool{
+			"approved in part or asked": len(state.Proposals) > 0, "acting": c != nil && c.Running != nil && !c.Running.Undo,
+			"taking back": c != nil && c.Undoing && c.Running != nil, "stuck": c != nil && c.Stuck, "a wave": c != nil && c.Waved > 0 && !c.Rolled,
+			"a wave that is held": c != nil && c.Stopped != nil, "verifying": c != nil && c.Verify != "", "failover": state.Mode == "failover",
+			"resting": slices.ContainsFunc(state.Resting, func(r engine.Rest) bool { return rests(state, &r) }),
+			"long":    w.now.Sub(epoch) > 10*time.Minute,
+		} {
+			met[what] = met[what] || is
+		}
+	}
+	for what, is := range met {
+		if !is {
+			t.Errorf("the search meets no state that is %s", what)
+		}
+	}
+}
