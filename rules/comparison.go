@@ -19,8 +19,8 @@ type Comparison struct {
 	Text   string
 }
 
-// flipped are the operators with their sides exchanged; those of comparisons, and no others.
-var flipped = map[string]string{
+// mirrored are the operators with their sides exchanged; those of comparisons, and no others.
+var mirrored = map[string]string{
 	operators.Equals: "==", operators.NotEquals: "!=", operators.Less: ">", operators.LessEquals: ">=",
 	operators.Greater: "<", operators.GreaterEquals: "<=",
 }
@@ -37,7 +37,7 @@ func (k *compiler) compares(e ast.Expr) *Comparison {
 	}
 	args, ops := e.AsCall().Args(), upright
 	if args[1].Kind() == ast.CallKind && k.calls[args[1].ID()] != nil {
-		args, ops = []ast.Expr{args[1], args[0]}, flipped
+		args, ops = []ast.Expr{args[1], args[0]}, mirrored
 	}
 	op, compares := ops[e.AsCall().FunctionName()]
 	c := k.calls[args[0].ID()]

@@ -239,7 +239,7 @@ func (a *Ahead) ask(ctx context.Context, r *run, text string, at time.Time, step
 	if deadline, ok := ctx.Deadline(); ok { // the other half is for the instant alone
 		own, cancel = context.WithTimeout(own, time.Until(deadline)/2)
 	}
-	v, warnings, _, err := a.API.QueryRange(own, text, v1.Range{Start: at, End: at.Add(time.Duration(steps-1) * step), Step: step}, opts...)
+	v, warnings, _, err := a.QueryRange(own, text, v1.Range{Start: at, End: at.Add(time.Duration(steps-1) * step), Step: step}, opts...)
 	cancel()
 	if asked, ok := ctx.Value(noteKey{}).(*note); ok {
 		asked.samples, asked.ahead = noted.samples/int64(steps), noted.ahead

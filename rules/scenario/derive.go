@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 
@@ -80,7 +81,7 @@ func derive(slo *rules.SLO) (*derivation, error) {
 			var matchers []*labels.Matcher
 			for _, m := range s.LabelMatchers {
 				switch {
-				case m.Name == labels.MetricName && m.Type == labels.MatchEqual:
+				case m.Name == model.MetricNameLabel && m.Type == labels.MatchEqual:
 					name = m.Value
 				case m.Type == labels.MatchRegexp && m.Value == ".*": // {{.instances}}, of all
 					d.instance = m.Name
@@ -153,7 +154,7 @@ func (m *metric) atomize() (why string) {
 			}
 		}
 	}
-	sets := []map[string]string{{labels.MetricName: m.name}}
+	sets := []map[string]string{{model.MetricNameLabel: m.name}}
 	for _, name := range names {
 		values := m.values(name)
 		if len(values) > maxValues {

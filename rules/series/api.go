@@ -206,7 +206,7 @@ func (a *API) each(ctx context.Context, selectors []string, from, to time.Time, 
 	if err != nil {
 		return failure(err)
 	}
-	defer q.Close()
+	defer func() { _ = q.Close() }() // it holds nothing
 	if len(selectors) == 0 {
 		return f(q, nil)
 	}

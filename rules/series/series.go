@@ -17,6 +17,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
@@ -70,7 +71,7 @@ func New(list ...Series) (*Store, error) {
 		if n := len(one.Samples); n > 0 {
 			s.span[0], s.span[1] = min(s.span[0], one.Samples[0].At), max(s.span[1], one.Samples[n-1].At)
 		}
-		name := one.Labels.Get(labels.MetricName)
+		name := one.Labels.Get(model.MetricNameLabel)
 		index := s.named[name]
 		if index == nil {
 			index = &metric{by: map[labels.Label][]*Series{}}
@@ -89,7 +90,7 @@ func (s *Store) Span() (from, to int64, ok bool) { return s.span[0], s.span[1], 
 func (s *Store) selected(matchers []*labels.Matcher) []*Series {
 	candidates, narrowed := []*Series(nil), false
 	for _, m := range matchers {
-		if m.Name != labels.MetricName || m.Type != labels.MatchEqual {
+		if m.Name != model.MetricNameLabel || m.Type != labels.MatchEqual {
 			continue
 		}
 		index := s.named[m.Value]
