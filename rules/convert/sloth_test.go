@@ -167,3 +167,55 @@ slos:
 		t.Errorf("alerts %+v", s.was.alerts)
 	}
 }
+
+// The alert that the real Sloth wrote fires in the very minutes in which we say that Sloth's would have.
+func TestTheAlertOfTheRealSlothFiresWhenWeSayItWould(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "test", "bench", "testdata", "sloth-v0.12.0.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var made struct {
+		Groups []struct {
+			Rules []struct {
+				Record, Alert, Expr string
+				Labels              map[string]string
+			}
+		}
+	}
+	if err := yaml.Unmarshal(text, &made); err != nil {
+		t.Fatal(err)
+	}
+	recorded, page := map[string]string{}, ""
+	for _, g := range made.Groups {
+		for _, r := range g.Rules {
+			if r.Record != "" {
+				recorded[r.Record] = r.Expr
+			} else if r.Labels["sloth_severity"] == "page" {
+				page = r.Expr
+			}
+		}
+	}
+	// From the raw series, as nothing was recorded in this past, and of the job that is there.
+	raw := regexp.MustCompile(`slo:sli_error:ratio_rate\w+\{[^}]*\}`).ReplaceAllStringFunc(page, func(s string) string {
+		name, _, _ := strings.Cut(s, "{")
+		return "(" + recorded[name] + ")"
+	})
+	raw = strings.NewReplacer(`job="service-0000"`, `job="a"`, "http_requests_total", "requests_total").Replace(raw)
+	api := traffic(t, steady, outage{time.Hour, 80 * time.Minute, 1}, outage{3 * time.Hour, 5 * time.Hour, 0.01}, outage{7 * time.Hour, 7*time.Hour + 10*time.Minute, 0.15})
+	const hours = 9
+	fired := time.Duration(0)
+	for at := noon; !at.After(noon.Add(hours * time.Hour)); at = at.Add(time.Minute) {
+		v, _, _, err := api.Query(t.Context(), raw, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(v.(model.Vector)) > 0 {
+			fired += time.Minute
+		}
+	}
+	v := verified(t, api, imported(t, Sloth, slothFile), hours)
+	tier := v.tier(t, engine.SeverityPage)
+	if fired == 0 || tier.Both+tier.OnlyTheirs != fired || tier.OnlyOurs > 0 {
+		t.Errorf("Sloth's alert fired for %s, and we say %+v", fired, tier)
+	}
+}
