@@ -29,6 +29,11 @@ type rulesImportCmd struct {
 	Dialect  string            `name:"openslo-dialect" enum:",sloth,osko,nobl9,literal" default:"" placeholder:"NAME" help:"OpenSLO: how its queries are meant: sloth, osko, nobl9 or literal. As their shape tells when left out."`
 	Service  string            `placeholder:"NAME" help:"Pyrra: the service of SLOs without a label pyrra.dev/service."`
 	Severity map[string]string `placeholder:"WORD=page|ticket" help:"OpenSLO and Pyrra: what a severity of the files means here."`
+
+	Verify string         `placeholder:"URL" help:"Compare both definitions over a past of this Prometheus."`
+	Since  model.Duration `default:"3d" placeholder:"3d" help:"With --verify: over the last 3d before --to."`
+	From   time.Time      `placeholder:"TIME" help:"With --verify: from 2026-11-01T00:00:00Z on, in place of --since."`
+	To     time.Time      `placeholder:"TIME" help:"With --verify: up to this time, or now if not said."`
 }
 
 // Help shows real examples.
@@ -37,6 +42,7 @@ func (rulesImportCmd) Help() string {
   modeshift rules import sloth slos/*.yml --into rules/
   modeshift rules import sloth slo.yml --period 7d --windows 7d.yaml
   modeshift rules import openslo slo.yaml --openslo-dialect osko --severity sev3=ticket
+  modeshift rules import sloth slo.yml --into rules/ --verify http://prometheus:9090 --since 7d
   modeshift rules import pyrra objectives/ --service checkout --into rules/checkout.yaml
 
 It writes rule files that mean the same, and says on standard error (with -o json on standard output) of everything that
@@ -44,11 +50,18 @@ does not, with its place: what behaves otherwise (changed), what is not carried 
 decide, which stands in the rule file as a comment too. A file that says something else is not written over without
 --overwrite: it may have modes by now.
 
-Exits 0 when it wrote the rule files, 1 when something is wrong with the files (nothing is written then), 2 for wrong use.`
+With --verify it asks a Prometheus what both definitions would have made of its past: for each window the greatest difference of
+the error ratios, and for how long an alert of one would have fired and none of the other, each minute (tickets as often as they
+are decided), their for included. Theirs are asked for by their tool's own expressions from raw series, not from what its rules
+recorded; ours are decided by what decides in production. What is intended is told as such: for, unknown, short window, groups.
+The files are written before.
+
+Exits 0 when it wrote the rule files, and with --verify when all differences are intended; 1 when something is wrong with the files (nothing is written then) or both do not come
+to the same, 2 for wrong use, 3 when the Prometheus cannot tell.`
 }
 
-// differs is a difference as programs read it.
-type differs struct {
+// importDifference is a difference as programs read it.
+type importDifference struct {
 	Kind    convert.Kind `json:"kind"`
 	Code    string       `json:"code"`
 	File    string       `json:"file"`
@@ -60,8 +73,8 @@ type differs struct {
 	Hint    string       `json:"hint,omitempty"`
 }
 
-// imported is a rule file as programs read it.
-type imported struct {
+// importedFile is a rule file as programs read it.
+type importedFile struct {
 	Service string `json:"service"`
 	SLOs    int    `json:"slos"`
 	File    string `json:"file,omitempty"`
@@ -98,7 +111,16 @@ func (v *rulesImportCmd) Run(s *streams, c *cli) error {
 			return err
 		}
 	}
-	return v.show(s, c, len(files), paths, result)
+	var compared []convert.Verified
+	if v.Verify != "" {
+		if compared, err = v.verify(s, result); err != nil {
+			return err
+		}
+	}
+	if err := v.show(s, c, len(files), paths, result, compared); err != nil {
+		return err
+	}
+	return importVerdict(compared)
 }
 
 func (v *rulesImportCmd) options() (convert.Options, error) {
@@ -194,24 +216,28 @@ func writeRules(path string, text []byte) error {
 	return nil
 }
 
-func (v *rulesImportCmd) show(s *streams, c *cli, files int, paths []string, result *convert.Result) error {
-	out := make([]imported, len(result.Services))
+func (v *rulesImportCmd) show(s *streams, c *cli, files int, paths []string, result *convert.Result, compared []convert.Verified) error {
+	out := make([]importedFile, len(result.Services))
 	slos, decide := 0, 0
 	for i, one := range result.Services {
-		out[i] = imported{Service: one.Name, SLOs: one.SLOs, Text: string(one.Text)}
+		out[i] = importedFile{Service: one.Name, SLOs: one.SLOs, Text: string(one.Text)}
 		if paths != nil {
 			out[i].File = paths[i]
 		}
 		slos += one.SLOs
 	}
-	differences := make([]differs, len(result.Differences))
+	differences := make([]importDifference, len(result.Differences))
 	for i, d := range result.Differences {
-		differences[i] = differs(d)
+		differences[i] = importDifference(d)
 		if d.Kind == convert.Decide {
 			decide++
 		}
 	}
-	return c.show(s, map[string]any{"ok": true, "services": out, "differences": differences}, func() error {
+	said := map[string]any{"ok": importVerdict(compared) == nil, "services": out, "differences": differences}
+	if v.Verify != "" {
+		said["verified"] = comparedSLOs(compared)
+	}
+	return c.show(s, said, func() error {
 		for i, one := range result.Services {
 			if paths != nil {
 				if _, err := fmt.Fprintf(s.out, "%s: service %s, %s\n", paths[i], one.Name, count(one.SLOs, "SLO")); err != nil {
@@ -223,34 +249,37 @@ func (v *rulesImportCmd) show(s *streams, c *cli, files int, paths []string, res
 				return err
 			}
 		}
-		for _, d := range alike(result.Differences) {
+		for _, d := range alikeDifferences(result.Differences) {
 			if err := printImportDifference(s, d.first, d.more); err != nil {
 				return err
 			}
 		}
 		_, err := fmt.Fprintf(s.err, "%s, %s, %s: %s, %d to decide\n", count(files, "file"), count(len(out), "service"), count(slos, "SLO"),
 			count(len(differences), "difference"), decide)
-		return err
+		if err != nil || v.Verify == "" {
+			return err
+		}
+		return printVerified(s, compared)
 	})
 }
 
-// told is a difference as people are told of it, and at how many more places it is the same.
-type told struct {
+// toldDifference is a difference as people are told of it, and at how many more places it is the same.
+type toldDifference struct {
 	first convert.Difference
 	more  int
 }
 
-// alike tells of what is the same at many places once: a hundred files of a tool differ a hundred times in what the tool does.
-func alike(all []convert.Difference) []*told {
-	var out []*told
-	known := map[convert.Difference]*told{}
+// alikeDifferences tells of what is the same at many places once: a hundred files of a tool differ a hundred times in what the tool does.
+func alikeDifferences(all []convert.Difference) []*toldDifference {
+	var out []*toldDifference
+	known := map[convert.Difference]*toldDifference{}
 	for _, d := range all {
 		key := convert.Difference{Kind: d.Kind, Code: d.Code, Message: d.Message, Hint: d.Hint}
 		if t := known[key]; t != nil {
 			t.more++
 			continue
 		}
-		t := &told{first: d}
+		t := &toldDifference{first: d}
 		known[key] = t
 		out = append(out, t)
 	}

@@ -1,6 +1,9 @@
 package convert
 
 import (
+	"errors"
+	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -93,77 +96,129 @@ func TestAnImportedSLOAsksWhatSlothWouldHaveAsked(t *testing.T) {
 	})
 }
 
-// What the real Sloth made of a file is kept in test/bench. Its recording rules are what we say that it asks, and the limits in
-// its alerts are ours, to the last bit of its noise.
-func TestTheRulesOfTheRealSlothAreWhatWeSayItAsks(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join("..", "..", "test", "bench", "testdata", "sloth-v0.12.0.yaml"))
+// slothRules is a file that Sloth wrote: what it records by SLO and window, and its alerts by SLO and severity.
+func slothRules(t *testing.T, path string) (recorded, alerts map[[2]string]string) {
+	t.Helper()
+	f, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var made struct {
-		Groups []struct {
+	defer func() { _ = f.Close() }()
+	recorded, alerts = map[[2]string]string{}, map[[2]string]string{}
+	for dec := yaml.NewDecoder(f); ; {
+		type group struct {
 			Rules []struct {
 				Record, Alert, Expr string
 				Labels              map[string]string
 			}
 		}
-	}
-	if err := yaml.Unmarshal(text, &made); err != nil {
-		t.Fatal(err)
-	}
-	recorded, alerts, service := map[string]string{}, map[string]string{}, ""
-	for _, g := range made.Groups {
-		for _, r := range g.Rules {
-			if r.Record != "" {
-				recorded[r.Record], service = r.Expr, r.Labels["sloth_service"]
-			} else {
-				alerts[r.Labels["sloth_severity"]] = r.Expr
+		var made struct {
+			Groups []group
+			Spec   struct{ Groups []group } // of a manifest
+		}
+		if err := dec.Decode(&made); errors.Is(err, io.EOF) {
+			return recorded, alerts
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		for _, g := range append(made.Groups, made.Spec.Groups...) {
+			for _, r := range g.Rules {
+				id := r.Labels["sloth_id"]
+				if strings.HasPrefix(r.Record, "slo:sli_error:ratio_rate") {
+					recorded[[2]string{id, r.Labels["sloth_window"]}] = r.Expr
+				}
+				if r.Alert != "" { // names its SLO in its expression alone
+					id = regexp.MustCompile(`sloth_id="([^"]*)"`).FindStringSubmatch(r.Expr)[1]
+					alerts[[2]string{id, r.Labels["sloth_severity"]}] = r.Expr
+				}
 			}
 		}
 	}
-	file := `version: prometheus/v1
-service: ` + service + `
-slos:
-  - name: availability
-    objective: 99.9
-    sli:
-      events:
-        error_query: sum(rate(http_requests_total{job="` + service + `",code=~"5.."}[{{.window}}]))
-        total_query: sum(rate(http_requests_total{job="` + service + `"}[{{.window}}]))
-    alerting: {name: HighErrorRate, page_alert: {}, ticket_alert: {}}
-`
-	result, err := Import(Sloth, []rules.File{{Name: "a.yaml", Data: []byte(file)}}, Options{})
-	if err != nil {
-		t.Fatal(err)
+}
+
+// What the real Sloth 0.12.0 made of the files is in testdata. Its recording rules are what we say that it asks, and the limits in
+// its alerts are ours, to the last bit of its noise.
+func TestTheRulesOfTheRealSlothAreWhatWeSayItAsks(t *testing.T) {
+	files, err := filepath.Glob("testdata/sloth-v0.12.0/*.yaml")
+	if err != nil || len(files) != 5 {
+		t.Fatalf("%d files, %v", len(files), err)
 	}
-	s := result.Services[0].slos[0]
-	for _, w := range slothWindows {
-		name := "slo:sli_error:ratio_rate" + model.Duration(w).String()
-		if recorded[name] == "" || canonical(t, recorded[name]) != canonical(t, s.was.ratio(w)) {
-			t.Errorf("over %s: we say\n%s\nand Sloth records\n%s", w, s.was.ratio(w), recorded[name])
+	windows, limits := 0, 0
+	sources(t, "good", 1, func(t *testing.T, name string, tool Tool, f rules.File, opts Options) {
+		path := filepath.Join("testdata/sloth-v0.12.0", filepath.Base(name)+".yaml")
+		if !slices.Contains(files, path) {
+			t.Skip("not a file of Sloth's")
 		}
-	}
-	number := 0
-	for _, a := range s.was.alerts {
-		for _, p := range a.pairs {
-			for _, w := range []time.Duration{p.short, p.long} {
-				m := regexp.MustCompile(`ratio_rate`+model.Duration(w).String()+`\{[^}]*\} > \(([0-9.]+) \* ([0-9.]+)\)`).FindAllStringSubmatch(alerts[string(a.severity)], -1)
-				if len(m) != 1 {
-					t.Fatalf("%s: %d times over %s", a.severity, len(m), w)
+		result, err := Import(tool, []rules.File{f}, opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		recorded, alerts := slothRules(t, path)
+		for _, service := range result.Services {
+			for _, s := range service.slos {
+				id := s.service + "-" + s.name
+				for _, w := range slothWindows {
+					theirs := recorded[[2]string{id, model.Duration(w).String()}]
+					if theirs == "" || canonical(t, theirs) != canonical(t, s.was.ratio(w)) {
+						t.Errorf("%s over %s: we say\n%s\nand Sloth records\n%s", id, w, s.was.ratio(w), theirs)
+					}
+					windows++
 				}
-				factor, err := strconv.ParseFloat(m[0][1], 64)
-				budget, err2 := strconv.ParseFloat(m[0][2], 64)
-				if err != nil || err2 != nil || p.limit != factor*budget {
-					t.Errorf("%s over %s: we say a limit of %v, Sloth's is %s × %s (%v, %v)", a.severity, w, p.limit, m[0][1], m[0][2], err, err2)
+				for _, a := range s.was.alerts {
+					expr := alerts[[2]string{id, string(a.severity)}]
+					for _, p := range a.pairs {
+						for _, w := range []time.Duration{p.short, p.long} {
+							m := regexp.MustCompile(`ratio_rate`+model.Duration(w).String()+`\{[^}]*\} > \(([0-9.]+) \* ([0-9.]+)\)`).FindAllStringSubmatch(expr, -1)
+							if len(m) != 1 {
+								t.Fatalf("%s %s: %d times over %s in\n%s", id, a.severity, len(m), w, expr)
+							}
+							factor, err := strconv.ParseFloat(m[0][1], 64)
+							budget, err2 := strconv.ParseFloat(m[0][2], 64)
+							if want := factor * budget; err != nil || err2 != nil || math.Abs(p.limit-want) > 1e-12*want {
+								t.Errorf("%s over %s: we say a limit of %v, Sloth's is %s × %s (%v, %v)", id, w, p.limit, m[0][1], m[0][2], err, err2)
+							}
+							limits++
+						}
+					}
+					delete(alerts, [2]string{id, string(a.severity)})
 				}
-				number++
 			}
 		}
+		for key := range alerts {
+			t.Errorf("Sloth has an alert that we do not: %v", key)
+		}
+	})
+	if windows != 7*9 || limits < 40 {
+		t.Errorf("%d windows and %d limits compared", windows, limits)
 	}
-	if number != 8 {
-		t.Errorf("%d limits compared, want 8", number)
+}
+
+// The alert that the real Sloth wrote fires in the very minutes in which we say that Sloth's would have.
+func TestTheAlertOfTheRealSlothFiresWhenWeSayItWould(t *testing.T) {
+	recorded, alerts := slothRules(t, filepath.Join("..", "..", "test", "bench", "testdata", "sloth-v0.12.0.yaml"))
+	const id = "service-0000-availability"
+	page := alerts[[2]string{id, "page"}]
+	// From the raw series, as nothing was recorded in this past, and of the job that is there.
+	raw := regexp.MustCompile(`slo:sli_error:ratio_rate(\w+)\{[^}]*\}`).ReplaceAllStringFunc(page, func(s string) string {
+		name, _, _ := strings.Cut(s, "{")
+		return "(" + recorded[[2]string{id, strings.TrimPrefix(name, "slo:sli_error:ratio_rate")}] + ")"
+	})
+	raw = strings.NewReplacer(`job="service-0000"`, `job="a"`, "http_requests_total", "requests_total").Replace(raw)
+	api := traffic(t, steady, outage{time.Hour, 80 * time.Minute, 1}, outage{3 * time.Hour, 5 * time.Hour, 0.01}, outage{7 * time.Hour, 7*time.Hour + 10*time.Minute, 0.15})
+	const hours = 9
+	fired := time.Duration(0)
+	for at := noon; !at.After(noon.Add(hours * time.Hour)); at = at.Add(time.Minute) {
+		v, _, _, err := api.Query(t.Context(), raw, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(v.(model.Vector)) > 0 {
+			fired += time.Minute
+		}
 	}
-	if len(s.was.alerts) != 2 || s.was.alerts[0].severity != engine.SeverityPage {
-		t.Errorf("alerts %+v", s.was.alerts)
+	v := verified(t, api, imported(t, Sloth, slothFile), hours)
+	tier := v.tier(t, engine.SeverityPage)
+	if fired == 0 || tier.Both+tier.OnlyTheirs != fired || tier.OnlyOurs > 0 {
+		t.Errorf("Sloth's alert fired for %s, and we say %+v", fired, tier)
 	}
 }

@@ -1,0 +1,522 @@
+package convert
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
+	"github.com/prometheus/common/model"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/rules"
+	"github.com/modeshift/modeshift/rules/prom"
+)
+
+// VerifyOptions say over which past two definitions are compared.
+type VerifyOptions struct {
+	From, To time.Time
+	// Parallel is how many queries may be under way. 0: 4, a fifth of what Prometheus answers at a time.
+	Parallel int
+	// Progress is told how much is done, as a share of 1. nil: nobody listens.
+	Progress func(done float64)
+}
+
+// verifyStep is between two instants that are compared. Tickets are looked at when they are decided, every sixtieth of their
+// short window.
+const verifyStep = time.Minute
+
+// Verified is what came of comparing an SLO with what its own tool would have made of it.
+type Verified struct {
+	Service, SLO string
+	Windows      []WindowVerified
+	Tiers        []TierVerified
+	// Span compares both ways to sum up a period, over the time that was looked at; nil where both do it alike.
+	Span *SpanVerified
+}
+
+// WindowVerified is the error ratio over a window.
+type WindowVerified struct {
+	Window   time.Duration
+	Compared int // instants at which both had a value
+	// Greatest is the greatest difference of the two, at At, where they were Theirs and Ours.
+	Greatest     float64
+	At           time.Time
+	Theirs, Ours float64
+	// OnlyTheirs and OnlyOurs are the instants at which one had a value and the other none.
+	OnlyTheirs, OnlyOurs int
+	Groups               int // theirs had several series, of which the highest was compared
+}
+
+// TierVerified is how long the alerts of a severity would have fired.
+type TierVerified struct {
+	Severity                   engine.Severity
+	Both, OnlyTheirs, OnlyOurs time.Duration
+	First                      time.Time // when they first differed
+	Unknown                    time.Duration
+	// Because is how much of OnlyTheirs and OnlyOurs has which intended cause; Unexplained is the rest.
+	Because     map[Cause]time.Duration
+	Unexplained time.Duration
+}
+
+// Cause is why alerts differ, as far as that is intended.
+type Cause string
+
+// The causes.
+const (
+	CauseFor     Cause = "for"          // theirs waited for its `for`
+	CauseUnknown Cause = "unknown"      // ours was unknown, and what is unknown stays as it was
+	CauseShort   Cause = "short window" // theirs has none, and goes on after the errors have ended
+	CauseGroups  Cause = "groups"       // theirs fires for one of several groups, which are one SLO here
+)
+
+// SpanVerified is the error ratio of the whole time that was looked at, which a budget goes by.
+type SpanVerified struct {
+	Mean     float64 // of the ratios of five minutes: the tool's
+	Weighted float64 // by traffic: ours
+}
+
+// sameRatio is the difference of two ratios that floating point may make of one.
+const sameRatio = 1e-9
+
+// Same reports whether both come to the same but for what is intended.
+func (v *Verified) Same() bool {
+	return !slices.ContainsFunc(v.Windows, func(w WindowVerified) bool {
+		return w.Groups == 0 && (w.Greatest > sameRatio || w.OnlyTheirs+w.OnlyOurs > 0)
+	}) && !slices.ContainsFunc(v.Tiers, func(t TierVerified) bool { return t.Unexplained > 0 })
+}
+
+// Seen reports whether there was anything to compare.
+func (v *Verified) Seen() bool {
+	return slices.ContainsFunc(v.Windows, func(w WindowVerified) bool { return w.Compared+w.OnlyTheirs+w.OnlyOurs > 0 })
+}
+
+// Verify compares what was imported with what its tool would have done, over a past that a Prometheus knows. Ours are decided by
+// the evaluator of production; theirs are asked for by their own expressions, from raw series, and their alerts fire as
+// Prometheus fires them. The error is about the Prometheus: an answer that is missing would pass for a quiet night.
+func Verify(ctx context.Context, api v1.API, result *Result, opts VerifyOptions) ([]Verified, error) {
+	opts.Parallel = cmp.Or(opts.Parallel, 4)
+	from, to := opts.From.Truncate(verifyStep), opts.To.Truncate(verifyStep)
+	if !from.Before(to) {
+		return nil, usage("the time to look at ends at %s, and has to begin before", to.Format(time.RFC3339))
+	}
+	var out []Verified
+	for i, service := range result.Services {
+		v := verifier{api: prom.NewAhead(api, prom.AheadOptions{Until: to}), parallel: opts.Parallel}
+		if err := v.begin(service); err != nil {
+			return nil, err
+		}
+		for t := from; !t.After(to); t = t.Add(verifyStep) {
+			if err := v.at(ctx, t); err != nil {
+				return nil, err
+			}
+			if opts.Progress != nil {
+				opts.Progress((float64(i) + float64(t.Sub(from))/float64(to.Sub(from))) / float64(len(result.Services)))
+			}
+		}
+		for _, one := range v.slos {
+			out = append(out, one.end())
+		}
+	}
+	return out, nil
+}
+
+// verifier compares the SLOs of one service.
+type verifier struct {
+	api       v1.API
+	parallel  int
+	service   *rules.Service
+	evaluator *prom.Evaluator
+	slos      []*comparison
+}
+
+func (v *verifier) begin(s Service) error {
+	set, err := rules.Load([]rules.File{{Name: s.Name + ".yaml", Data: s.Text}}, rules.Options{})
+	if err != nil {
+		return err
+	}
+	v.service = set.Service(engine.Scope(s.Name))
+	v.evaluator = prom.New(set, []prom.Source{{Name: "history", Replicas: []v1.API{v.api}}},
+		prom.Options{QueryOffset: -1, QueryTimeout: 2 * time.Minute, Budget: time.Hour, Parallel: v.parallel})
+	for _, was := range s.slos {
+		v.slos = append(v.slos, newComparison(s.Name, was, v.service))
+	}
+	return nil
+}
+
+// at compares one instant.
+func (v *verifier) at(ctx context.Context, t time.Time) error {
+	var jobs errgroup.Group
+	jobs.SetLimit(v.parallel)
+	for _, c := range v.slos {
+		for _, w := range c.windows {
+			if !t.Truncate(w.every).Equal(t) {
+				continue
+			}
+			errors, total := c.slo.Queries(w.window)
+			for _, q := range []struct {
+				text string
+				into *model.Vector
+			}{{c.was.was.ratio(w.window), &w.theirs}, {errors, &w.errors}, {total, &w.total}} {
+				if q.text != "" {
+					jobs.Go(func() (err error) {
+						*q.into, err = v.ask(ctx, q.text, t)
+						return err
+					})
+				}
+			}
+		}
+	}
+	if err := jobs.Wait(); err != nil {
+		return err
+	}
+	var question engine.Question
+	question.Scope = v.service.Policy.Scope
+	for i := range v.service.Policy.Alerts {
+		question.Conditions = append(question.Conditions, v.service.Policy.Alerts[i].Condition)
+	}
+	var seen []engine.Observation
+	if len(question.Conditions) > 0 {
+		seen = v.evaluator.Evaluate(ctx, prom.Tick{Instant: t, Questions: []engine.Question{question}}).Observations[question.Scope]
+	}
+	for _, o := range seen {
+		for _, r := range o.Readings {
+			if r.Why == engine.WhyFailed || r.Why == engine.WhyTimeout {
+				return fmt.Errorf("%s at %s: %s: %s", r.Query, t.UTC().Format(time.RFC3339), r.Why, r.Detail)
+			}
+		}
+	}
+	for _, c := range v.slos {
+		c.compare(t)
+		for i := range v.service.Policy.Alerts {
+			if a := &v.service.Policy.Alerts[i]; a.SLO == c.slo.Name {
+				c.fire(t, a.Severity, seen[a.Condition].Truth)
+			}
+		}
+	}
+	return nil
+}
+
+// ask is an instant query.
+func (v *verifier) ask(ctx context.Context, text string, t time.Time) (model.Vector, error) {
+	value, _, _, err := v.api.Query(ctx, text, t)
+	if err != nil {
+		return nil, fmt.Errorf("%s at %s: %w", text, t.UTC().Format(time.RFC3339), err)
+	}
+	switch value := value.(type) {
+	case model.Vector:
+		return value, nil
+	case *model.Scalar:
+		return model.Vector{{Value: value.Value, Timestamp: value.Timestamp}}, nil
+	}
+	return nil, fmt.Errorf("%s at %s: the answer is a %T", text, t.UTC().Format(time.RFC3339), value)
+}
+
+// comparison is one SLO being compared.
+type comparison struct {
+	was     *slo
+	slo     *rules.SLO
+	windows []*comparedWindow
+	alerts  []*comparedAlert
+	tiers   []*TierVerified
+	open    map[engine.Severity]bool // ours
+	out     Verified
+
+	means, ratios  float64 // of five minutes, theirs
+	errors, totals float64 // ours
+}
+
+// comparedWindow is a window of an SLO, with what was answered last.
+type comparedWindow struct {
+	window, every         time.Duration
+	theirs, errors, total model.Vector
+	out                   WindowVerified
+}
+
+// comparedAlert is an alert of theirs.
+type comparedAlert struct {
+	alert
+	every   []time.Duration              // of each pair: it is looked at when ours is, and stands in between
+	burning []map[model.Fingerprint]bool // of each pair: the groups it was true for
+	since   map[model.Fingerprint]time.Time
+}
+
+const five = 5 * time.Minute // the window whose mean is Sloth's period
+
+func newComparison(service string, was *slo, s *rules.Service) *comparison {
+	c := &comparison{was: was, slo: s.SLO(was.name), open: map[engine.Severity]bool{}, out: Verified{Service: service, SLO: was.name}}
+	every := map[time.Duration]time.Duration{}
+	note := func(w, step time.Duration) {
+		if have, ok := every[w]; w > 0 && (!ok || step < have) {
+			every[w] = step
+		}
+	}
+	for i := range c.slo.Tiers {
+		tier := &c.slo.Tiers[i]
+		c.tiers = append(c.tiers, &TierVerified{Severity: tier.Severity, Because: map[Cause]time.Duration{}})
+		for _, w := range tier.Windows {
+			step := max(verifyStep, w.Every.Truncate(verifyStep))
+			note(w.Short, step)
+			note(w.Long, step)
+		}
+	}
+	for _, a := range was.was.alerts {
+		one := &comparedAlert{alert: a, burning: make([]map[model.Fingerprint]bool, len(a.pairs)), since: map[model.Fingerprint]time.Time{}}
+		c.alerts = append(c.alerts, one)
+		for _, p := range a.pairs {
+			one.every = append(one.every, c.every(a.severity, p))
+			if every[p.long] == 0 {
+				note(p.long, verifyStep)
+			}
+			if every[p.short] == 0 {
+				note(p.short, verifyStep)
+			}
+		}
+	}
+	if was.was.mean && was.total != "" {
+		note(five, five)
+	}
+	if len(every) == 0 {
+		note(five, verifyStep)
+		note(time.Hour, verifyStep)
+	}
+	for w, step := range every {
+		c.windows = append(c.windows, &comparedWindow{window: w, every: step, out: WindowVerified{Window: w}})
+	}
+	slices.SortFunc(c.windows, func(a, b *comparedWindow) int { return cmp.Compare(a.window, b.window) })
+	return c
+}
+
+// every is how often ours looks at a pair.
+func (c *comparison) every(severity engine.Severity, p pair) time.Duration {
+	if tier := c.slo.Tier(severity); tier != nil {
+		for _, w := range tier.Windows {
+			if w.Long == p.long && (w.Short == p.short || p.short == 0) {
+				return max(verifyStep, w.Every.Truncate(verifyStep))
+			}
+		}
+	}
+	return verifyStep
+}
+
+// of finds a window.
+func (c *comparison) of(w time.Duration) *comparedWindow {
+	for _, x := range c.windows {
+		if x.window == w {
+			return x
+		}
+	}
+	return &comparedWindow{}
+}
+
+// ratio is theirs, the highest of all groups; false where there is none.
+func (w *comparedWindow) ratio() (highest float64, ok bool) {
+	for _, s := range w.theirs {
+		if f := float64(s.Value); !math.IsNaN(f) && (!ok || f > highest) {
+			highest, ok = f, true
+		}
+	}
+	return highest, ok
+}
+
+// ours is errors, total and what they make; false where that is nothing.
+func (w *comparedWindow) ours(s *rules.SLO) (errors, total float64, ok bool) {
+	one := func(v model.Vector) (float64, bool) {
+		if len(v) != 1 || math.IsNaN(float64(v[0].Value)) {
+			return 0, false
+		}
+		return float64(v[0].Value), true
+	}
+	if !s.Events {
+		errors, ok = one(w.errors)
+		return errors, 1, ok
+	}
+	if total, ok = one(w.total); !ok || total == 0 {
+		return 0, 0, false
+	}
+	if errors, ok = one(w.errors); !ok && len(w.errors) == 0 && s.Absence.Zero {
+		return 0, total, true // no series of errors, no errors
+	}
+	return errors, total, ok
+}
+
+// compare compares the windows at an instant.
+func (c *comparison) compare(t time.Time) {
+	for _, w := range c.windows {
+		if !t.Truncate(w.every).Equal(t) {
+			continue
+		}
+		theirs, ok1 := w.ratio()
+		errors, total, ok2 := w.ours(c.slo)
+		w.out.Groups = max(w.out.Groups, len(w.theirs))
+		switch {
+		case ok1 && ok2:
+			w.out.Compared++
+			ours := errors / total
+			if d := math.Abs(theirs - ours); d > w.out.Greatest || w.out.Compared == 1 {
+				w.out.Greatest, w.out.At, w.out.Theirs, w.out.Ours = d, t, theirs, ours
+			}
+		case ok1 && !(theirs == 0 && len(w.errors) == 0):
+			w.out.OnlyTheirs++
+		case ok2 && errors > 0: // without errors theirs often has no series to divide, and ours are none
+			w.out.OnlyOurs++
+		}
+		if w.window == five && t.Truncate(five).Equal(t) {
+			if ok1 {
+				c.means, c.ratios = c.means+theirs, c.ratios+1
+			}
+			if ok2 {
+				c.errors, c.totals = c.errors+errors, c.totals+total
+			}
+		}
+	}
+}
+
+// burning says which groups of theirs a pair is true for.
+func (c *comparison) burning(p pair) map[model.Fingerprint]bool {
+	over := func(v model.Vector) map[model.Fingerprint]bool {
+		out := map[model.Fingerprint]bool{}
+		for _, s := range v {
+			if float64(s.Value) > p.limit { // NaN is not
+				out[s.Metric.Fingerprint()] = true
+			}
+		}
+		return out
+	}
+	long := over(c.of(p.long).theirs)
+	if p.short == 0 {
+		return long
+	}
+	short := over(c.of(p.short).theirs)
+	for group := range long {
+		if !short[group] {
+			delete(long, group)
+		}
+	}
+	return long
+}
+
+// fires says whether an alert fires at an instant, and whether it waits to.
+func (c *comparison) fires(a *comparedAlert, t time.Time) (fires, waits bool) {
+	burning := map[model.Fingerprint]bool{}
+	for i, p := range a.pairs {
+		if t.Truncate(a.every[i]).Equal(t) {
+			a.burning[i] = c.burning(p)
+		}
+		for group := range a.burning[i] {
+			burning[group] = true
+		}
+	}
+	for group := range a.since {
+		if !burning[group] {
+			delete(a.since, group)
+		}
+	}
+	for group := range burning {
+		if _, ok := a.since[group]; !ok {
+			a.since[group] = t
+		}
+		if t.Sub(a.since[group]) >= a.after {
+			fires = true
+		} else {
+			waits = true
+		}
+	}
+	return fires, waits
+}
+
+// fire compares the alerts of a severity at an instant.
+func (c *comparison) fire(t time.Time, severity engine.Severity, truth engine.Truth) {
+	i := slices.IndexFunc(c.tiers, func(v *TierVerified) bool { return v.Severity == severity })
+	tier := c.tiers[i]
+	theirs, waits, alone := false, false, false
+	for _, a := range c.alerts {
+		if a.severity != severity {
+			continue
+		}
+		fires, waiting := c.fires(a, t)
+		theirs, waits = theirs || fires, waits || waiting
+		alone = alone || fires && slices.ContainsFunc(a.pairs, func(p pair) bool { return p.short == 0 })
+	}
+	switch truth {
+	case engine.True:
+		c.open[severity] = true
+	case engine.False:
+		c.open[severity] = false
+	default: // it stays as it was
+		tier.Unknown += verifyStep
+	}
+	ours := c.open[severity]
+	if theirs == ours {
+		if ours {
+			tier.Both += verifyStep
+		}
+		return
+	}
+	if tier.First.IsZero() {
+		tier.First = t
+	}
+	grouped := slices.ContainsFunc(c.windows, func(w *comparedWindow) bool { return len(w.theirs) > 1 })
+	cause := Cause("")
+	switch {
+	case truth == engine.Unknown:
+		cause = CauseUnknown
+	case ours && waits:
+		cause = CauseFor
+	case theirs && alone:
+		cause = CauseShort
+	case grouped:
+		cause = CauseGroups
+	}
+	if ours {
+		tier.OnlyOurs += verifyStep
+	} else {
+		tier.OnlyTheirs += verifyStep
+	}
+	if cause == "" {
+		tier.Unexplained += verifyStep
+	} else {
+		tier.Because[cause] += verifyStep
+	}
+}
+
+// end sums up.
+func (c *comparison) end() Verified {
+	for _, w := range c.windows {
+		if w.out.Groups < 2 {
+			w.out.Groups = 0
+		}
+		c.out.Windows = append(c.out.Windows, w.out)
+	}
+	for _, t := range c.tiers {
+		c.out.Tiers = append(c.out.Tiers, *t)
+	}
+	if c.was.was.mean && c.was.total != "" && c.ratios > 0 && c.totals > 0 {
+		c.out.Span = &SpanVerified{Mean: c.means / c.ratios, Weighted: c.errors / c.totals}
+	}
+	return c.out
+}
+
+// Why is the causes in words, the greatest first.
+func (t TierVerified) Why() string {
+	var causes []Cause
+	for c := range t.Because {
+		causes = append(causes, c)
+	}
+	slices.SortFunc(causes, func(a, b Cause) int {
+		return cmp.Or(cmp.Compare(t.Because[b], t.Because[a]), strings.Compare(string(a), string(b)))
+	})
+	var parts []string
+	for _, c := range causes {
+		parts = append(parts, string(c)+" "+model.Duration(t.Because[c]).String())
+	}
+	if t.Unexplained > 0 {
+		parts = append(parts, "unexplained "+model.Duration(t.Unexplained).String())
+	}
+	return strings.Join(parts, ", ")
+}
