@@ -3,7 +3,6 @@ package rules
 import (
 	"fmt"
 	"path/filepath"
-	"regexp"
 	"regexp/syntax"
 	"runtime"
 	"slices"
@@ -50,7 +49,7 @@ const (
 
 // simple refuses a query that would take long to read.
 func (r *reader) simple(q *query, what, text string) bool {
-	if len(text) <= shortQuery && !heavyPattern.MatchString(text) {
+	if len(text) <= shortQuery && !heavy(text) {
 		return true
 	}
 	refuse := func(item parser.Item, hint, format string, args ...any) bool {
@@ -105,8 +104,23 @@ func lexed(text string) func(yield func(parser.Item) bool) {
 	}
 }
 
-// heavyPattern finds what can make a regular expression much larger than its text: a repetition, a class of Unicode.
-var heavyPattern = regexp.MustCompile(`\{[0-9]|\\[pP]`)
+// heavy reports whether a text may have what makes a regular expression much larger than itself: a repetition, a class of
+// Unicode.
+func heavy(text string) bool {
+	for i := 1; i < len(text); i++ {
+		switch c := text[i]; text[i-1] {
+		case '{':
+			if '0' <= c && c <= '9' {
+				return true
+			}
+		case '\\':
+			if c == 'p' || c == 'P' {
+				return true
+			}
+		}
+	}
+	return false
+}
 
 // simple refuses a condition that would take long to type-check, or to evaluate.
 func (k *compiler) simple() bool {
@@ -150,7 +164,7 @@ func (r *reader) affords(pattern string) bool {
 	if len(pattern) > longPattern {
 		r.steps += len(pattern) / 3 // the matcher keeps up to 256 variants of it
 	}
-	if !heavyPattern.MatchString(pattern) {
+	if !heavy(pattern) {
 		return r.steps <= maxPatternSteps
 	}
 	re, err := syntax.Parse(pattern, syntax.Perl)

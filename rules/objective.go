@@ -31,7 +31,9 @@ func (o Objective) ratio() *big.Rat {
 	return r.Quo(r, big.NewRat(100, 1))
 }
 
-func (o Objective) budget() *big.Rat { return new(big.Rat).Sub(big.NewRat(1, 1), o.ratio()) }
+func (o Objective) budget() *big.Rat { return new(big.Rat).Sub(one, o.ratio()) }
+
+var one = big.NewRat(1, 1)
 
 // limit is an error ratio as a fraction, so that counts of events are compared with it exactly: 144 errors of 10,000 are not
 // above 14.4 × 0.001.

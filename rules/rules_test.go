@@ -467,50 +467,6 @@ func TestFilesAreFoundByNameFolderAndGlob(t *testing.T) {
 	}
 }
 
-// FuzzLoad: whatever a file holds, Load ends, does not panic, and either has a service or says why not; and reading the same
-// again says the same.
-func FuzzLoad(f *testing.F) {
-	for _, pattern := range []string{"testdata/good/*", "testdata/bad/*.yaml"} {
-		names, err := filepath.Glob(pattern)
-		if err != nil {
-			f.Fatal(err)
-		}
-		for _, name := range names {
-			data, err := os.ReadFile(name)
-			if err != nil {
-				f.Fatal(err)
-			}
-			f.Add(data)
-		}
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		files := []File{{Name: "f.yaml", Data: data}}
-		set, err := Load(files, Options{Kinds: kinds})
-		again, err2 := Load(files, Options{Kinds: kinds})
-		if fmt.Sprint(err) != fmt.Sprint(err2) || set.Digest != again.Digest {
-			t.Fatalf("not the same twice:\n%v\n%v", err, err2)
-		}
-		if err == nil && len(set.Services) == 0 {
-			t.Fatal("no service and no reason")
-		}
-		for _, s := range set.Services {
-			checkChanges(t, s)
-			for _, c := range s.Conditions {
-				if v := c.Eval(func(Signal) (Value, bool) { return Value{}, false }); v.Truth == engine.Unknown && len(c.Signals()) > 0 && len(v.Used) > 0 {
-					t.Fatalf("%s used what was not there", c.Text)
-				}
-				c.Eval(func(Signal) (Value, bool) { return counts(1, 2), true })
-			}
-			for _, c := range s.Schedules {
-				c.Active(time.Unix(1e9, 0))
-			}
-			for i := range s.SLOs {
-				s.SLOs[i].Queries(time.Hour)
-			}
-		}
-	})
-}
-
 func BenchmarkLoad1000Services(b *testing.B) {
 	var files []File
 	slo := serviceText[strings.Index(serviceText, "  - name: availability"):strings.Index(serviceText, "slis:")]

@@ -353,7 +353,8 @@ func (d *draft) window(n *node, s *sloDraft) {
 // finishSLO checks what depends on several keys and makes the tiers.
 func (d *draft) finishSLO(s *sloDraft) {
 	r := d.r
-	s.Budget = s.Objective.Budget()
+	budget := s.Objective.budget()
+	s.Budget, _ = budget.Float64()
 	if s.minEvents != nil && s.MinEvents > 0 {
 		switch {
 		case s.Events && s.total != nil && s.unit == unitOther:
@@ -380,8 +381,7 @@ func (d *draft) finishSLO(s *sloDraft) {
 			}
 			return
 		}
-		ratio := new(big.Rat).Mul(p.factor, s.Objective.budget())
-		if ratio.Cmp(big.NewRat(1, 1)) >= 0 {
+		if new(big.Rat).Mul(p.factor, budget).Cmp(one) >= 0 {
 			f, _ := p.factor.Float64()
 			never = append(never, fmt.Sprintf("%s over %s", trimFloat(f), model.Duration(p.long)))
 		}
@@ -411,7 +411,7 @@ func (d *draft) finishSLO(s *sloDraft) {
 			if p.severity == t.severity {
 				f, _ := p.factor.Float64()
 				tier.Windows = append(tier.Windows, Window{Long: p.long, Short: p.short, Factor: f, Every: everySixtieth(p.severity, p.short, d.opts.Interval),
-					limit: limitOf(new(big.Rat).Mul(p.factor, s.Objective.budget()))})
+					limit: limitOf(new(big.Rat).Mul(p.factor, budget))})
 			}
 		}
 		if len(tier.Windows) > 0 {
