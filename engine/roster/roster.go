@@ -195,6 +195,8 @@ func (r *Roster) follow(v engine.View, ranks map[string]int) (seats []*Seat, tol
 	}
 	c.sortWave(ranks != nil || waveOf(before) != waveOf(v.State) || before.Directive.Revision != v.State.Directive.Revision)
 	moved := ranks != nil || before.Directive.Position() != v.State.Directive.Position() || waveOf(before) != waveOf(v.State)
+	// A retired scope has no lease: who was told of one while there were rules hears that it is over, or would leave the directive by it.
+	moved = moved || before.Retired != v.State.Retired
 	if !moved && before.Version > 0 && before.Rules == v.State.Rules {
 		return nil, nil
 	}
