@@ -102,7 +102,7 @@ func use(t *testing.T, s *Service) {
 		queriesParse(t, &s.SLOs[i])
 	}
 	for i := range s.Selectors {
-		if fault := s.Selectors[i].Fault(LevelWarning, "", "none"); fault.Line < 1 {
+		if fault := s.Selectors[i].Fault(LevelWarning, CodeNoSuchSeries, "", "none"); fault.Line < 1 {
 			t.Fatalf("selector %s is nowhere", s.Selectors[i].Text)
 		}
 	}
