@@ -16,6 +16,7 @@ import (
 
 type rulesCmd struct {
 	Test     rulesTestCmd     `cmd:"" help:"Run the tests of rule files."`
+	Backtest rulesBacktestCmd `cmd:"" help:"Lead rules through the past of a Prometheus, and say what they would have done."`
 	Check    rulesCheckCmd    `cmd:"" help:"Check rule files and say everything that is wrong with them."`
 	Findings rulesFindingsCmd `cmd:"" help:"List what rules check finds in files that load, and explain it."`
 }
