@@ -19,9 +19,10 @@ type rulesCmd struct {
 	Test     rulesTestCmd     `cmd:"" help:"Run the tests of rule files."`
 	Prove    rulesProveCmd    `cmd:"" help:"Search everything that can happen under rule files, and prove what must hold or show how it does not."`
 	Plan     rulesPlanCmd     `cmd:"" help:"Say what edited rule files mean beside those in force, and what that loosens."`
+	Backtest rulesBacktestCmd `cmd:"" help:"Lead rules through the past of a Prometheus, and say what they would have done."`
 	Import   rulesImportCmd   `cmd:"" help:"Make rule files of the files of Sloth, OpenSLO or Pyrra."`
-	Findings rulesFindingsCmd `cmd:"" help:"List what rules check finds in files that load, and explain it."`
 	Schema   rulesSchemaCmd   `cmd:"" help:"Print the JSON Schema of rule files, for editors."`
+	Findings rulesFindingsCmd `cmd:"" help:"List what rules check finds in files that load, and explain it."`
 }
 
 type rulesCheckCmd struct {

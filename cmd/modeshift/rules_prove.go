@@ -78,13 +78,13 @@ func (v *rulesProveCmd) Run(s *streams, c *cli) error {
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, v.Timeout)
 	defer cancel()
-	opts := prove.Options{MaxStates: v.MaxStates}
-	clear := func() {}
-	if terminal(s.err) {
-		opts.Progress, clear = progress(s.err)
-	}
-	reports := prove.Run(ctx, set, scopes, opts)
-	clear()
+	progress := newProgress(s.err)
+	reports := prove.Run(ctx, set, scopes, prove.Options{MaxStates: v.MaxStates, Progress: func(p prove.Progress) {
+		progress.say(func(time.Duration) string {
+			return fmt.Sprintf("%v: %d states, %d of them waiting, %d decisions", p.Scopes, p.States, p.Waiting, p.Decisions)
+		})
+	}})
+	progress.clear()
 	if len(reports) == 0 {
 		return exit(exitUsage, "none of the files declares modes: there is nothing to prove")
 	}
@@ -261,22 +261,4 @@ func printSteps(w io.Writer, steps []prove.Step, loop int) error {
 			row("  …", "", fmt.Sprintf("and so on from step %d", loop), "")
 		}
 	})
-}
-
-// progress says now and then how far a search is, on one line.
-func progress(w io.Writer) (say func(prove.Progress), clear func()) {
-	last, said := time.Now(), false
-	say = func(p prove.Progress) {
-		if time.Since(last) < 200*time.Millisecond {
-			return
-		}
-		last, said = time.Now(), true
-		_, _ = fmt.Fprintf(w, "\r\x1b[K%v: %d states, %d of them waiting, %d decisions", p.Scopes, p.States, p.Waiting, p.Decisions)
-	}
-	clear = func() {
-		if said {
-			_, _ = fmt.Fprint(w, "\r\x1b[K")
-		}
-	}
-	return say, clear
 }

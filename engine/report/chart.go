@@ -26,7 +26,12 @@ type chart struct {
 	Line          string // path of what the ledger knows
 	Dots          []dot
 	One           float64 // where the budget lasts exactly
+	Labelled      []rect  // incidents that people say there were
+	at            func(time.Time) float64
 }
+
+// LabelledY is where incidents are drawn: at the foot of the plot.
+func (c *chart) LabelledY() float64 { return c.Bottom - 5 }
 
 // BandHeight is that of the modes, behind the plot and above it.
 func (c *chart) BandHeight() float64 { return c.Bottom - 6 }
@@ -102,6 +107,10 @@ func (r *Report) draw(b *Budget, n int) []*chart {
 
 func (r *Report) plot(b *Budget, n int, class string, width, height int) *chart {
 	from, to := r.Span()
+	return r.plotSpan(b, from, to, n, class, width, height)
+}
+
+func (r *Report) plotSpan(b *Budget, from, to time.Time, n int, class string, width, height int) *chart {
 	c := &chart{
 		ID: fmt.Sprintf("burn-%d-%s", n, class), Class: class, Title: fmt.Sprintf("Burn rate of %s and the modes of %s", b.SLO, r.Scope), Desc: r.describe(b),
 		Width: width, Height: height, Left: 44, Right: float64(width) - 8, Top: 34, Bottom: float64(height) - 26, Strip: 22,
@@ -110,6 +119,7 @@ func (r *Report) plot(b *Budget, n int, class string, width, height int) *chart 
 		share := t.Sub(from).Seconds() / max(to.Sub(from).Seconds(), 1e-9)
 		return round1(c.Left + min(max(share, 0), 1)*(c.Right-c.Left))
 	}
+	c.at = x
 	top := 2.0
 	for _, p := range b.Burn {
 		if p.Known > 0 {

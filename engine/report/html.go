@@ -1,7 +1,7 @@
 package report
 
 import (
-	_ "embed"
+	"embed"
 	"fmt"
 	"html/template"
 	"io"
@@ -13,15 +13,15 @@ import (
 	"github.com/modeshift/modeshift/engine/explain"
 )
 
-//go:embed page.html
-var pageText string
+//go:embed page.html backtest.html style.html chart.html
+var pageFiles embed.FS
 
-// page escapes everything that is shown: names, reasons and answers come from outside.
-var page = template.Must(template.New("page").Funcs(template.FuncMap{
+// pages escape everything that is shown: names, reasons and answers come from outside.
+var pages = template.Must(template.New("").Funcs(template.FuncMap{
 	"stamp": stamp, "machine": machine, "between": between, "after": after, "sentence": sentence, "line": explain.OneLine,
 	"link": link, "class": outcomeClass, "anchor": anchor, "markWord": markWord, "goesTo": goesTo, "toWrite": func() string { return toWrite }, "aboutModes": func() string { return aboutModes },
 	"number": func(i int) int { return i + 1 },
-}).Parse(pageText))
+}).ParseFS(pageFiles, "*.html"))
 
 // sheet is what the page is made of.
 type sheet struct {
@@ -72,7 +72,7 @@ func (r *Report) HTML(w io.Writer) error {
 		f.When, f.Legend = when(f.Rows), legend(b)
 		s.Charts = append(s.Charts, f)
 	}
-	if err := page.Execute(w, s); err != nil {
+	if err := pages.ExecuteTemplate(w, "page.html", s); err != nil {
 		return fmt.Errorf("write the report: %w", err)
 	}
 	return nil

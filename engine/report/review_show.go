@@ -15,6 +15,7 @@ type Section struct {
 	Header []string
 	Rows   [][]string
 	Empty  string // what to say when there are none
+	More   int    // further rows that are left out; the data has all
 }
 
 // Sections are the parts of a review in words, the same for the terminal and for Markdown.

@@ -296,23 +296,33 @@ func (s *Server) inForce(set *rules.Set, problem error) loop.Rules {
 	if err := s.policies.keep(r.Policies); err != nil {
 		s.log.Warn("what is decided from now on cannot be replayed later", "error", err)
 	}
-	r.Missed = func(scope engine.Scope, from, to time.Time) []engine.Window {
+	r.Missed = missed(set)
+	r.Evaluate = func(ctx context.Context, t loop.Tick) loop.Answer {
+		if s.present.Swap(evaluator) != evaluator { // rules that are refused after all are never evaluated
+			s.ledger.follow(set, history)
+		}
+		return answer(ctx, evaluator, t)
+	}
+	return r
+}
+
+// missed names the windows that passed unseen, by the schedules of a set.
+func missed(set *rules.Set) func(scope engine.Scope, from, to time.Time) []engine.Window {
+	return func(scope engine.Scope, from, to time.Time) []engine.Window {
 		if service := set.Service(scope); service != nil {
 			return service.Missed(from, to)
 		}
 		return nil
 	}
-	r.Evaluate = func(ctx context.Context, t loop.Tick) loop.Answer {
-		if s.present.Swap(evaluator) != evaluator { // rules that are refused after all are never evaluated
-			s.ledger.follow(set, history)
-		}
-		a := evaluator.Evaluate(ctx, prom.Tick{
-			Instant: t.Instant, Questions: t.Questions,
-			Modes: func(scope engine.Scope) (engine.Mode, bool) { m, ok := t.Modes[scope]; return m, ok },
-		})
-		return loop.Answer{Observations: a.Observations, SourceBlind: a.SourceBlind, Sources: a.Sources}
-	}
-	return r
+}
+
+// answer answers a tick of the loop by an evaluator.
+func answer(ctx context.Context, evaluator *prom.Evaluator, t loop.Tick) loop.Answer {
+	a := evaluator.Evaluate(ctx, prom.Tick{
+		Instant: t.Instant, Questions: t.Questions,
+		Modes: func(scope engine.Scope) (engine.Mode, bool) { m, ok := t.Modes[scope]; return m, ok },
+	})
+	return loop.Answer{Observations: a.Observations, SourceBlind: a.SourceBlind, Sources: a.Sources}
 }
 
 // queryOffset is how far back queries look.

@@ -31,6 +31,11 @@ const maxAnswer = 4 << 20
 // client with neither that does not follow redirects, config.DefaultHTTPClientConfig one that does. No connection is made
 // yet: the error is about the URL or the configuration.
 func Dial(name string, cfg config.HTTPClientConfig, urls ...string) (Source, error) {
+	return dialWithin(name, cfg, maxAnswer, urls...)
+}
+
+// dialWithin is Dial with answers of at most so many bytes.
+func dialWithin(name string, cfg config.HTTPClientConfig, most int, urls ...string) (Source, error) {
 	if err := cfg.Validate(); err != nil {
 		return Source{}, fmt.Errorf("source %s: %w", name, err)
 	}
@@ -38,7 +43,7 @@ func Dial(name string, cfg config.HTTPClientConfig, urls ...string) (Source, err
 	if err != nil {
 		return Source{}, fmt.Errorf("source %s: %w", name, err)
 	}
-	client.Transport = bounded{client.Transport, configured(&cfg)}
+	client.Transport = bounded{client.Transport, configured(&cfg), most}
 	s := Source{Name: name}
 	for _, url := range urls {
 		c, err := api.NewClient(api.Config{Address: url, Client: client})
@@ -50,11 +55,12 @@ func Dial(name string, cfg config.HTTPClientConfig, urls ...string) (Source, err
 	return s, nil
 }
 
-// bounded fails the reading of answers longer than maxAnswer, and takes what was sent as a secret out of refusals: what they
+// bounded fails the reading of answers that are too long, and takes what was sent as a secret out of refusals: what they
 // say stands in the log for ever, and a proxy may repeat whole requests.
 type bounded struct {
 	next   http.RoundTripper
 	secret []secret.Secret // what is sent and in no request: to a proxy, to whoever gives OAuth's tokens
+	most   int             // bytes of an answer
 }
 
 func (b bounded) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -62,7 +68,7 @@ func (b bounded) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return resp, secret.Clean(err, b.secret...)
 	}
-	resp.Body = &boundedBody{resp.Body, maxAnswer}
+	resp.Body = &boundedBody{resp.Body, b.most}
 	if resp.StatusCode/100 != 2 {
 		resp.Body = clean(resp, b.secret)
 	}

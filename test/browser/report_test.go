@@ -159,23 +159,23 @@ func TestTheReportsOfTheDemosStoryAreReadableEverywhere(t *testing.T) {
 		if err := errors.Join(r.HTML(f), f.Close()); err != nil {
 			t.Fatal(err)
 		}
-		b.examine(name, file)
+		b.examine(name, file, "Post-mortem (draft): shop, ")
 		if *picture && name == "fail-over" {
 			b.photograph(filepath.Join("..", "..", "engine", "report", "report.png"))
 		}
 	}
 }
 
-// examine opens a page and looks for what is wrong with it, at several widths and in both schemes.
-func (b *browser) examine(name, file string) {
+// examine opens a page whose title begins so, and looks for what is wrong with it, at several widths and in both schemes.
+func (b *browser) examine(name, file, title string) {
 	t := b.t
 	t.Helper()
 	before, _ := b.heard()
 	address := (&url.URL{Scheme: "file", Path: file}).String()
 	b.do(chromedp.Navigate(address))
 	ask[bool](b, asker)
-	if title := ask[string](b, "document.title"); !strings.HasPrefix(title, "Post-mortem (draft): shop, ") {
-		t.Errorf("%s: its title is %q", name, title)
+	if is := ask[string](b, "document.title"); !strings.HasPrefix(is, title) {
+		t.Errorf("%s: its title is %q", name, is)
 	}
 	wrong := func(where, what string) {
 		t.Helper()

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"sync"
+	"time"
+)
+
+// progress tells whoever waits how far something long has come, on one line and once a second at most. Where nobody sits at the
+// stream nothing is told: in a log it would be noise.
+type progress struct {
+	w io.Writer // nil: nobody is there
+
+	mu    sync.Mutex // guards what follows
+	began time.Time
+	last  time.Time
+	told  bool
+}
+
+func newProgress(w io.Writer) *progress {
+	if !terminal(w) {
+		w = nil
+	}
+	now := time.Now()
+	return &progress{w: w, began: now, last: now}
+}
+
+// say shows a line. It may be called by many at once, and often: text is called only when something is shown.
+func (p *progress) say(text func(took time.Duration) string) {
+	if p.w == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	if now.Sub(p.last) < time.Second {
+		return
+	}
+	p.last, p.told = now, true
+	_, _ = fmt.Fprintf(p.w, "\r\x1b[K%s", text(now.Sub(p.began))) // that nobody can be told is nothing to be told
+}
+
+// share is say for something of which is known how much there is of it.
+func (p *progress) share(done float64) {
+	p.say(func(took time.Duration) string {
+		left := time.Duration(float64(took) / done * (1 - done))
+		return fmt.Sprintf("%3.0f %%, about %s left", 100*done, round(left.Round(time.Second)))
+	})
+}
+
+// clear takes the line away.
+func (p *progress) clear() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.told {
+		_, _ = fmt.Fprint(p.w, "\r\x1b[K")
+	}
+}
