@@ -412,8 +412,14 @@ func (r *run) release() {
 			return rule.Imposes != "" && (rule.Name == v.State.Target || rule.Name == own[m.scope])
 		}) {
 			delete(own, m.scope)
-			r.ask(thing{kind: "bypass", scope: m.scope, who: len(people) - 1, what: "normal", span: time.Minute})
-			time.Sleep(time.Second)
+			for range 20 { // it may be on the way to its own mode, and has to get there first
+				r.ask(thing{kind: "bypass", scope: m.scope, who: len(people) - 1, what: "normal", span: time.Minute})
+				time.Sleep(time.Second)
+				if v, _ := r.proc.loop.View(m.scope); v.State.Target == "normal" {
+					break
+				}
+				time.Sleep(interval)
+			}
 		}
 	}
 	r.settle()
