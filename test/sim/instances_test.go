@@ -248,9 +248,11 @@ func (r *run) newRoster(p *process) error {
 
 // follow keeps the table of instances up with the log.
 func (r *run) follow(p *process) {
-	for {
+	for n := 1; ; n++ {
 		select {
 		case <-p.moved:
+			// The loop goes on at the instant at which it has stored something: what is seen of it just then is up to chance.
+			time.Sleep(time.Microsecond + time.Duration(r.world.dice(int(time.Millisecond), "follows %d %d", n, p.log.process)))
 			for _, m := range r.scopes {
 				if v, ok := p.loop.View(m.scope); ok {
 					p.roster.Follow(p.ctx, v)
