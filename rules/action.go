@@ -265,7 +265,7 @@ func (d *draft) specification(kind string, n, timeout *node) part {
 			at = timeout
 		}
 		code := CodeInvalidValue
-		if strings.HasPrefix(p.Message, "unknown key") {
+		if strings.HasPrefix(p.Message, "unknown key") || strings.HasPrefix(p.Message, "there is no ") {
 			code = CodeUnknownKey
 		}
 		r.as(code).errorf(at, clipTo(300, p.Hint), "%s", clipTo(300, p.Message))

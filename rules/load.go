@@ -45,6 +45,8 @@ type Options struct {
 	Findings bool
 	// Scrape tells findings how far apart samples are. Nil, or where it does not know: 15 s.
 	Scrape Scrape
+
+	seen func(what string, lenient bool, fields []field) // is told of each mapping that is read; nil outside of tests
 }
 
 func (o Options) withDefaults() Options {
@@ -168,7 +170,7 @@ type content struct {
 
 // file reads one file. It is safe for concurrent use.
 func (l *loader) file(f File) (c content) {
-	r := &reader{src: newSource(f.Name, "")}
+	r := &reader{src: newSource(f.Name, ""), seen: l.opts.seen}
 	if len(f.Data) <= maxFileBytes {
 		r.src = newSource(f.Name, string(f.Data))
 	}

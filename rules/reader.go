@@ -27,6 +27,7 @@ type reader struct {
 	steps   int    // of the regular expressions so far, as far as they are larger than their text
 	texts   int    // bytes of the conditions so far
 	begins  string // how a file begins, for whoever gives an empty one; empty: as a rule file does
+	seen    func(what string, lenient bool, fields []field)
 }
 
 func (r *reader) beginning() string {
@@ -132,6 +133,9 @@ func (r *reader) mapping(n *node, what string, fields ...field) bool {
 	if n.kind != yaml.MappingNode {
 		r.errorf(n, "", "%s must be a mapping, not %s", what, n.is())
 		return false
+	}
+	if r.seen != nil {
+		r.seen(what, r.lenient, fields)
 	}
 	known := make([]string, len(fields))
 	for i := range fields {

@@ -20,6 +20,7 @@ type rulesCmd struct {
 	Plan     rulesPlanCmd     `cmd:"" help:"Say what edited rule files mean beside those in force, and what that loosens."`
 	Import   rulesImportCmd   `cmd:"" help:"Make rule files of the files of Sloth, OpenSLO or Pyrra."`
 	Findings rulesFindingsCmd `cmd:"" help:"List what rules check finds in files that load, and explain it."`
+	Schema   rulesSchemaCmd   `cmd:"" help:"Print the JSON Schema of rule files, for editors."`
 }
 
 type rulesCheckCmd struct {

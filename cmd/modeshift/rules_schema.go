@@ -1,0 +1,36 @@
+package main
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/modeshift/modeshift/engine/server"
+	"github.com/modeshift/modeshift/rules"
+)
+
+type rulesSchemaCmd struct{}
+
+// Help shows one real example.
+func (rulesSchemaCmd) Help() string {
+	return `Example:
+  modeshift rules schema > modeshift.schema.json
+
+Editors that know JSON Schema (VS Code with the YAML extension, JetBrains, Neovim with yaml-language-server) complete keys, show on hover
+what each means, and underline what is wrong while it is typed. Name the schema in the first line of a rule file:
+
+  # yaml-language-server: $schema=modeshift.schema.json
+  version: modeshift/v1
+
+or for a folder, in VS Code's settings: "yaml.schemas": {"modeshift.schema.json": "rules/*.yaml"}. What needs more than the form of a file
+(names that refer to others, PromQL, CEL) modeshift rules check says.`
+}
+
+// Run implements the verb.
+func (rulesSchemaCmd) Run(s *streams) error {
+	kinds, err := server.FormKinds()
+	if err != nil {
+		return err
+	}
+	_, err = s.out.Write(rules.Schema(slices.Collect(maps.Keys(kinds))...))
+	return err
+}
