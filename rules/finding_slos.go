@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"cmp"
 	"fmt"
 	"math/big"
 	"slices"
@@ -35,7 +36,7 @@ func (d *draft) lookAtSLOs() {
 		if s.Recorded {
 			continue
 		}
-		each := d.scrapes(s.queryTexts()...)
+		each := d.scrapes(s.Source, s.queryTexts()...)
 		for _, t := range s.Tiers {
 			for _, w := range t.Windows {
 				if d.tooShort(s.Name, w.Short, each) {
@@ -50,7 +51,7 @@ func (d *draft) lookAtSLOs() {
 		if err != nil {
 			continue // it was parsed as a template, and braces may have a meaning of their own
 		}
-		each, told := d.scrapes(s.Query), false
+		each, told := d.scrapes(s.Source, s.Query), false
 		parser.Inspect(root, func(n parser.Node, _ []parser.Node) error {
 			if m, ok := n.(*parser.MatrixSelector); ok && m.Range < enoughScrapes*each && !told {
 				told = true
@@ -124,7 +125,7 @@ func (s *SLO) queryTexts() []string {
 }
 
 // scrapes is how far apart the samples are that queries read: the longest that anybody knows of.
-func (d *draft) scrapes(queries ...string) time.Duration {
+func (d *draft) scrapes(source string, queries ...string) time.Duration {
 	if d.opts.Scrape == nil {
 		return usualScrape
 	}
@@ -136,7 +137,7 @@ func (d *draft) scrapes(queries ...string) time.Duration {
 		}
 		parser.Inspect(root, func(n parser.Node, _ []parser.Node) error {
 			if v, ok := n.(*parser.VectorSelector); ok {
-				longest = max(longest, d.opts.Scrape(v.LabelMatchers))
+				longest = max(longest, d.opts.Scrape(cmp.Or(source, d.service.Source), v.LabelMatchers))
 			}
 			return nil
 		})
@@ -147,8 +148,8 @@ func (d *draft) scrapes(queries ...string) time.Duration {
 	return longest
 }
 
-// Scrape tells how far apart the samples of a selector are; 0 when nobody knows.
-type Scrape func([]*labels.Matcher) time.Duration
+// Scrape tells how far apart the samples of a selector are in a source (empty: the first there is); 0 when nobody knows.
+type Scrape func(source string, matchers []*labels.Matcher) time.Duration
 
 // entry is the mapping of a name in one of the document's lists.
 func (d *draft) entry(list, name string) *node {

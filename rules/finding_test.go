@@ -230,7 +230,7 @@ func TestAFileMayLiveWithAFindingForAReason(t *testing.T) {
 func TestAWindowHoldsFourScrapesOfTheSlowestTarget(t *testing.T) {
 	opts := findOptions
 	for each, want := range map[time.Duration]int{75 * time.Second: 0, 76 * time.Second: 1, 8 * time.Minute: 2} {
-		opts.Scrape = func(m []*labels.Matcher) time.Duration {
+		opts.Scrape = func(_ string, m []*labels.Matcher) time.Duration {
 			if m[len(m)-1].Value == "requests_total" {
 				return each
 			}
@@ -241,7 +241,7 @@ func TestAWindowHoldsFourScrapesOfTheSlowestTarget(t *testing.T) {
 			t.Errorf("every %v: %d findings\n%v", each, len(diags), diags)
 		}
 	}
-	opts.Scrape = func([]*labels.Matcher) time.Duration { return 0 }
+	opts.Scrape = func(string, []*labels.Matcher) time.Duration { return 0 }
 	if d := find(t, opts, shifting(`burn_rate("availability", "1m") > 9.0`, `burn_rate("availability", "59s") < 1.0`)); len(d) != 2 || d[0].Code != CodeTogether || d[1].Code != CodeShortWindow {
 		t.Errorf("\n%v", d)
 	}

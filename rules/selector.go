@@ -62,6 +62,16 @@ func (d *draft) selectors(q, all *query, source *string) {
 	})
 }
 
+// Metric is the name of the metric alone; empty where the selector does not name one.
+func (s *SeriesSelector) Metric() string {
+	for _, m := range s.Matchers {
+		if m.Name == model.MetricNameLabel && m.Type == labels.MatchEqual {
+			return m.Value
+		}
+	}
+	return ""
+}
+
 // sourced is a selector whose source is known only when the whole document is.
 type sourced struct {
 	index  int
@@ -74,11 +84,7 @@ func (s *SeriesSelector) Without(m *labels.Matcher) string {
 		return ""
 	}
 	v := parser.VectorSelector{LabelMatchers: slices.DeleteFunc(slices.Clone(s.Matchers), func(o *labels.Matcher) bool { return o == m })}
-	for _, o := range v.LabelMatchers {
-		if o.Name == model.MetricNameLabel && o.Type == labels.MatchEqual {
-			v.Name = o.Value
-		}
-	}
+	v.Name = s.Metric()
 	if len(v.LabelMatchers) == 0 {
 		return ""
 	}

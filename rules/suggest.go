@@ -34,6 +34,9 @@ func (r *reader) choose(s string, known []string, none string) string {
 	return "there is: " + strings.Join(list, ", ")
 }
 
+// Nearest finds the known word that s was most likely meant to be; false when none is near.
+func Nearest(s string, known []string) (string, bool) { return nearest(s, known) }
+
 // nearest finds the known word with the fewest edits to s: at most one, or a third of its length.
 func nearest(s string, known []string) (string, bool) {
 	if len(s) > 2*maxName {

@@ -12,6 +12,7 @@ import (
 	"github.com/modeshift/modeshift/engine/readiness"
 	"github.com/modeshift/modeshift/engine/server"
 	"github.com/modeshift/modeshift/rules"
+	"github.com/modeshift/modeshift/rules/prom"
 )
 
 type rulesCmd struct {
@@ -23,6 +24,7 @@ type rulesCmd struct {
 	Import   rulesImportCmd   `cmd:"" help:"Make rule files of the files of Sloth, OpenSLO or Pyrra."`
 	Schema   rulesSchemaCmd   `cmd:"" help:"Print the JSON Schema of rule files, for editors."`
 	Findings rulesFindingsCmd `cmd:"" help:"List what rules check finds in files that load, and explain it."`
+	Schema   rulesSchemaCmd   `cmd:"" help:"Print the JSON Schema of rule files, for editors."`
 }
 
 type rulesCheckCmd struct {
@@ -32,6 +34,7 @@ type rulesCheckCmd struct {
 
 	Prometheus string `placeholder:"URL" help:"Ask this Prometheus whether there are series for what the files select."`
 	Source     string `placeholder:"NAME" help:"Which of the files' sources that Prometheus is; the default when left out."`
+	Cost       bool   `help:"Ask that Prometheus each query once, and say how many samples it reads for it."`
 	Readiness  bool   `help:"Judge row by row whether each service is ready for automation, and say how to get to yes."`
 }
 
@@ -47,7 +50,8 @@ Everything that is wrong with all files comes in one run, by file and line. -o j
 end, severity, code, message, hint and docs.
 
 With --prometheus it says of each selector that never had a series in the last 30 days where it stands and, as far as one
-matcher is to blame, which: what rests on it would be unknown.
+matcher is to blame, which: what rests on it would be unknown. How often it scrapes says which windows are too short. With --cost it asks
+each query once, and says how many samples the Prometheus reads for it, the most expensive first.
 
 What loads and is most likely not what was meant is a warning with a code, such as a mode without a way out, or an entry and an exit that
 can be true together; what is only worth knowing is a note (-v). modeshift rules findings CODE explains it, and allow: in a file silences
@@ -79,7 +83,17 @@ func (v *rulesCheckCmd) Run(s *streams, c *cli) error {
 	if err != nil {
 		return err
 	}
-	set, err := rules.Load(files, rules.Options{Kinds: kinds, Now: time.Now(), Findings: true})
+	opts := rules.Options{Kinds: kinds, Now: time.Now(), Findings: true}
+	var source *server.RuleSource
+	if v.Prometheus != "" {
+		if source, err = server.DialRuleSource(v.Source, v.Prometheus); err != nil {
+			return exit(exitCannotTell, "%w; is the URL right, and may this machine reach it?", err)
+		}
+		opts.Scrape = source.Scrapes(context.Background())
+	} else if v.Cost {
+		return exit(exitUsage, "--cost asks a Prometheus: add --prometheus URL")
+	}
+	set, err := rules.Load(files, opts)
 	var all rules.Diagnostics
 	if err != nil && !errors.As(err, &all) {
 		return err
@@ -88,8 +102,8 @@ func (v *rulesCheckCmd) Run(s *streams, c *cli) error {
 	if set != nil && bad == 0 {
 		all = set.Warnings
 	}
-	if v.Prometheus != "" && set != nil {
-		missing, err := server.MissingSeries(context.Background(), v.Source, v.Prometheus, set)
+	if source != nil && set != nil {
+		missing, err := source.MissingSeries(context.Background(), set)
 		if err != nil {
 			return exit(exitCannotTell, "%w; is the URL right, and may this machine reach it?", err)
 		}
@@ -115,6 +129,13 @@ func (v *rulesCheckCmd) Run(s *streams, c *cli) error {
 		queries = queryGroups(set)
 		said["queries"] = queries
 	}
+	var costs []prom.QueryCost
+	if v.Cost && set != nil && bad == 0 {
+		if costs, err = source.Costs(context.Background(), set); err != nil {
+			return exit(exitCannotTell, "ask what the queries cost: %w", err)
+		}
+		said["costs"] = costs
+	}
 	err = c.show(s, said, func() error {
 		print := printFaults
 		if v.Format == "github" {
@@ -124,6 +145,9 @@ func (v *rulesCheckCmd) Run(s *streams, c *cli) error {
 			return err
 		}
 		if err := showQueries(s.out, queries); err != nil {
+			return err
+		}
+		if err := showCosts(s.out, costs); err != nil {
 			return err
 		}
 		if ready != nil {

@@ -3,10 +3,14 @@ package prom
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/modeshift/modeshift/rules"
 )
@@ -97,9 +101,46 @@ func (m *existence) judge(s *rules.SeriesSelector) (rules.Diagnostics, error) {
 	}
 	hint := "is the metric's name right, and does this Prometheus scrape it?"
 	if len(culprits) == 1 {
-		hint = fmt.Sprintf("without %s there are some", culprits[0])
+		hint = fmt.Sprintf("without %s there are some", culprits[0]) + m.values(s, culprits[0])
+	} else if len(culprits) > 1 {
+		hint = fmt.Sprintf("without any one of %s there are some", strings.Join(culprits, ", "))
+	} else if name := s.Metric(); name != "" && name != s.Text {
+		if found, err = m.there(name); err != nil {
+			return nil, err
+		} else if found {
+			hint = fmt.Sprintf("%s has series, and none with these labels", name)
+		}
 	}
 	return rules.Diagnostics{s.Fault(rules.LevelError, rules.CodeNoSuchSeries, hint, "no such series: %s selects nothing in the last %s; what needs it would be unknown", s.Text, period)}, nil
+}
+
+// mostValues is how many values of a label are named.
+const mostValues = 5
+
+// values says which values the label of a matcher has where the rest of the selector matches, those like the matcher's own first. A source
+// that does not tell is not worth another fault.
+func (m *existence) values(s *rules.SeriesSelector, culprit string) string {
+	i := slices.IndexFunc(s.Matchers, func(o *labels.Matcher) bool { return o.String() == culprit })
+	matcher := s.Matchers[i]
+	found, _, _, err := m.api.LabelValues(m.ctx, matcher.Name, []string{s.Without(matcher)}, m.from, m.to)
+	if err != nil || len(found) == 0 {
+		return ""
+	}
+	names := make([]string, len(found))
+	for i, v := range found {
+		names[i] = string(v)
+	}
+	if near, ok := rules.Nearest(matcher.Value, names); ok && matcher.Type == labels.MatchEqual && len(matcher.Value) > 2 {
+		return fmt.Sprintf("; did you mean %s=%q?", matcher.Name, near)
+	}
+	more := ""
+	if len(names) > mostValues {
+		names, more = names[:mostValues], ", …"
+	}
+	for i := range names {
+		names[i] = strconv.Quote(names[i])
+	}
+	return fmt.Sprintf("; %s is %s%s", matcher.Name, strings.Join(names, ", "), more)
 }
 
 // withComma is a selector, open for one more matcher.

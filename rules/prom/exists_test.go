@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/modeshift/modeshift/rules"
 	"github.com/modeshift/modeshift/test/promtest"
 )
 
@@ -58,7 +59,7 @@ slis:
 		`shop.yaml:18:46: no such series: bed_total{code="500"} selects nothing in the last 30d; what needs it would be unknown = is the metric's name right, and does this Prometheus scrape it?`,
 		`shop.yaml:22:43: no such series: long_gone_total{code="1"} selects nothing in the last 30d; what needs it would be unknown = without code="1" there are some`,
 		`shop.yaml:22:109: no such series: good_total{job="x"} selects nothing in the last 30d; what needs it would be unknown = without job="x" there are some`,
-		`shop.yaml:30:29: no such series: latency{pod="b"} selects nothing in the last 30d; what needs it would be unknown = without pod="b" there are some`,
+		`shop.yaml:30:29: no such series: latency{pod="b"} selects nothing in the last 30d; what needs it would be unknown = without pod="b" there are some; pod is "a"`,
 		`shop.yaml:31:68: no such series: latency{node=~".+"} selects nothing in the last 30d; what needs it would be unknown = without node=~".+" there are some`,
 	}
 	if strings.Join(text, "\n") != strings.Join(want, "\n") {
@@ -69,5 +70,40 @@ slis:
 	}
 	if _, err := Missing(t.Context(), dial(t, "http://127.0.0.1:1")[0], set, noon); err == nil || !strings.Contains(err.Error(), "connection refused") {
 		t.Errorf("a source that is away: %v", err)
+	}
+}
+
+func TestWhatIsMissingIsNamedWithWhatIsThere(t *testing.T) {
+	t.Parallel()
+	prometheus := promtest.Start(t, promtest.Options{})
+	prometheus.Push(shopData()...)
+	set := load(t, "shop.yaml", `version: modeshift/v1
+service: shop
+slis:
+  - {name: near, query: 'max(latency{pod="aa"})'}
+  - {name: far, query: 'max(latency{pod="somewhere-else"})'}
+  - {name: none, query: 'max(latency{pod="b",pod!~"a"})'}
+  - {name: either, query: 'max(bad_total{code="500",code!="500"})'}
+modes: [{name: normal}, {name: degraded}]
+`)
+	got, err := Missing(t.Context(), dial(t, prometheus.URL)[0], set, noon.Add(time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var hints []string
+	for _, d := range got {
+		hints = append(hints, d.Hint)
+		if d.Code != rules.CodeNoSuchSeries {
+			t.Errorf("%s has the code %s", d.Summary(), d.Code)
+		}
+	}
+	want := []string{`without pod="aa" there are some; pod is "a"`, `without pod="somewhere-else" there are some; pod is "a"`,
+		`latency has series, and none with these labels`, `without any one of code="500", code!="500" there are some`}
+	if strings.Join(hints, "\n") != strings.Join(want, "\n") {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(hints, "\n"), strings.Join(want, "\n"))
+	}
+	set.Services[0].Allowed = map[rules.Code]bool{rules.CodeNoSuchSeries: true}
+	if got, err = Missing(t.Context(), dial(t, prometheus.URL)[0], set, noon.Add(time.Hour)); err != nil || len(got) > 0 {
+		t.Errorf("a file lives with it: %v, %v", got, err)
 	}
 }
