@@ -24,7 +24,6 @@ type rulesCmd struct {
 	Import   rulesImportCmd   `cmd:"" help:"Make rule files of the files of Sloth, OpenSLO or Pyrra."`
 	Schema   rulesSchemaCmd   `cmd:"" help:"Print the JSON Schema of rule files, for editors."`
 	Findings rulesFindingsCmd `cmd:"" help:"List what rules check finds in files that load, and explain it."`
-	Schema   rulesSchemaCmd   `cmd:"" help:"Print the JSON Schema of rule files, for editors."`
 }
 
 type rulesCheckCmd struct {
