@@ -60,7 +60,7 @@ func (d *draft) gate(n *node) *engine.Gate {
 		r.errorf(to, "write `otherwise: escalate`, or remove it", "to says whom to escalate to, and otherwise is %s", g.Otherwise)
 	case escalates && r.faults == before && !further(g):
 		// With such a list those who said yes before would be enough once the time is over, and silence would be a yes.
-		r.errorf(n.get("to"), "name a role that is not asked yet, or more people of one that is", "to asks nobody who is not asked already")
+		r.errorf(n.get("to"), "name a role that is not asked yet, or more people of one that is", "`to` asks nobody who is not asked already")
 	}
 	if r.faults > before {
 		return nil

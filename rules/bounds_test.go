@@ -109,6 +109,35 @@ func TestHostileFilesEndSoon(t *testing.T) {
 	}
 }
 
+// What is too much says what to do. These would be large files of testdata/bad.
+func TestLimitsSayWhatToDo(t *testing.T) {
+	head := "version: modeshift/v1\nservice: a\n"
+	each := func(n int, format string) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, format, i)
+		}
+		return b.String()
+	}
+	long := strings.TrimSuffix(strings.Repeat(`alert("A000") || `, 240), " || ")
+	for name, c := range map[string]struct{ text, message, hint string }{
+		"values":     {head + "labels: [" + strings.Repeat("x, ", maxNodes) + "]\n", "f.yaml:3:299989: the file holds more than 100000 values", "split it: one service a file"},
+		"entries":    {head + "slis:\n" + each(1001, "- {name: s%d, query: up}\n"), "f.yaml:1004:3: slis has 1001 entries, and may have at most 1000", "split it into several services, or generate less"},
+		"documents":  {each(1001, "---\nversion: prometheus/v1\nservice: s%d\n"), "f.yaml:3001:1: the file holds more than 1000 documents", "split the file"},
+		"long query": {head + "slis:\n- {name: s, query: 'up{a=\"" + strings.Repeat("x", maxQueryBytes) + "\"}'}\n", "f.yaml:4:20: the query has 65544 bytes, and may have at most 65536", "record it as a series, and query that"},
+		"long queries": {head + "slis:\n" + each(101, "- {name: s%d, query: 'up"+strings.Repeat("+up", 499)+"'}\n"),
+			"f.yaml:104:23: the long queries of this file are too many: this one has 999 names, numbers and operators", "record part of it as a series, and query that"},
+		"conditions": {head + "modes: [{name: x}, {name: y}]\ntransitions:\n" + each(33, "- {name: t%d, from: [x], to: y, when: '"+long+"'}\n"),
+			"f.yaml:37:39: the conditions of this file have more than 131072 bytes together", "split the file: one service each"},
+	} {
+		_, err := Load([]File{{Name: "f.yaml", Data: []byte(c.text)}}, Options{})
+		var diags Diagnostics
+		if !errors.As(err, &diags) || diags[0].Summary() != c.message || diags[0].Hint != c.hint {
+			t.Errorf("%s: %.300v", name, err)
+		}
+	}
+}
+
 // A file that is far too large costs nothing but itself.
 func TestAFileThatIsTooLargeIsNotCopied(t *testing.T) {
 	files := []File{{Name: "a.yaml", Data: make([]byte, 100<<20)}}

@@ -137,25 +137,39 @@ func (k *compiler) nameBefore(off int, name string) int {
 }
 
 var (
-	undeclared  = regexp.MustCompile(`^undeclared reference to '([^']*)'`)
-	noOverload  = regexp.MustCompile(`^found no matching overload for '([^']*)' applied to '(.*)'$`)
-	expecting   = regexp.MustCompile(` expecting \{.*\}$`)
-	wordAndOr   = regexp.MustCompile(`(?i)\b(and|or|not)\b`)
-	operatorSym = regexp.MustCompile(`^_?([^_a-z]+)_$`)
+	undeclared   = regexp.MustCompile(`^undeclared reference to '([^']*)'`)
+	noOverload   = regexp.MustCompile(`^found no matching overload for '([^']*)' applied to '(.*)'$`)
+	expecting    = regexp.MustCompile(` expecting \{.*\}$`)
+	expectedType = regexp.MustCompile(`^expected type '([^']*)' but found '([^']*)'$`)
+	decimalComma = regexp.MustCompile(`^,[0-9]`)
+	// rangeSelector is PromQL: [5m].
+	rangeSelector = regexp.MustCompile(`\[[0-9]+[smhdwy]`)
+	wordAndOr     = regexp.MustCompile(`(?i)\b(and|or|not)\b`)
+	operatorSym   = regexp.MustCompile(`^_?([^_a-z]+)_$`)
 )
 
 // syntax shows the first syntax error; what comes after it follows from it.
 func (k *compiler) syntax(issues *cel.Issues) {
 	first := issues.Errors()[0]
 	message := expecting.ReplaceAllString(strings.TrimPrefix(first.Message, "Syntax error: "), "")
-	message = strings.NewReplacer("'<EOF>'", "the end", "<EOF>", "the end").Replace(message)
+	message = strings.NewReplacer("mismatched input '<EOF>'", "it ends too early", "'<EOF>'", "the end", "<EOF>", "the end").Replace(message)
 	off := k.offset(first.Location)
 	hint := ""
 	rest := k.text[min(off, len(k.text)):]
 	switch {
 	case strings.HasPrefix(rest, "="):
 		hint = "compare with =="
-	case strings.Contains(message, "at the end") || strings.Contains(message, "input the end"):
+	case strings.HasSuffix(strings.TrimRight(k.text[:len(k.text)-len(rest)], " "), "%"):
+		hint = "write a percentage as a share: 0.05 for 5 %"
+	case decimalComma.MatchString(rest):
+		hint = "write a decimal point: 14.4"
+	case strings.HasPrefix(rest, "“") || strings.HasPrefix(rest, "”") || strings.HasPrefix(rest, "„") || strings.HasPrefix(rest, "‘") || strings.HasPrefix(rest, "’"):
+		hint = `write straight quotes: "`
+	case rangeSelector.MatchString(k.text):
+		hint = "a condition asks for signals and holds no PromQL: declare the query under `slis:`, and write sli(NAME)"
+	case strings.HasPrefix(rest, ")"):
+		hint = "remove it, or open one before it"
+	case strings.Contains(message, "at the end") || strings.Contains(message, "ends too early"):
 		hint = "something is missing at the end: a closing parenthesis or an operand"
 	case strings.HasPrefix(rest, "&") || strings.HasPrefix(rest, "|"):
 		hint = "write && and ||"
@@ -206,6 +220,16 @@ func (k *compiler) problem(e *cel.Error) {
 				hint = `a duration is compared with a duration: dwell() > duration("10m")`
 			}
 		}
+	} else if m := expectedType.FindStringSubmatch(message); m != nil {
+		message = fmt.Sprintf("this is %s, and %s is needed here", article(m[2]), article(m[1]))
+		switch {
+		case m[1] == "bool":
+			hint = "compare it with something: … > 1.0"
+		case m[1]+m[2] == "intdouble" || m[1]+m[2] == "doubleint":
+			hint = "write numbers with a decimal point: 2.0"
+		}
+	} else if message == "invalid matches argument" {
+		message, hint = "matches() is given what is no regular expression", "the syntax is RE2's: no more than 1000 repetitions, nothing that looks ahead or back"
 	} else if strings.Contains(message, "duration") {
 		hint = `CEL's durations have h, m and s: duration("24h"), duration("1h30m")`
 	}
@@ -253,7 +277,11 @@ func (k *compiler) call(e ast.Expr) bool {
 			return false
 		}
 		if slo == nil {
-			return bad(0, k.d.r.choose(args[0], keys(k.d.sloNames), "declare `slos:`"), "there is no SLO %q", clip(args[0]))
+			hint := k.d.r.choose(args[0], keys(k.d.sloNames), "declare `slos:`")
+			if len(args) > 1 && k.d.sloNames[args[1]] != nil {
+				hint = fmt.Sprintf("the SLO comes first: %s(%q, %q)", f.name, args[1], clip(args[0]))
+			}
+			return bad(0, hint, "there is no SLO %q", clip(args[0]))
 		}
 		if f.name == "burning" {
 			return k.burning(c, slo, args[1], bad)
@@ -267,7 +295,7 @@ func (k *compiler) call(e ast.Expr) bool {
 		case err != nil || window <= 0:
 			return bad(1, durationHint, "%q is not a window", clip(args[1]))
 		case time.Duration(window) > slo.Period:
-			return bad(1, "", "the window %s is longer than the SLO's period (%s)", window, model.Duration(slo.Period))
+			return bad(1, fmt.Sprintf("write at most %s, or give the SLO a longer `period`", model.Duration(slo.Period)), "the window %s is longer than the SLO's period (%s)", window, model.Duration(slo.Period))
 		}
 		c.input.signal = Signal{Kind: SignalSLO, Name: slo.Name, Window: time.Duration(window), Narrowed: k.narrows && slo.Narrows()}
 		c.input.value = number

@@ -146,7 +146,7 @@ func excerpt(line string, column int) string {
 	}
 	var b strings.Builder
 	for i, r := range runes {
-		if r != '\t' && (r < ' ' || r == 0x7f) {
+		if r != '\t' && unprintable(r) {
 			runes[i] = '\uFFFD'
 		}
 	}

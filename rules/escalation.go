@@ -60,7 +60,7 @@ func (d *draft) escalationEntry(n *node, into *escalations) {
 			}
 		}),
 		need("burn_rate", func(n *node) {
-			f, ok := r.decimal(n, "burn_rate")
+			f, ok := r.decimal(n, "burn_rate", "14.4")
 			if ok && f.Sign() == 0 {
 				r.errorf(n, "write a burn rate such as 8", "burn_rate must be above zero")
 			}

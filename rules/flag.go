@@ -175,8 +175,8 @@ func flagKind(value any) string {
 }
 
 func article(kind string) string {
-	if kind == "object" {
-		return "an object"
+	if kind == "object" || kind == "int" {
+		return "an " + kind
 	}
 	return "a " + kind
 }

@@ -173,7 +173,7 @@ func (v Node) Decimal(what string) (*big.Rat, bool) {
 	if n.kind == yaml.ScalarNode && n.tag == "!!str" && decimalShape.MatchString(strings.TrimSpace(n.value)) {
 		n.tag, n.value = "!!float", strings.TrimSpace(n.value)
 	}
-	return v.r.decimal(&n, what)
+	return v.r.decimal(&n, what, "99.9")
 }
 
 // Query reads PromQL that leaves the window open as {{.window}}, or, if windowed is false, PromQL as it stands. The text is

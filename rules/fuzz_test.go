@@ -78,7 +78,7 @@ func misplaced(d Diagnostic, lines []string) string {
 		return "its column is not in the line"
 	case d.End != 0 && (d.End <= d.Column || d.End > utf8.RuneCountInString(lines[d.Line-1])+1):
 		return "its end is not in the line"
-	case !utf8.ValidString(d.Error()) || strings.ContainsFunc(d.Summary(), func(c rune) bool { return c < ' ' }):
+	case !utf8.ValidString(d.Error()) || strings.ContainsFunc(d.Summary()+d.Hint, unprintable):
 		return "a terminal would not show it"
 	case len(d.Message)+len(d.Hint) > 3000:
 		return "nobody reads as much"

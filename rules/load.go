@@ -114,6 +114,7 @@ type draft struct {
 	queries                                                       map[string][]string // of each SLO and SLI that is whole, canonical
 	modes                                                         *node
 	parent                                                        *node
+	circled                                                       bool  // it stands below itself, or too far down
 	declared                                                      *node // flags
 	recorded                                                      bool  // SLOs that do not say otherwise are read from what Sloth's rules record
 	undecided                                                     []int // indexes of SLOs that do not say how they are evaluated
@@ -277,7 +278,7 @@ func (l *loader) document(d *draft) bool {
 			may("modes", func(n *node) {
 				d.modes = n
 				r.list(n, "modes", d.mode)
-				if n.items != nil && len(n.items) < 2 {
+				if n.kind == yaml.SequenceNode && len(n.items) == 1 {
 					r.errorf(n, "declare at least two, or leave `modes` out", "a single mode cannot be shifted")
 				}
 			}),
@@ -307,7 +308,7 @@ func (l *loader) document(d *draft) bool {
 func (d *draft) slos(n *node) {
 	d.r.list(n, "slos", d.slo)
 	if d.r.lenient && len(n.items) == 0 {
-		d.r.errorf(n, "", "a Sloth file needs at least one SLO")
+		d.r.errorf(n, "declare one: `slos: [{name: …, objective: …, sli: …, alerting: …}]`", "a Sloth file needs at least one SLO")
 	}
 }
 
@@ -490,7 +491,7 @@ func (l *loader) references() {
 		for _, ref := range d.service.references {
 			other := known[ref.scope]
 			whole := other != nil && (other == d || !other.bad) && other.modes != nil
-			if told[ref] || whole != (ref.mode != "") || ref.mode != "" && other.modeNames[ref.mode] != nil {
+			if told[ref] || d.circled && ref.node == d.parent || whole != (ref.mode != "") || ref.mode != "" && other.modeNames[ref.mode] != nil {
 				continue
 			}
 			told[ref], d.bad = true, true
@@ -505,7 +506,7 @@ func (l *loader) references() {
 			case other == nil:
 				say(CodeUnknownName, choose(d, string(ref.scope)), "no file declares a service %q", ref.scope)
 			case other.bad:
-				say(CodeBadReference, "mend that file first: what refers to a service loads together with it", "service %q does not load (%s)", ref.scope, other.service.File)
+				say(CodeBadReference, "mend that one first: what refers to a service loads together with it", "service %q does not load (%s)", ref.scope, other.service.File)
 			default:
 				say(CodeUnknownName, "", "service %q has no modes", ref.scope)
 			}

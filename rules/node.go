@@ -149,6 +149,7 @@ type expander struct {
 	count   int
 	bytes   int
 	open    map[*yaml.Node]bool // being expanded
+	aliases bool                // there was one
 	refused bool
 }
 
@@ -162,20 +163,24 @@ func (x *expander) refuse(y *yaml.Node, hint, format string, args ...any) *node 
 
 func (x *expander) expand(y *yaml.Node, depth int) *node {
 	if x.count++; x.count > maxNodes {
+		if !x.aliases {
+			return x.refuse(y, "split it: one service a file", "the file holds more than %d values", maxNodes)
+		}
 		return x.refuse(y, "write fewer aliases", "the file holds more than %d values once its aliases are expanded", maxNodes)
 	}
 	if x.bytes += len(y.Value); x.bytes > maxExpanded {
 		return x.refuse(y, "write fewer aliases", "the file holds more than %d bytes once its aliases are expanded", maxExpanded)
 	}
 	if depth > maxDepth {
-		return x.refuse(y, "", "nested deeper than %d levels", maxDepth)
+		return x.refuse(y, "no rule is nested as deep: look at the brackets or the indentation before it", "nested deeper than %d levels", maxDepth)
 	}
 	if x.refused {
 		return &node{kind: yaml.ScalarNode, tag: "!!null", line: y.Line, column: y.Column}
 	}
 	if y.Kind == yaml.AliasNode {
+		x.aliases = true
 		if x.open[y.Alias] {
-			return x.refuse(y, "", "*%s contains itself", clip(y.Value))
+			return x.refuse(y, "an alias repeats all of its anchor, and so cannot stand inside it: write out what is meant", "*%s contains itself", clip(y.Value))
 		}
 		return x.expand(y.Alias, depth+1)
 	}
@@ -217,7 +222,7 @@ func (x *expander) mapping(n *node, y *yaml.Node, depth int) {
 			continue
 		}
 		if k.kind != yaml.ScalarNode {
-			x.r.errorf(k, "", "a key must be a word, and this is %s", k.is())
+			x.r.errorf(k, "write `key: value`, and quote a value that begins with { or [", "a key must be a word, and this is %s", k.is())
 			continue
 		}
 		if first := seen[k.value]; first != nil {
@@ -254,6 +259,9 @@ var syntaxHints = []struct{ part, hint string }{
 	{"unexpected end of stream", "a quote or bracket that was opened has to be closed"},
 	{"unknown escape character", `in double quotes a backslash begins an escape: write it twice, or use single quotes`},
 	{"block sequence entries are not allowed", "a list begins on a line of its own, below its key"},
+	{"mapping keys are not allowed", "quote a value that begins with ?"},
+	{"tab character", "YAML is indented with spaces"},
+	{"expected whitespace or line break", "a value that begins with !, & or * is put in quotes: '!alert(…)'"},
 	{"unknown anchor", "an anchor (&name) comes before its alias (*name)"},
 	{"found unexpected document indicator", "a quote or bracket that was opened has to be closed"},
 	{"did not find expected <document start>", "each document of a file begins with a line `---`"},
@@ -293,6 +301,13 @@ func (r *reader) syntax(err error) {
 		}
 	}
 	switch {
+	case conflictMark.MatchString(text):
+		message, hint = "a conflict of git was left in the file", "keep one of its two sides, and remove the lines with <<<<<<<, ======= and >>>>>>>"
+	case strings.Contains(message, "control characters"):
+		if i := strings.IndexFunc(r.src.text, func(c rune) bool { return c < ' ' && c != '\t' && c != '\n' || c == 0x7f }); i >= 0 {
+			line, column = r.src.place(i)
+			hint = fmt.Sprintf("remove it: it is %U, which no editor shows", r.src.text[i])
+		}
 	case strings.Contains(message, "cannot start any token") && column <= len(text) && text[column-1] == '\t':
 		message, hint = "a tab in the indentation", "YAML is indented with spaces"
 	case strings.Contains(message, "cannot start any token"):
@@ -326,6 +341,9 @@ func (r *reader) syntax(err error) {
 	}
 	r.as(CodeNotYAML).at(line, column, hint, "not YAML: %s", clip(message))
 }
+
+// conflictMark is what git leaves in a file that two people changed.
+var conflictMark = regexp.MustCompile(`^(<{7}|={7}|>{7})( |$)`)
 
 // failsBy reports whether the first n lines alone fail with the same message.
 func (r *reader) failsBy(n int, message string) bool {

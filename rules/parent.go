@@ -44,8 +44,10 @@ func (l *loader) circles(known map[engine.Scope]*draft) {
 			}
 		}
 		if up == d && len(path) > 1 {
+			d.circled = true
 			d.refuse(CodeCircle, d.parent, "remove the `parent` of one of them", "the services stand in a circle: %s", strings.Join(path, " → "))
 		} else if len(path) > maxLevels && up != nil {
+			d.circled = true
 			d.refuse(CodeCircle, d.parent, "give it a parent further up: a service stands in a product, and that in one scope above all; or is it a circle?",
 				"%q stands below more than %d others", d.name(), maxLevels-1)
 		}

@@ -3,10 +3,12 @@ package rules
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	tmpl "text/template/parse"
 	"time"
 
@@ -206,16 +208,55 @@ func (r *reader) promQLErrors(q *query, what string, err error) {
 		switch {
 		case strings.Contains(message, "expected type range vector"):
 			hint = "add a range such as [5m] to the selector"
-		case strings.Contains(q.node.value, "{{"):
-			if len(q.template.places) == 0 {
-				hint = "an SLI's query has no {{.window}}: write the range, such as [5m]"
-			}
+		case strings.Contains(message, "got range vector"):
+			hint = "make one value of it: rate(…), increase(…), avg_over_time(…)"
 		case strings.Contains(message, "unclosed left parenthesis"):
 			hint = "close it with )"
+		case strings.Contains(message, "end of input inside braces"):
+			hint = "close them with }"
+		case strings.ContainsAny(message, "“”„‘’"):
+			hint = `write straight quotes: "`
+		case strings.Contains(message, "in subquery or range"), strings.Contains(message, "unclosed left bracket"):
+			hint = "close it with ]"
+		case strings.Contains(message, "in grouping opts"):
+			hint = "the labels stand in parentheses: sum by (job) (…)"
+		case strings.Contains(q.node.value, "$__"), strings.Contains(q.node.value, "[$"):
+			hint = "variables of Grafana mean nothing here: write the range, such as [5m]"
+		case strings.Contains(message, "ranges only allowed"):
+			hint = "the range stands right behind the metric: rate(x[5m])"
+		case strings.Contains(message, "bad number or duration"):
+			hint = "durations are written 30s, 5m, 1h or 1d"
+		case strings.Contains(message, "parsing regexp"):
+			hint = "the value of =~ and !~ is a regular expression, in RE2's syntax"
+		case strings.Contains(message, "unexpected identifier") && strings.Contains(message, "in label matching"):
+			hint = `a value stands in quotes: {job="checkout"}`
+		case unknownFunction.MatchString(message):
+			hint = r.didYouMean(unknownFunction.FindStringSubmatch(message)[1], promQLNames())
+		case strings.Contains(message, "unexpected identifier"):
+			hint = "an operator or a comma is missing before it"
+		case strings.Contains(q.node.value, "{{") && len(q.template.places) == 0:
+			hint = "an SLI's query has no {{.window}}: write the range, such as [5m]"
 		}
+		message = operatorWord.ReplaceAllString(message, `"$1"`)
 		r.as(CodeBadQuery).within(q.node, q.source(int(list[i].PositionRange.Start)), hint, "%s is not PromQL: %s", what, clipTo(200, message))
 	}
 }
+
+var (
+	unknownFunction = regexp.MustCompile(`^unknown function with name "([^"]*)"`)
+	operatorWord    = regexp.MustCompile(`<op:([^>]*)>`)
+)
+
+// promQLNames are the functions and the aggregations of PromQL.
+var promQLNames = sync.OnceValue(func() []string {
+	names := slices.Collect(maps.Keys(parser.Functions))
+	for item, word := range parser.ItemTypeStr {
+		if item.IsAggregator() {
+			names = append(names, word)
+		}
+	}
+	return names
+})
 
 // lineOffset is the byte at which line n of s begins, counted from 1.
 func lineOffset(s string, n int) int {

@@ -130,16 +130,20 @@ func may(key string, read func(*node)) field  { return field{key, false, read} }
 
 // mapping reads a mapping's keys in the order of fields, and reports those nobody knows. what names it: "a transition".
 func (r *reader) mapping(n *node, what string, fields ...field) bool {
+	known := make([]string, len(fields))
+	for i := range fields {
+		known[i] = fields[i].key
+	}
+	if n.kind == yaml.ScalarNode && nameShape.MatchString(n.value) && known[0] == "name" {
+		r.errorf(n, "write `{name: "+clip(n.value)+", …}`", "%s must be a mapping, not %s", what, n.is())
+		return false
+	}
 	if n.kind != yaml.MappingNode {
-		r.errorf(n, "", "%s must be a mapping, not %s", what, n.is())
+		r.errorf(n, "it is written `{key: value}`, and has: "+strings.Join(known, ", "), "%s must be a mapping, not %s", what, n.is())
 		return false
 	}
 	if r.seen != nil {
 		r.seen(what, r.lenient, fields)
-	}
-	known := make([]string, len(fields))
-	for i := range fields {
-		known[i] = fields[i].key
 	}
 	for _, k := range n.keys {
 		if slices.Contains(known, k.value) {
@@ -168,7 +172,7 @@ func (r *reader) mapping(n *node, what string, fields ...field) bool {
 			if v != nil {
 				at = v
 			}
-			r.as(CodeMissingKey).errorf(at, "", "%s needs %q", what, f.key)
+			r.as(CodeMissingKey).errorf(at, "add `"+f.key+": …`", "%s needs %q", what, f.key)
 		case v == nil, v.null() && r.lenient:
 		default:
 			f.read(v)
@@ -180,7 +184,16 @@ func (r *reader) mapping(n *node, what string, fields ...field) bool {
 // list reads each entry of a list.
 func (r *reader) list(n *node, what string, each func(*node)) {
 	if n.kind != yaml.SequenceNode {
-		r.errorf(n, "begin each entry with '- '", "%s must be a list, not %s", what, n.is())
+		hint := "begin each entry with '- '"
+		if n.kind == yaml.ScalarNode && !n.null() && !strings.ContainsAny(n.value, "\n,:") {
+			hint = "write `[" + clip(n.value) + "]`, or begin each entry with '- ' on a line of its own"
+		}
+		if len(n.keys) > 0 && strings.HasPrefix(n.keys[0].value, "-") {
+			hint = "put a blank after the dash: `- " + clip(strings.TrimLeft(n.keys[0].value, "-")) + "`"
+		} else if len(n.keys) > 0 && len(n.items[0].keys) == len(n.items[0].items) && n.items[0].value == "" {
+			hint = "begin each entry with '- ': `- name: " + clip(n.keys[0].value) + "`"
+		}
+		r.errorf(n, hint, "%s must be a list, not %s", what, n.is())
 		return
 	}
 	for i, item := range n.items {
@@ -196,13 +209,13 @@ func (r *reader) list(n *node, what string, each func(*node)) {
 func (r *reader) text(n *node, what string) (string, bool) {
 	switch {
 	case n.kind != yaml.ScalarNode || n.null():
-		r.errorf(n, "", "%s must be a string, not %s", what, n.is())
+		r.errorf(n, "write a word or a text in its place", "%s must be a string, not %s", what, n.is())
 		return "", false
 	case n.tag != "!!str" && n.tag != "!!timestamp":
 		r.errorf(n, "put it in quotes: "+strconv.Quote(clip(n.value)), "%s must be a string, not %s", what, n.is())
 		return "", false
 	case strings.TrimSpace(n.value) == "":
-		r.errorf(n, "", "%s is empty", what)
+		r.errorf(n, "write it, or leave the key out", "%s is empty", what)
 		return "", false
 	}
 	return n.value, true
@@ -289,6 +302,9 @@ func (r *reader) integer(n *node, what string, least, most int) int {
 
 const durationHint = "write a Prometheus duration such as 30s, 5m, 1h30m or 30d"
 
+// durationWords is a duration as people write one. A month has no letter.
+var durationWords = regexp.MustCompile(`(?i)^([0-9]{1,6}) ?(s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?)$`)
+
 // duration reads a Prometheus duration longer than zero.
 func (r *reader) duration(n *node, what string) (time.Duration, bool) {
 	if n.kind != yaml.ScalarNode || n.null() {
@@ -297,7 +313,13 @@ func (r *reader) duration(n *node, what string) (time.Duration, bool) {
 	}
 	d, err := model.ParseDuration(n.value)
 	if err != nil {
-		r.errorf(n, durationHint, "%s is %q, which is not a duration", what, clip(n.value))
+		hint := durationHint
+		if v := n.value; len(v) < 8 && strings.Trim(v, "0123456789") == "" {
+			hint = fmt.Sprintf("say in what: %ss, %sm, %sh or %sd", v, v, v, v)
+		} else if m := durationWords.FindStringSubmatch(v); m != nil {
+			hint = "write " + m[1] + strings.ToLower(m[2][:1])
+		}
+		r.errorf(n, hint, "%s is %q, which is not a duration", what, clip(n.value))
 		return 0, false
 	}
 	if d <= 0 {

@@ -42,17 +42,17 @@ type pair struct {
 // decimalShape keeps the exact arithmetic small; nobody has a budget with more digits.
 var decimalShape = regexp.MustCompile(`^[0-9]{1,9}(\.[0-9]{1,12})?$`)
 
-// decimal reads a number exactly as it is written.
-func (r *reader) decimal(n *node, what string) (*big.Rat, bool) {
+// decimal reads a number exactly as it is written; such is an example of one.
+func (r *reader) decimal(n *node, what, such string) (*big.Rat, bool) {
 	if n.kind != yaml.ScalarNode || n.tag != "!!int" && n.tag != "!!float" {
-		r.errorf(n, "write a plain number such as 99.9, without quotes", "%s must be a number, not %s", what, n.is())
+		r.errorf(n, "write a plain number such as "+such+", without quotes", "%s must be a number, not %s", what, n.is())
 		return nil, false
 	}
 	if !decimalShape.MatchString(n.value) {
 		if strings.HasPrefix(n.value, "-") {
-			r.errorf(n, "", "%s must be above zero, and it is %s", what, clip(n.value))
+			r.errorf(n, "write a number such as "+such, "%s must be above zero, and it is %s", what, clip(n.value))
 		} else {
-			r.errorf(n, "write a decimal such as 99.9", "%s is %s, which is not a plain decimal number", what, clip(n.value))
+			r.errorf(n, "write a decimal such as "+such, "%s is %s, which is not a plain decimal number", what, clip(n.value))
 		}
 		return nil, false
 	}
@@ -62,7 +62,7 @@ func (r *reader) decimal(n *node, what string) (*big.Rat, bool) {
 
 // objective reads a percentage above 0 and below 100.
 func (r *reader) objective(n *node) (Objective, bool) {
-	d, ok := r.decimal(n, "the objective")
+	d, ok := r.decimal(n, "the objective", "99.9")
 	switch {
 	case !ok:
 		return Objective{}, false
@@ -333,7 +333,7 @@ func (d *draft) window(n *node, s *sloDraft) {
 		need("long", r.setDuration(&p.long, "long")),
 		need("short", r.setDuration(&p.short, "short")),
 		need("factor", func(n *node) {
-			f, ok := r.decimal(n, "factor")
+			f, ok := r.decimal(n, "factor", "14.4")
 			if ok && f.Sign() == 0 {
 				r.errorf(n, "write a burn rate such as 14.4", "factor must be above zero")
 			}
@@ -374,7 +374,7 @@ func (d *draft) finishSLO(s *sloDraft) {
 	for _, p := range s.pairs {
 		if p.long > s.Period {
 			if p.node != nil {
-				r.errorf(p.node.get("long"), "", "long (%s) is longer than the SLO's period (%s)", model.Duration(p.long), model.Duration(s.Period))
+				r.errorf(p.node.get("long"), fmt.Sprintf("write at most %s, or give the SLO a longer `period`", model.Duration(s.Period)), "long (%s) is longer than the SLO's period (%s)", model.Duration(p.long), model.Duration(s.Period))
 			} else {
 				r.errorf(s.calendar.or(s.period).or(s.node), "give `windows: [{severity: page, long: …, short: …, factor: …}]`",
 					"a period of %s is shorter than the usual windows (up to 3d)", model.Duration(s.Period))

@@ -3,6 +3,7 @@ package rules
 import (
 	"sort"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
@@ -65,9 +66,25 @@ func (s *source) place(offset int) (line, column int) {
 // diagnostic makes one that points at a place.
 func (s *source) diagnostic(level Level, line, column int, message, hint string) Diagnostic {
 	text := s.line(line)
-	return Diagnostic{Level: level, File: s.name, Line: line, Column: column, End: endOfWord(text, column), Message: message, Hint: hint,
+	return Diagnostic{Level: level, File: s.name, Line: line, Column: column, End: endOfWord(text, column), Message: printable(message), Hint: printable(hint),
 		Excerpt: excerpt(text, column)}
 }
+
+// printable is what a message repeats of a file, or a parser does, as far as it does nothing to a terminal.
+func printable(text string) string {
+	return strings.Map(func(c rune) rune {
+		switch {
+		case c == '\n' || c == '\t':
+			return ' '
+		case unprintable(c):
+			return '\uFFFD'
+		}
+		return c
+	}, strings.ToValidUTF8(text, "\uFFFD"))
+}
+
+// unprintable reports whether a terminal would do something else than show a character: obey it, or turn the text around it.
+func unprintable(c rune) bool { return unicode.IsControl(c) || unicode.Is(unicode.Bidi_Control, c) }
 
 // endOfWord is the column just after the word that begins at a column of a line: after the closing quote of one in quotes; 0 when
 // nothing begins there. It is for editors, which underline what is wrong.

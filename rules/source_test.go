@@ -110,6 +110,7 @@ func TestTheCaretStandsUnderItsColumn(t *testing.T) {
 		{"\ta\tb", 4, "\ta\tb\n\t \t^"},
 		{"é🔥b", 3, "é🔥b\n  ^"},
 		{"a\x00b", 3, "a\uFFFDb\n  ^"},
+		{"a\u009b\u202eb", 4, "a\uFFFD\uFFFDb\n   ^"},
 		{"", 1, "\n^"},
 	} {
 		if got := excerpt(c.line, c.column); got != c.want {
@@ -120,5 +121,18 @@ func TestTheCaretStandsUnderItsColumn(t *testing.T) {
 	shown, caret, _ := strings.Cut(excerpt(long, 501), "\n")
 	if at := len(caret) - 1; []rune(shown)[at] != '!' || len([]rune(shown)) != excerptWidth {
 		t.Errorf("%q\n%q", shown, caret)
+	}
+}
+
+// What a file holds does nothing to the terminal of whoever reads that it is wrong.
+func TestMessagesDoNothingToATerminal(t *testing.T) {
+	_, diags := load(t, Options{}, "version: modeshift/v1\nservice: s\nschedules: [{name: a, cron: \"0 0 * * \\e[2J\", duration: 1h}]\nslis: [{name: x, query: \"up{a=~\\\"(\\e]0;x\\a\\\"}\"}]\n\"a\\nb\\u202e\": 1\n")
+	if len(diags) != 3 {
+		t.Fatalf("\n%v", diags)
+	}
+	for _, d := range diags {
+		if strings.ContainsFunc(d.Summary()+d.Hint, unprintable) {
+			t.Errorf("%q", d.Error())
+		}
 	}
 }

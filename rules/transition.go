@@ -131,7 +131,7 @@ func (d *draft) conditions() {
 		for _, n := range t.from {
 			if m, ok := d.modeOf(n); ok {
 				if slices.Contains(t.rule.From, m) {
-					d.r.errorf(n, "", "mode %q is in `from` twice", m)
+					d.r.errorf(n, "remove one of the two", "mode %q is in `from` twice", m)
 					continue
 				}
 				t.rule.From = append(t.rule.From, m)

@@ -3,6 +3,7 @@ package promtest
 import (
 	"cmp"
 	"fmt"
+	"path/filepath"
 	"testing"
 
 	"go.yaml.in/yaml/v3"
@@ -42,6 +43,12 @@ func Start(t testing.TB, o Options) *Prometheus {
 		args = append(args, "--storage.tsdb.retention.time=3650d") // samples at any fixed instant a test likes
 	}
 	return &Prometheus{newServer(t, prometheus, dir, data, append(args, o.Flags...))}
+}
+
+// Promtool returns the path of the promtool that comes with the server.
+func Promtool(t testing.TB) string {
+	t.Helper()
+	return filepath.Join(unpacked(t, prometheus), "usr/bin/promtool")
 }
 
 // acceptPast adds to a configuration, unless it says otherwise, that samples up to ten days older than the newest are
