@@ -2,6 +2,7 @@ package rules
 
 import (
 	"slices"
+	"sync"
 
 	"github.com/modeshift/modeshift/engine"
 	"github.com/modeshift/modeshift/engine/outline"
@@ -46,16 +47,23 @@ func (c *Condition) scheduled() bool {
 // Eval says what the condition comes to with what is known. Unknown is contagious as in Kleene's logic: `false && unknown` is
 // false, `true || unknown` is true. It asks lookup only for what can still decide, and for each signal once.
 func (c *Condition) Eval(lookup Lookup) Verdict {
-	e := evaluation{lookup: lookup}
-	o := c.root.eval(&e)
+	e := evaluations.Get().(*evaluation)
+	e.lookup = lookup
+	o := c.root.eval(e)
 	v := Verdict{Truth: o.truth}
 	if o.truth == engine.Unknown {
-		c.root.collect(&e, o.canTrue, o.canFalse)
+		c.root.collect(e, o.canTrue, o.canFalse)
 		v.Missing = e.missing
 	}
 	v.Used, v.Disagree = e.used(), e.disagree
+	clear(e.answers)
+	*e = evaluation{answers: e.answers[:0]}
+	evaluations.Put(e)
 	return v
 }
+
+// evaluations are used again: at each tick there are several of each condition, and the values in one are a kilobyte.
+var evaluations = sync.Pool{New: func() any { return &evaluation{} }}
 
 // Deciding are the signals without which the condition cannot be decided: given what lookup knows, each of the others could be
 // anything and it would not matter. Unlike Verdict.Missing it puts no order into them.

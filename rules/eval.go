@@ -77,7 +77,16 @@ func (e *evaluation) get(s Signal) (v Value, asked bool) {
 }
 
 func (e *evaluation) used() []Signal {
-	var out []Signal
+	n := 0
+	for i := range e.answers {
+		if e.answers[i].asked {
+			n++
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	out := make([]Signal, 0, n)
 	for i := range e.answers {
 		if e.answers[i].asked {
 			out = append(out, e.answers[i].signal)

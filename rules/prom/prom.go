@@ -3,6 +3,7 @@ package prom
 import (
 	"cmp"
 	"context"
+	"sync"
 	"time"
 
 	"github.com/modeshift/modeshift/engine"
@@ -82,6 +83,7 @@ type Evaluator struct {
 	costs   *costs
 	periods map[*rules.Service]*periods // what Budget remembers; the map itself never changes
 	fusion  *fusion
+	spare   sync.Pool // of *scratch
 }
 
 // key is a signal of a scope.
@@ -123,6 +125,7 @@ func (e *Evaluator) Evaluate(ctx context.Context, in Tick) Answer {
 	ctx, cancel := context.WithTimeout(ctx, e.opts.Budget)
 	defer cancel()
 	t := newTick(e, in)
+	defer t.done()
 	for {
 		wanted := t.step()
 		if len(wanted) == 0 {

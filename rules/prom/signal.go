@@ -461,6 +461,9 @@ func unknown(why engine.Why, format string, args ...any) rules.Value {
 
 // local answers what takes no source; false for what does.
 func (t *tick) local(a *ask, s rules.Signal) (rules.Value, bool) {
+	if !s.Narrowed && t.probes[key{a.service, s}] != nil {
+		return rules.Value{}, false
+	}
 	r := engine.Reading{Signal: s.String()}
 	switch s.Kind {
 	case rules.SignalSchedule:
@@ -491,9 +494,6 @@ func (t *tick) local(a *ask, s rules.Signal) (rules.Value, bool) {
 			n := t.narrow(key{a.service, s}, a.question.Instances)
 			r.Why, r.Detail = n.why, n.detail
 			return rules.Value{Reading: r}, n.probe == nil
-		}
-		if t.probes[key{a.service, s}] != nil {
-			return rules.Value{}, false
 		}
 		r.Why, r.Detail = engine.WhyFailed, "not declared" // loading has refused it
 	}

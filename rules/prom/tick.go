@@ -18,9 +18,14 @@ import (
 type tick struct {
 	*Evaluator
 	Tick
+	*scratch
 	fetcher *fetcher
 	rounds  int
 	asks    []*ask
+}
+
+// scratch is what a tick finds out. The maps are used again: those of one service alone are five kilobytes.
+type scratch struct {
 	values  map[key]rules.Value
 	answers map[query]answer
 	// recalled are the values that were read at an earlier tick, for an instant that still counts for them. They say nothing
@@ -44,8 +49,24 @@ type ask struct {
 
 // tick is an empty tick, whose queries may take so long each.
 func (e *Evaluator) tick(in Tick, timeout time.Duration) *tick {
-	return &tick{Evaluator: e, Tick: in, values: map[key]rules.Value{}, answers: map[query]answer{}, recalled: map[key]bool{}, narrowed: map[key]narrowing{},
-		fetcher: newFetcher(e.sources, timeout, e.opts.Parallel, in.Instant, e.opts.Metrics)}
+	t := &tick{Evaluator: e, Tick: in, fetcher: newFetcher(e.sources, timeout, e.opts.Parallel, in.Instant, e.opts.Metrics)}
+	if s, ok := e.spare.Get().(*scratch); ok {
+		t.scratch = s
+	} else {
+		t.scratch = &scratch{values: map[key]rules.Value{}, answers: map[query]answer{}, recalled: map[key]bool{}, narrowed: map[key]narrowing{}}
+	}
+	return t
+}
+
+// done gives back what the next tick can use. Nothing of the tick may be used any more; what it answered is its own.
+func (t *tick) done() {
+	s := t.scratch
+	t.scratch = nil
+	clear(s.values)
+	clear(s.answers)
+	clear(s.recalled)
+	clear(s.narrowed)
+	t.spare.Put(s)
 }
 
 func newTick(e *Evaluator, in Tick) *tick {
@@ -244,12 +265,24 @@ func (t *tick) fetch(ctx context.Context, wants []want) {
 // send sends queries that were not sent at this tick yet, each once.
 func (t *tick) send(ctx context.Context, all []wanted) {
 	var ws []wanted
-	seen := map[query]bool{}
+	var seen map[query]bool
 	for _, w := range all {
-		if _, have := t.answers[w.query]; !have && !seen[w.query] {
-			seen[w.query] = true
-			ws = append(ws, w)
+		if _, have := t.answers[w.query]; have || seen[w.query] {
+			continue
 		}
+		if a, ok := t.fetcher.known(w.query); ok {
+			a.sent, a.among = w.text, 1
+			t.answers[w.query] = a
+			continue
+		}
+		if seen == nil {
+			seen = make(map[query]bool, len(all))
+		}
+		seen[w.query] = true
+		ws = append(ws, w)
+	}
+	if len(ws) == 0 {
+		return
 	}
 	t.fusion.ask(ctx, t.fetcher, ws, func(q query, a answer) { t.answers[q] = a })
 }
@@ -371,7 +404,6 @@ func (t *tick) sights() []engine.Sight {
 	reasons := make([]map[string]int, len(t.sources))
 	for i, s := range t.sources {
 		sights[i].Source = s.Name
-		reasons[i] = map[string]int{}
 	}
 	for k, v := range t.values {
 		p := t.probeOf(k)
@@ -382,6 +414,9 @@ func (t *tick) sights() []engine.Sight {
 		sights[p.source].Asked = true
 		switch {
 		case r.Why.Blind():
+			if reasons[p.source] == nil {
+				reasons[p.source] = map[string]int{}
+			}
 			reasons[p.source][clip(string(r.Why)+": "+r.Detail)]++
 		case k.signal.Kind != rules.SignalAlert || r.Value != 0:
 			saw[p.source] = true

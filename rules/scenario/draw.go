@@ -69,7 +69,7 @@ type Params struct {
 	Background float64
 	Rate       float64       // requests a second, of all instances together; 0: 20
 	Scrape     time.Duration // between two samples; 0: 15 s
-	Instances  []string      // their names; empty: two
+	Instances  []string      // their names; empty: one, and of a restart three
 	// InstanceLabel is the label that bears them; empty: the one by which the SLO narrows to instances, or else instance.
 	InstanceLabel string
 }
@@ -198,7 +198,10 @@ func (p *Params) complete(slo *rules.SLO, about About, d *derivation) error {
 	p.Scrape = cmp.Or(p.Scrape, 15*time.Second)
 	p.InstanceLabel = cmp.Or(p.InstanceLabel, d.instance, "instance")
 	if len(p.Instances) == 0 {
-		p.Instances = []string{"instance-1", "instance-2"}
+		p.Instances = []string{"instance-1"}
+		if about.Kind == Restart {
+			p.Instances = append(p.Instances, "instance-2", "instance-3")
+		}
 	}
 	if slices.ContainsFunc(d.atoms, func(a atom) bool { return a.labels[p.InstanceLabel] != "" }) {
 		p.Instances = p.Instances[:1] // the queries say which it is
