@@ -132,11 +132,7 @@ func (v *rulesProveCmd) load() (*rules.Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	set, err := rules.Load(files, rules.Options{Kinds: kinds})
-	if err != nil {
-		return nil, exit(exitUsage, "%w\nmodeshift rules check says all that is wrong with them", err)
-	}
-	return set, nil
+	return load(files, rules.Options{Kinds: kinds})
 }
 
 // replay carries counter-examples out again.
