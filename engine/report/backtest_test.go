@@ -61,18 +61,23 @@ func TestTheTimeInEachModeIsThatOfTheDirectives(t *testing.T) {
 	}
 }
 
-func TestAFlapIsAStayThatOnlyUndoesItself(t *testing.T) {
-	for minutes, flaps := range map[int]int{29: 1, 30: 0} {
+func TestAFlapIsTheReturnOfAModeThatWasLeftTooEarly(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		facts map[int][]engine.Fact
+		flaps int
+	}{
+		{"back within half an hour", map[int][]engine.Fact{10: {directive("degraded", "a")}, 30: {directive("normal", "b")}, 59: {directive("degraded", "c")}}, 1},
+		{"back after half an hour", map[int][]engine.Fact{10: {directive("degraded", "a")}, 30: {directive("normal", "b")}, 60: {directive("degraded", "c")}}, 0},
+		{"a short trouble", map[int][]engine.Fact{10: {directive("degraded", "a")}, 20: {directive("normal", "b")}}, 0},
+		{"on to a third mode", map[int][]engine.Fact{10: {directive("degraded", "a")}, 20: {directive("normal", "b")}, 30: {directive("failover", "c")}}, 0},
+	} {
 		w := report.NewWitness(shopPolicy(), dusk, after(2*time.Hour), time.Minute)
-		tellFacts(w, map[int][]engine.Fact{0: {engine.ScopeAdded{Mode: "normal"}}, 10: {directive("degraded", "a")}, 10 + minutes: {directive("normal", "b")}})
-		if s := w.Service(); s.Flaps != flaps {
-			t.Errorf("after %d minutes: %d flaps, want %d", minutes, s.Flaps, flaps)
+		tc.facts[0] = []engine.Fact{engine.ScopeAdded{Mode: "normal"}}
+		tellFacts(w, tc.facts)
+		if s := w.Service(); s.Flaps != tc.flaps {
+			t.Errorf("%s: %d flaps, want %d", tc.name, s.Flaps, tc.flaps)
 		}
-	}
-	w := report.NewWitness(shopPolicy(), dusk, after(2*time.Hour), time.Minute)
-	tellFacts(w, map[int][]engine.Fact{0: {engine.ScopeAdded{Mode: "normal"}}, 10: {directive("degraded", "a")}, 20: {directive("failover", "b")}})
-	if s := w.Service(); s.Flaps != 0 {
-		t.Errorf("on to a third mode: %d flaps", s.Flaps)
 	}
 }
 

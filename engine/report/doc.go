@@ -1,5 +1,5 @@
-// Package report drafts the post-mortem of a change, and reviews what automation has come to in a while: from the log and the
-// ledger alone, without a clock, a file or a network.
+// Package report drafts the post-mortem of a change, reviews what automation has come to in a while, and tells what a backtest came to:
+// from events and the ledger alone, without a clock, a file or a network.
 //
 // # A report
 //
@@ -19,6 +19,11 @@
 //
 // Review sums a while up, over scopes: which modes were used, what became of automation, how long people took, and which SLOs
 // say nothing because they never fire, or always do.
+//
+// # A backtest
+//
+// Witness watches a rehearsal of rules: ticks and events in, what became of a service out. Score holds what people would have been told
+// against incidents that they labelled. Two versions of rules stand side by side, with what differs.
 //
 // Equal arguments give equal documents.
 package report
