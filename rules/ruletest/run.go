@@ -7,8 +7,6 @@ import (
 	"time"
 
 	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
-	"github.com/prometheus/common/model"
-	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/modeshift/modeshift/engine"
 	"github.com/modeshift/modeshift/engine/loop"
@@ -49,7 +47,8 @@ type run struct {
 	asker     *prom.Evaluator // of what readings ask for; nil: there are none
 	failures  []Failure
 	ticked    time.Time // the last tick
-	seen      sighting  // nil: nobody wants to know
+	away      *series.Away
+	seen      sighting // nil: nobody wants to know
 }
 
 // patience is how long a query may take. The time of a test does not run out while it is answered, so this is against an endless one.
@@ -83,10 +82,11 @@ func (t *Test) Run(ctx context.Context, cov *Coverage) Result {
 
 func (r *run) run(ctx context.Context) error {
 	t := r.test
-	api, err := t.world()
+	world, err := t.world()
 	if err != nil {
 		return err
 	}
+	r.away = world.away
 	opts := prom.Options{QueryOffset: t.file.offset, QueryTimeout: patience, Budget: patience, Parallel: 1}
 	if r.seen != nil {
 		opts.Watch = r.seen.see
@@ -94,7 +94,7 @@ func (r *run) run(ctx context.Context) error {
 	if opts.QueryOffset == 0 {
 		opts.QueryOffset = -1
 	}
-	sources := t.file.sources(api)
+	sources := t.file.sources(world.api)
 	r.evaluator = prom.New(t.file.set, sources, opts)
 	if t.expressions != nil {
 		opts.Watch = nil
@@ -136,43 +136,6 @@ func (r *run) now() time.Duration {
 		return 0
 	}
 	return r.rehearsal.Now().Sub(r.test.file.start)
-}
-
-// world is the source that the test's conditions are asked of.
-func (t *Test) world() (v1.API, error) {
-	var list []series.Series
-	for _, in := range t.series {
-		s := series.Series{Labels: in.labels}
-		at := t.file.start
-		for _, v := range in.values {
-			if !v.Omitted {
-				s.Samples = append(s.Samples, series.Sample{At: at.UnixMilli(), Value: v.Value, Histogram: v.Histogram})
-			}
-			at = at.Add(t.scrape)
-		}
-		list = append(list, s)
-	}
-	if up := t.up(); up != nil && !slices.ContainsFunc(list, func(s series.Series) bool { return s.Labels.Get(model.MetricNameLabel) == "up" }) {
-		list = append(list, *up)
-	}
-	store, err := series.New(list...)
-	if err != nil {
-		return nil, err
-	}
-	return prom.NewAhead(store.API(), prom.AheadOptions{Until: t.file.start.Add(t.until)}), nil
-}
-
-// up is the target that every Prometheus has, for rules that ask for alerts: where a server shows neither targets nor alerts, that one
-// does not fire means nothing. nil: nobody asks.
-func (t *Test) up() *series.Series {
-	if !slices.ContainsFunc(t.file.set.Services, func(s *rules.Service) bool { return len(s.Alerts) > 0 }) {
-		return nil
-	}
-	up := &series.Series{Labels: labels.FromStrings(model.MetricNameLabel, "up", "job", "prometheus")}
-	for at := -time.Minute; at <= t.until; at += time.Minute {
-		up.Samples = append(up.Samples, series.Sample{At: t.file.start.Add(at).UnixMilli(), Value: 1})
-	}
-	return up
 }
 
 // sources are the Prometheis that the rules name, with as many replicas as have to agree: all of them show the same.
@@ -224,6 +187,7 @@ func (r *run) rules() loop.Rules {
 		return nil
 	}
 	out.Evaluate = func(ctx context.Context, t loop.Tick) loop.Answer {
+		r.away.Now(t.Instant)
 		a := r.evaluator.Evaluate(ctx, prom.Tick{Instant: t.Instant, Questions: t.Questions,
 			Modes: func(scope engine.Scope) (engine.Mode, bool) { m, ok := t.Modes[scope]; return m, ok }})
 		return loop.Answer{Observations: a.Observations, SourceBlind: a.SourceBlind, Sources: a.Sources}
