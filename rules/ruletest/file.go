@@ -54,6 +54,9 @@ type Test struct {
 	finds     []*found
 	expect    []expectation
 	until     time.Duration
+	// origin is the test of the rules as they are, in a run against a mutant of them; nil: this is it.
+	origin *Test
+	drawn  drawing
 	// expressions are what readings ask for, of each scope.
 	expressions map[engine.Scope][]*rules.Condition
 }
@@ -74,7 +77,7 @@ func parse(f rules.File, opts Options, given []rules.File) (*File, error) {
 	if n == (rules.Node{}) {
 		return nil, r.Faults()
 	}
-	p := &reading{Reader: r, file: file}
+	p := &reading{Reader: r, file: file, mutant: given != nil}
 	scrape := time.Duration(0)
 	var faults rules.Diagnostics // of the rule files
 	names := map[string]bool{}
@@ -121,12 +124,17 @@ func (f *File) load(files []rules.File) (*rules.Set, rules.Diagnostics) {
 	if len(files) == 0 {
 		return nil, nil // that was said
 	}
-	set, err := rules.Load(files, rules.Options{Interval: f.interval, BlindAfter: f.blindAfter, Kinds: f.kinds})
+	set, err := rules.Load(files, f.loading())
 	var faults rules.Diagnostics
 	if errors.As(err, &faults) {
 		return nil, faults.Errors()
 	}
 	return set, nil
+}
+
+// loading are the options by which the file's rules are loaded.
+func (f *File) loading() rules.Options {
+	return rules.Options{Interval: f.interval, BlindAfter: f.blindAfter, Kinds: f.kinds}
 }
 
 // scopes notes which there are.
@@ -142,7 +150,8 @@ func (f *File) scopes() {
 // reading is the reading of one test file.
 type reading struct {
 	*rules.Reader
-	file *File
+	file   *File
+	mutant bool // scenarios are drawn for the rules as they are, and not for these
 }
 
 // ruleFiles reads the files that are tested, whose paths are relative to the test file.

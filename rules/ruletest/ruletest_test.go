@@ -456,3 +456,74 @@ tests:
 		t.Errorf("%+v", r)
 	}
 }
+
+func TestMutantsThatNoTestNoticesAreListedWithTheirPlace(t *testing.T) {
+	f, err := parse(t, `version: modeshift/v1
+service: checkout
+slos:
+  - name: availability
+    objective: 99.9
+    sli:
+      events:
+        error_query: sum(rate(http_requests_total{job="checkout",code=~"5.."}[{{.window}}]))
+        total_query: sum(rate(http_requests_total{job="checkout"}[{{.window}}]))
+    alerting: {name: CheckoutAvailability, page_alert: {}, ticket_alert: {disable: true}}
+modes: [{name: normal}, {name: degraded}]
+transitions:
+  - {name: shed, from: [normal], to: degraded, when: 'burn_rate("availability", "5m") > 14.4', severity: page}
+  - {name: recover, from: [degraded], to: normal, when: 'burn_rate("availability", "5m") < 1.0', for: 2m}
+`, `rule_files: [rules.yaml]
+tests:
+  - name: shed
+    scenarios: [{name: total-outage, slo: availability, at: 1m, for: 10m, before: 1h}]
+    expect:
+      - {between: [1m15s, 1m35s], mode: degraded, notices: {page: 1}}
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := []*ruletest.File{f}
+	results := ruletest.RunAll(t.Context(), files, nil, nil)
+	if !results[0].Passed {
+		t.Fatalf("%+v", results[0])
+	}
+	told := 0
+	m, err := ruletest.Mutate(t.Context(), files, results, ruletest.MutateOptions{Told: func(tried, _ int) { told = tried }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Tried != m.Of || told != m.Of || m.Noticed+len(m.Survived) != m.Tried || m.Noticed == 0 {
+		t.Errorf("%d of %d tried, %d told, %d noticed, %d survived", m.Tried, m.Of, told, m.Noticed, len(m.Survived))
+	}
+	var lines []string
+	for _, s := range m.Survived {
+		lines = append(lines, s.String()[strings.Index(s.String(), "rules.yaml"):])
+	}
+	all := strings.Join(lines, "\n")
+	// Nothing is expected of the way back; of what is measured, and of the way there, something is.
+	for _, want := range []string{"rules.yaml:14:103: transition recover: for: 2m → 4m"} {
+		if !strings.Contains(all, want) {
+			t.Errorf("%s is missing in\n%s", want, all)
+		}
+	}
+	for _, noticed := range []string{"objective: ", "_query: ", "transition shed: when: >"} {
+		if strings.Contains(all, noticed) {
+			t.Errorf("%s was not noticed:\n%s", noticed, all)
+		}
+	}
+	few, err := ruletest.Mutate(t.Context(), files, results, ruletest.MutateOptions{Most: 3})
+	if err != nil || few.Tried != 3 || few.Of != m.Of {
+		t.Errorf("%+v, %v", few, err)
+	}
+}
+
+func TestMutantsWaitUntilEveryTestPasses(t *testing.T) {
+	f, err := parse(t, shop, "rule_files: [rules.yaml]\ntests:\n  - {name: x, expect: [{at: 1m, mode: failover}]}\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := []*ruletest.File{f}
+	if _, err := ruletest.Mutate(t.Context(), files, ruletest.RunAll(t.Context(), files, nil, nil), ruletest.MutateOptions{}); err == nil {
+		t.Error("mutants were tried by a test that fails without them")
+	}
+}

@@ -49,6 +49,7 @@ type run struct {
 	ticked    time.Time // the last tick
 	away      *series.Away
 	seen      sighting // nil: nobody wants to know
+	sums      []*sum
 }
 
 // patience is how long a query may take. The time of a test does not run out while it is answered, so this is against an endless one.
@@ -82,11 +83,10 @@ func (t *Test) Run(ctx context.Context, cov *Coverage) Result {
 
 func (r *run) run(ctx context.Context) error {
 	t := r.test
-	world, err := t.world()
-	if err != nil {
+	var err error
+	if r.away, err = t.source(); err != nil {
 		return err
 	}
-	r.away = world.away
 	opts := prom.Options{QueryOffset: t.file.offset, QueryTimeout: patience, Budget: patience, Parallel: 1}
 	if r.seen != nil {
 		opts.Watch = r.seen.see
@@ -94,7 +94,8 @@ func (r *run) run(ctx context.Context) error {
 	if opts.QueryOffset == 0 {
 		opts.QueryOffset = -1
 	}
-	sources := t.file.sources(world.api)
+	r.sums = t.sums(t.drawing())
+	sources := t.file.sources(r.away)
 	r.evaluator = prom.New(t.file.set, sources, opts)
 	if t.expressions != nil {
 		opts.Watch = nil
@@ -105,7 +106,7 @@ func (r *run) run(ctx context.Context) error {
 		Brake:   engine.BrakeRule{Max: engine.DefaultBrakeMax, Share: engine.DefaultBrakeShare, Within: engine.DefaultBrakeWindow},
 		Outcome: func(job engine.StepJob) rehearse.Outcome { return t.comesTo(job, r.now()) },
 		Find:    func(job engine.StepJob) ([]string, error) { return t.find(job, r.now()) },
-		OnTick:  func(report loop.TickReport) { r.ticked = report.Instant },
+		OnTick:  r.tick,
 	})
 	if err != nil {
 		return err
@@ -127,7 +128,22 @@ func (r *run) run(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
+	for _, s := range r.sums {
+		if want, got := s.judge(r.rehearsal.Now()); want != "" {
+			r.failures = append(r.failures, Failure{Position: s.position, At: t.until, When: clock(t.until), What: "arithmetic of " + string(s.scope) + "/" + s.name, Want: want, Got: got})
+		}
+	}
 	return ctx.Err()
+}
+
+// tick notes what was seen at a tick.
+func (r *run) tick(report loop.TickReport) {
+	r.ticked = report.Instant
+	for _, s := range r.sums {
+		if v, ok := r.rehearsal.View(s.scope); ok && v.Observed != nil && v.Observed.Instant.Equal(report.Instant) {
+			s.look(v.Observed)
+		}
+	}
 }
 
 // now is how far the test has come.

@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
-	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
@@ -64,9 +64,11 @@ func (p *reading) scene(t *Test, n rules.Node) {
 	// What cannot be drawn is the file's fault: it is tried with as few samples as may be.
 	few := s.params
 	few.Before, few.After = time.Minute, time.Minute
-	if _, err := scenario.Draw(s.slo, s.kind, few); err != nil {
-		p.Errorf(n, "", "%v", err)
-		return
+	if !p.mutant {
+		if _, err := scenario.Draw(s.slo, s.kind, few); err != nil {
+			p.Errorf(n, "", "%v", err)
+			return
+		}
 	}
 	t.scenarios = append(t.scenarios, s)
 }
@@ -106,18 +108,37 @@ func (p *reading) slo(n rules.Node) (engine.Scope, *rules.SLO) {
 	return "", nil
 }
 
-// world is what the conditions of a test are asked of.
-type world struct {
-	api  v1.API
-	away *series.Away // the same, to be told the time
-	// burns are the times in which more requests fail, by scenario.
-	burns [][]scenario.Burn
+// drawing is what Prometheus shows in a test, drawn once.
+type drawing struct {
+	once  sync.Once
+	store *series.Store
+	away  []series.Span
+	burns [][]scenario.Burn // the times in which more requests fail, by scenario
+	alone []bool            // nothing else happens to the series of a scenario
+	err   error
 }
 
-// world draws what Prometheus shows in a test. Where there are scenarios, the SLOs that none of them is about, and of which no series
+// drawing is what Prometheus shows in the test; in that of a mutant what it shows in the test of the rules as they are.
+func (t *Test) drawing() *drawing {
+	if t.origin != nil {
+		t = t.origin
+	}
+	t.drawn.once.Do(func() { t.drawn.err = t.draw(&t.drawn) })
+	return &t.drawn
+}
+
+// source is what the conditions of a test are asked of, for one run. It has to be told the time.
+func (t *Test) source() (*series.Away, error) {
+	d := t.drawing()
+	if d.err != nil {
+		return nil, d.err
+	}
+	return series.NewAway(prom.NewAhead(d.store.API(), prom.AheadOptions{Until: t.file.start.Add(t.until)}), d.away...), nil
+}
+
+// draw draws what Prometheus shows in a test. Where there are scenarios, the SLOs that none of them is about, and of which no series
 // is written down, are quiet: what is out of sight would be a page of its own.
-func (t *Test) world() (*world, error) {
-	w := &world{}
+func (t *Test) draw(d *drawing) (err error) {
 	list := slices.Clone(t.series)
 	var drawn []*scenario.World
 	about := map[*rules.SLO]bool{}
@@ -139,9 +160,9 @@ func (t *Test) world() (*world, error) {
 	for _, s := range t.scenarios {
 		about[s.slo] = true
 		if err := draw(s); err != nil {
-			return nil, fmt.Errorf("%s: %w", s.position, err)
+			return fmt.Errorf("%s: %w", s.position, err)
 		}
-		w.burns = append(w.burns, drawn[len(drawn)-1].Burns)
+		d.burns = append(d.burns, drawn[len(drawn)-1].Burns)
 	}
 	if len(drawn) > 0 {
 		for _, service := range t.file.set.Services {
@@ -154,25 +175,33 @@ func (t *Test) world() (*world, error) {
 		}
 	}
 	all := scenario.Merge(drawn...)
-	have := map[string]bool{}
+	have := map[string]int{}
 	for _, s := range list {
-		have[s.Labels.String()] = true
+		have[s.Labels.String()] = -1
 	}
-	for _, s := range all.Series {
-		if !have[s.Labels.String()] {
-			list = append(list, s)
+	d.alone = slices.Repeat([]bool{len(all.Away) == 0}, len(t.scenarios))
+	for i, one := range drawn {
+		for _, s := range one.Series {
+			key := s.Labels.String()
+			first, there := have[key]
+			if there && i < len(t.scenarios) {
+				d.alone[i] = false
+				if first >= 0 {
+					d.alone[first] = false
+				}
+			}
+			if !there {
+				have[key] = i
+				list = append(list, s)
+			}
 		}
 	}
 	if up := t.up(); up != nil && !slices.ContainsFunc(list, func(s series.Series) bool { return s.Labels.Get(model.MetricNameLabel) == "up" }) {
 		list = append(list, *up)
 	}
-	store, err := series.New(list...)
-	if err != nil {
-		return nil, err
-	}
-	w.away = series.NewAway(prom.NewAhead(store.API(), prom.AheadOptions{Until: t.file.start.Add(t.until)}), all.Away...)
-	w.api = w.away
-	return w, nil
+	d.away = all.Away
+	d.store, err = series.New(list...)
+	return err
 }
 
 // up is the target that every Prometheus has, for rules that ask for alerts: where a server shows neither targets nor alerts, that one
