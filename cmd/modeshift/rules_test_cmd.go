@@ -21,6 +21,10 @@ type rulesTestCmd struct {
 	Only  string   `name:"run" placeholder:"TEXT" help:"Run only the tests whose name contains this."`
 
 	Coverage bool `help:"List the transitions, tiers and operands of conditions that no test reached."`
+
+	Mutate     bool `help:"Change the rules in one place at a time, and list the changes that no test noticed."`
+	Mutants    int  `default:"300" placeholder:"N" help:"Try so many changes at most, spread over all there are; 0: all (300 when left out)."`
+	Boundaries bool `help:"Try those changes too that only a value exactly at its limit shows, such as < for <=."`
 }
 
 // Help shows one real example.
@@ -28,7 +32,7 @@ func (rulesTestCmd) Help() string {
 	return `Example:
   modeshift rules test tests/
   modeshift rules test tests/checkout.yaml --run outage
-  modeshift rules test tests/ --coverage
+  modeshift rules test tests/ --coverage --mutate
 
 A test file names its rule files, says what Prometheus shows and what people do, and what has to come of it:
 
@@ -60,7 +64,11 @@ expect    at: T; between: [A, B]: it comes true in that span; during: [A, B]: at
 --coverage lists what no test reached, with its place: transitions that never started, pairs of burn rates that never fired, and
 operands of conditions that were never true, or never false: whether they are there makes no difference to any test.
 
-Exits 0 when every test passes, 1 when one does not, 2 when a file is wrong or there is nothing to run.`
+--mutate runs the tests against rules that differ from these in one place (a factor, a window, a matcher, an operator, a mode) and lists
+the places at which no test noticed. What Prometheus shows stays as it is drawn for the rules themselves.
+
+Exits 0 when every test passes, 1 when one does not, 2 when a file is wrong or there is nothing to run. What --coverage and
+--mutate list changes no exit code.`
 }
 
 // forms implements formed: pipelines read JUnit's XML.
@@ -102,6 +110,12 @@ func (v *rulesTestCmd) Run(s *streams, c *cli) error {
 	if cov != nil {
 		told.Coverage = &testsReached{}
 		told.Coverage.Counts, told.Coverage.Gaps = cov.Report()
+	}
+	if v.Mutate && told.OK {
+		opts := ruletest.MutateOptions{Most: v.Mutants, Boundaries: v.Boundaries, Told: countingUp(s.err, "mutants tried")}
+		if told.Mutants, err = ruletest.Mutate(ctx, files, results, opts); err != nil {
+			return exit(exitNo, "mutants: %w", err)
+		}
 	}
 	if c.Output == "junit" {
 		err = ruletest.WriteJUnit(s.out, results)
@@ -158,7 +172,35 @@ type testsTold struct {
 	Failed int               `json:"failed"`
 	Tests  []ruletest.Result `json:"tests"`
 
-	Coverage *testsReached `json:"coverage,omitempty"`
+	Coverage *testsReached      `json:"coverage,omitempty"`
+	Mutants  *ruletest.Mutation `json:"mutants,omitempty"`
+}
+
+// countingUp tells on standard error how far something has come, when it takes long.
+func countingUp(w io.Writer, what string) func(done, of int) {
+	last := time.Now()
+	return func(done, of int) {
+		if time.Since(last) < 5*time.Second {
+			return
+		}
+		last = time.Now()
+		_, _ = fmt.Fprintf(w, "%s: %d of %d\n", what, done, of) // nobody is there to be told that nobody can be told
+	}
+}
+
+// printMutation tells which mutants no test noticed.
+func printMutation(b *strings.Builder, m *ruletest.Mutation) {
+	if len(m.Survived) > 0 {
+		b.WriteString("No test noticed:\n")
+	}
+	for _, s := range m.Survived {
+		fmt.Fprintf(b, "  %s\n", oneLine(s.String()))
+	}
+	fmt.Fprintf(b, "mutants: %d of %d were noticed", m.Noticed, m.Tried)
+	if m.Tried < m.Of {
+		fmt.Fprintf(b, " (of %d there are; --mutants 0 tries all)", m.Of)
+	}
+	b.WriteString("\n")
 }
 
 // testsReached is what tests reached of the rules, as programs read it.
@@ -188,6 +230,9 @@ func (t *testsTold) print(w io.Writer, took time.Duration) error {
 	}
 	if t.Coverage != nil {
 		t.Coverage.print(&b)
+	}
+	if t.Mutants != nil {
+		printMutation(&b, t.Mutants)
 	}
 	fmt.Fprintf(&b, "%s, %s: %d passed, %d failed (%s)\n", count(t.Files, "file"), count(len(t.Tests), "test"), t.Passed, t.Failed, took.Round(time.Millisecond))
 	_, err := io.WriteString(w, b.String())

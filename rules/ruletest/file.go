@@ -10,11 +10,10 @@ import (
 	"time"
 
 	"github.com/prometheus/common/model"
-	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/promql/parser"
 
 	"github.com/modeshift/modeshift/engine"
 	"github.com/modeshift/modeshift/rules"
+	"github.com/modeshift/modeshift/rules/series"
 )
 
 // Options are what a test file leaves to whoever runs it.
@@ -47,21 +46,19 @@ type Test struct {
 	file     *File
 
 	scrape    time.Duration // of input_series
-	series    []input
+	series    []series.Series
+	scenarios []scene
 	instances map[engine.Scope][]string
 	steps     []step
 	outcomes  []*outcome
 	finds     []*found
 	expect    []expectation
 	until     time.Duration
+	// origin is the test of the rules as they are, in a run against a mutant of them; nil: this is it.
+	origin *Test
+	drawn  drawing
 	// expressions are what readings ask for, of each scope.
 	expressions map[engine.Scope][]*rules.Condition
-}
-
-// input is a series in promtool's notation.
-type input struct {
-	labels labels.Labels
-	values []parser.SequenceValue
 }
 
 // begins is what a test file looks like, for whoever has an empty one.
@@ -80,7 +77,7 @@ func parse(f rules.File, opts Options, given []rules.File) (*File, error) {
 	if n == (rules.Node{}) {
 		return nil, r.Faults()
 	}
-	p := &reading{Reader: r, file: file}
+	p := &reading{Reader: r, file: file, mutant: given != nil}
 	scrape := time.Duration(0)
 	var faults rules.Diagnostics // of the rule files
 	names := map[string]bool{}
@@ -127,12 +124,17 @@ func (f *File) load(files []rules.File) (*rules.Set, rules.Diagnostics) {
 	if len(files) == 0 {
 		return nil, nil // that was said
 	}
-	set, err := rules.Load(files, rules.Options{Interval: f.interval, BlindAfter: f.blindAfter, Kinds: f.kinds})
+	set, err := rules.Load(files, f.loading())
 	var faults rules.Diagnostics
 	if errors.As(err, &faults) {
 		return nil, faults.Errors()
 	}
 	return set, nil
+}
+
+// loading are the options by which the file's rules are loaded.
+func (f *File) loading() rules.Options {
+	return rules.Options{Interval: f.interval, BlindAfter: f.blindAfter, Kinds: f.kinds}
 }
 
 // scopes notes which there are.
@@ -148,7 +150,8 @@ func (f *File) scopes() {
 // reading is the reading of one test file.
 type reading struct {
 	*rules.Reader
-	file *File
+	file   *File
+	mutant bool // scenarios are drawn for the rules as they are, and not for these
 }
 
 // ruleFiles reads the files that are tested, whose paths are relative to the test file.
@@ -210,6 +213,9 @@ func (p *reading) test(n rules.Node, scrape time.Duration) *Test {
 		rules.Optional("input_series", func(n rules.Node) {
 			p.List(n, "input_series", func(n rules.Node) { p.input(t, n) })
 		}),
+		rules.Optional("scenarios", func(n rules.Node) {
+			p.List(n, "scenarios", func(n rules.Node) { p.scene(t, n) })
+		}),
 		rules.Optional("instances", func(n rules.Node) {
 			p.perScope(n, "instances", func(scope engine.Scope, n rules.Node) {
 				p.List(n, "the instances of "+string(scope), func(n rules.Node) {
@@ -241,36 +247,36 @@ func (p *reading) test(n rules.Node, scrape time.Duration) *Test {
 	return t
 }
 
-// input reads a series of promtool's.
+// input reads a series in promtool's notation.
 func (p *reading) input(t *Test, n rules.Node) {
-	var in input
+	var metric string
 	p.Mapping(n, "a series",
 		rules.Required("series", func(n rules.Node) {
 			text, ok := p.Text(n, "a series")
 			if !ok {
 				return
 			}
-			ls, err := parser.NewParser(parser.Options{}).ParseMetric(text)
-			if err != nil {
-				p.Errorf(n, `write it as in Prometheus: 'http_requests_total{job="shop",code="500"}'`, "%q is not a series: %v", text, err)
+			if _, err := series.Parse(text, "1", p.file.start, t.scrape); err != nil {
+				p.Errorf(n, "", "%v", err)
 				return
 			}
-			in.labels = ls
+			metric = text
 		}),
 		rules.Required("values", func(n rules.Node) {
-			text, ok := p.Text(n, "the values")
-			if !ok {
+			values := n.Value() // a single number is a value too
+			if n.IsList() || n.IsMapping() || metric == "" {
+				if metric != "" {
+					p.Errorf(n, "", "the values must be a string, not %s", n.Is())
+				}
 				return
 			}
-			_, values, err := parser.NewParser(parser.Options{}).ParseSeriesDesc("x " + text)
+			s, err := series.Parse(metric, values, p.file.start, t.scrape)
 			if err != nil {
-				p.Errorf(n, "write them as for promtool: `0+10x40` counts up by 10 forty times, `_x4` is four scrapes that found nothing, `stale` the end",
-					"%q are not values: %v", text, err)
+				p.Errorf(n, "write them as for promtool: 0+10x40 counts up by 10 forty times, _x4 is four scrapes that found nothing, stale is the end", "%v", err)
 				return
 			}
-			in.values = values
+			t.series = append(t.series, s)
 		}))
-	t.series = append(t.series, in)
 }
 
 // perScope reads something of scopes: a mapping by scope, or, where only one scope can be meant, the thing itself.

@@ -289,8 +289,8 @@ func TestWhatIsWrongWithATestFileIsSaidWithItsPlace(t *testing.T) {
 		{test("    steps: [{at: 5m, approve: failover}]\n    expect: [{at: 5m, mode: normal}]\n"), ":4:31", `there is no transition "failover"`},
 		{test("    steps: [{at: 5m, set: failsover}]\n    expect: [{at: 5m, mode: normal}]\n"), ":4:27", `there is no mode "failsover"`},
 		{test("    steps: [{action: repont, fails: 1}]\n    expect: [{at: 5m, mode: normal}]\n"), ":4:22", `did you mean "repoint"?`},
-		{test("    input_series: [{series: 'a{', values: 1}]\n    expect: [{at: 5m, mode: normal}]\n"), ":4:29", "is not a series"},
-		{test("    input_series: [{series: a, values: 1y3}]\n    expect: [{at: 5m, mode: normal}]\n"), ":4:40", "are not values"},
+		{test("    input_series: [{series: 'a{', values: 1}]\n    expect: [{at: 5m, mode: normal}]\n"), ":4:29", "is no series such as"},
+		{test("    input_series: [{series: a, values: 1y3}]\n    expect: [{at: 5m, mode: normal}]\n"), ":4:40", "are no values such as"},
 		{test("    expect: [{at: 5m, mode: normal}]\n  - name: x\n    expect: [{at: 5m, mode: normal}]\n"), ":5:5", "two tests called"},
 	} {
 		_, err := parse(t, shop, c.text)
@@ -377,5 +377,153 @@ func TestCoverageNamesWhatNoTestReachedWithItsPlace(t *testing.T) {
 	}
 	if counts[0] != (ruletest.Covered{Kind: "transition", Reached: 2, Of: 3}) {
 		t.Errorf("%+v", counts)
+	}
+}
+
+const queue = `
+    input_series: [{series: queue_length, values: 3x20000}]
+`
+
+func TestAScenarioIsNamedInPlaceOfSamples(t *testing.T) {
+	passes(t, `
+tests:
+  - name: a total outage
+    scenarios: [{name: total-outage, slo: availability, at: 5m, for: 10m}]
+`+queue+`
+    expect:
+      - {at: 5m, mode: normal, incidents: []}
+      - {between: [5m30s, 6m15s], mode: degraded, incidents: [page slo availability]} # 51.8 s by the closed form
+      - {at: 90m, mode: normal}
+  - name: 15 % for ten minutes
+    scenarios: [{name: partial-outage, slo: checkout/availability, at: 5m}]
+`+queue+`
+    expect:
+      - {between: [10m30s, 11m15s], mode: degraded} # 5 m 46 s by the closed form
+  - name: Prometheus away changes no mode, and pages
+    scenarios: [{name: prometheus-away, slo: availability, at: 5m, for: 20m}]
+`+queue+`
+    expect:
+      - {never: [0s, 40m], mode: degraded}
+      - {at: 9m, incidents: []}
+      - {at: 20m, readings: {'burning("availability", "page")': unknown}}
+      - {at: 40m, incidents: []}
+  - name: no traffic is no blindness
+    scenarios: [{name: no-traffic, slo: availability, at: 5m}]
+`+queue+`
+    expect:
+      - {during: [0s, 60m], mode: normal, incidents: []}
+`)
+}
+
+func TestAScenarioThatCannotBeIsSaidWithItsPlace(t *testing.T) {
+	for _, c := range []struct{ scene, at, says string }{
+		{"{name: total-outrage, slo: availability}", ":4:24", `did you mean "total-outage"?`},
+		{"{name: total-outage, slo: availabilty}", ":4:43", `did you mean`},
+		{"{name: total-outage, slo: search/availability}", ":4:43", `there is no SLO "search/availability"`},
+		{"{name: total-outage}", ":4:17", `a scenario needs "slo"`},
+		{"{name: partial-outage, slo: availability, share: 1.5}", ":4:17", "a share is between 0 and 1"},
+		{"{name: partial-outage, slo: availability, shares: 0.5}", ":4:59", `did you mean "share"?`},
+	} {
+		_, err := parse(t, shop, "rule_files: [rules.yaml]\ntests:\n  - name: x\n    scenarios: ["+c.scene+"]\n    expect: [{at: 5m, mode: normal}]\n")
+		var faults rules.Diagnostics
+		if !errors.As(err, &faults) || !strings.HasSuffix(faults[0].Position(), c.at) || !strings.Contains(faults[0].Error(), c.says) {
+			t.Errorf("%s gives\n%v\nwant %s at %s", c.scene, err, c.says, c.at)
+		}
+	}
+}
+
+func TestInAScenarioTheOtherSLOsAreQuietAndNotOutOfSight(t *testing.T) {
+	two := strings.Replace(shop, "slis:\n", `  - name: latency
+    objective: 99
+    sli:
+      events:
+        error_query: sum(rate(latency_count[{{.window}}])) - sum(rate(latency_bucket{le="0.5"}[{{.window}}]))
+        total_query: sum(rate(latency_count[{{.window}}]))
+    alerting: {name: CheckoutLatency, page_alert: {}, ticket_alert: {}}
+slis:
+`, 1)
+	f, err := parse(t, two, `rule_files: [rules.yaml]
+tests:
+  - name: quiet
+    scenarios: [{name: quiet, slo: availability}]
+    expect:
+      - {at: 20m, incidents: [], readings: {'error_ratio("latency", "5m") < 0.001': true}}
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := f.Tests[0].Run(t.Context(), nil); !r.Passed {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestMutantsThatNoTestNoticesAreListedWithTheirPlace(t *testing.T) {
+	f, err := parse(t, `version: modeshift/v1
+service: checkout
+slos:
+  - name: availability
+    objective: 99.9
+    sli:
+      events:
+        error_query: sum(rate(http_requests_total{job="checkout",code=~"5.."}[{{.window}}]))
+        total_query: sum(rate(http_requests_total{job="checkout"}[{{.window}}]))
+    alerting: {name: CheckoutAvailability, page_alert: {}, ticket_alert: {disable: true}}
+modes: [{name: normal}, {name: degraded}]
+transitions:
+  - {name: shed, from: [normal], to: degraded, when: 'burn_rate("availability", "5m") > 14.4', severity: page}
+  - {name: recover, from: [degraded], to: normal, when: 'burn_rate("availability", "5m") < 1.0', for: 2m}
+`, `rule_files: [rules.yaml]
+tests:
+  - name: shed
+    scenarios: [{name: total-outage, slo: availability, at: 1m, for: 10m, before: 1h}]
+    expect:
+      - {between: [1m15s, 1m35s], mode: degraded, notices: {page: 1}}
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := []*ruletest.File{f}
+	results := ruletest.RunAll(t.Context(), files, nil, nil)
+	if !results[0].Passed {
+		t.Fatalf("%+v", results[0])
+	}
+	told := 0
+	m, err := ruletest.Mutate(t.Context(), files, results, ruletest.MutateOptions{Told: func(tried, _ int) { told = tried }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Tried != m.Of || told != m.Of || m.Noticed+len(m.Survived) != m.Tried || m.Noticed == 0 {
+		t.Errorf("%d of %d tried, %d told, %d noticed, %d survived", m.Tried, m.Of, told, m.Noticed, len(m.Survived))
+	}
+	var lines []string
+	for _, s := range m.Survived {
+		lines = append(lines, s.String()[strings.Index(s.String(), "rules.yaml"):])
+	}
+	all := strings.Join(lines, "\n")
+	// Nothing is expected of the way back; of what is measured, and of the way there, something is.
+	for _, want := range []string{"rules.yaml:14:103: transition recover: for: 2m → 4m"} {
+		if !strings.Contains(all, want) {
+			t.Errorf("%s is missing in\n%s", want, all)
+		}
+	}
+	for _, noticed := range []string{"objective: ", "_query: ", "transition shed: when: >"} {
+		if strings.Contains(all, noticed) {
+			t.Errorf("%s was not noticed:\n%s", noticed, all)
+		}
+	}
+	few, err := ruletest.Mutate(t.Context(), files, results, ruletest.MutateOptions{Most: 3})
+	if err != nil || few.Tried != 3 || few.Of != m.Of {
+		t.Errorf("%+v, %v", few, err)
+	}
+}
+
+func TestMutantsWaitUntilEveryTestPasses(t *testing.T) {
+	f, err := parse(t, shop, "rule_files: [rules.yaml]\ntests:\n  - {name: x, expect: [{at: 1m, mode: failover}]}\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := []*ruletest.File{f}
+	if _, err := ruletest.Mutate(t.Context(), files, ruletest.RunAll(t.Context(), files, nil, nil), ruletest.MutateOptions{}); err == nil {
+		t.Error("mutants were tried by a test that fails without them")
 	}
 }

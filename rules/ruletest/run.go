@@ -7,8 +7,6 @@ import (
 	"time"
 
 	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
-	"github.com/prometheus/common/model"
-	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/modeshift/modeshift/engine"
 	"github.com/modeshift/modeshift/engine/loop"
@@ -49,7 +47,9 @@ type run struct {
 	asker     *prom.Evaluator // of what readings ask for; nil: there are none
 	failures  []Failure
 	ticked    time.Time // the last tick
-	seen      sighting  // nil: nobody wants to know
+	away      *series.Away
+	seen      sighting // nil: nobody wants to know
+	sums      []*sum
 }
 
 // patience is how long a query may take. The time of a test does not run out while it is answered, so this is against an endless one.
@@ -83,8 +83,8 @@ func (t *Test) Run(ctx context.Context, cov *Coverage) Result {
 
 func (r *run) run(ctx context.Context) error {
 	t := r.test
-	api, err := t.world()
-	if err != nil {
+	var err error
+	if r.away, err = t.source(); err != nil {
 		return err
 	}
 	opts := prom.Options{QueryOffset: t.file.offset, QueryTimeout: patience, Budget: patience, Parallel: 1}
@@ -94,7 +94,8 @@ func (r *run) run(ctx context.Context) error {
 	if opts.QueryOffset == 0 {
 		opts.QueryOffset = -1
 	}
-	sources := t.file.sources(api)
+	r.sums = t.sums(t.drawing())
+	sources := t.file.sources(r.away)
 	r.evaluator = prom.New(t.file.set, sources, opts)
 	if t.expressions != nil {
 		opts.Watch = nil
@@ -105,7 +106,7 @@ func (r *run) run(ctx context.Context) error {
 		Brake:   engine.BrakeRule{Max: engine.DefaultBrakeMax, Share: engine.DefaultBrakeShare, Within: engine.DefaultBrakeWindow},
 		Outcome: func(job engine.StepJob) rehearse.Outcome { return t.comesTo(job, r.now()) },
 		Find:    func(job engine.StepJob) ([]string, error) { return t.find(job, r.now()) },
-		OnTick:  func(report loop.TickReport) { r.ticked = report.Instant },
+		OnTick:  r.tick,
 	})
 	if err != nil {
 		return err
@@ -127,7 +128,22 @@ func (r *run) run(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
+	for _, s := range r.sums {
+		if want, got := s.judge(r.rehearsal.Now()); want != "" {
+			r.failures = append(r.failures, Failure{Position: s.position, At: t.until, When: clock(t.until), What: "arithmetic of " + string(s.scope) + "/" + s.name, Want: want, Got: got})
+		}
+	}
 	return ctx.Err()
+}
+
+// tick notes what was seen at a tick.
+func (r *run) tick(report loop.TickReport) {
+	r.ticked = report.Instant
+	for _, s := range r.sums {
+		if v, ok := r.rehearsal.View(s.scope); ok && v.Observed != nil && v.Observed.Instant.Equal(report.Instant) {
+			s.look(v.Observed)
+		}
+	}
 }
 
 // now is how far the test has come.
@@ -136,43 +152,6 @@ func (r *run) now() time.Duration {
 		return 0
 	}
 	return r.rehearsal.Now().Sub(r.test.file.start)
-}
-
-// world is the source that the test's conditions are asked of.
-func (t *Test) world() (v1.API, error) {
-	var list []series.Series
-	for _, in := range t.series {
-		s := series.Series{Labels: in.labels}
-		at := t.file.start
-		for _, v := range in.values {
-			if !v.Omitted {
-				s.Samples = append(s.Samples, series.Sample{At: at.UnixMilli(), Value: v.Value, Histogram: v.Histogram})
-			}
-			at = at.Add(t.scrape)
-		}
-		list = append(list, s)
-	}
-	if up := t.up(); up != nil && !slices.ContainsFunc(list, func(s series.Series) bool { return s.Labels.Get(model.MetricNameLabel) == "up" }) {
-		list = append(list, *up)
-	}
-	store, err := series.New(list...)
-	if err != nil {
-		return nil, err
-	}
-	return prom.NewAhead(store.API(), prom.AheadOptions{Until: t.file.start.Add(t.until)}), nil
-}
-
-// up is the target that every Prometheus has, for rules that ask for alerts: where a server shows neither targets nor alerts, that one
-// does not fire means nothing. nil: nobody asks.
-func (t *Test) up() *series.Series {
-	if !slices.ContainsFunc(t.file.set.Services, func(s *rules.Service) bool { return len(s.Alerts) > 0 }) {
-		return nil
-	}
-	up := &series.Series{Labels: labels.FromStrings(model.MetricNameLabel, "up", "job", "prometheus")}
-	for at := -time.Minute; at <= t.until; at += time.Minute {
-		up.Samples = append(up.Samples, series.Sample{At: t.file.start.Add(at).UnixMilli(), Value: 1})
-	}
-	return up
 }
 
 // sources are the Prometheis that the rules name, with as many replicas as have to agree: all of them show the same.
@@ -224,6 +203,7 @@ func (r *run) rules() loop.Rules {
 		return nil
 	}
 	out.Evaluate = func(ctx context.Context, t loop.Tick) loop.Answer {
+		r.away.Now(t.Instant)
 		a := r.evaluator.Evaluate(ctx, prom.Tick{Instant: t.Instant, Questions: t.Questions,
 			Modes: func(scope engine.Scope) (engine.Mode, bool) { m, ok := t.Modes[scope]; return m, ok }})
 		return loop.Answer{Observations: a.Observations, SourceBlind: a.SourceBlind, Sources: a.Sources}
