@@ -17,8 +17,7 @@ type underWay struct {
 	waiting []api.ApprovalSummary // for people, in all scopes
 }
 
-// effects says what becomes of what is under way in a scope when its rules change. What it says is what the core does with
-// RulesChanged and ScopeRetired: see how proposals are renewed there, and what a retired scope keeps.
+// effects asks how a scope stands, and says what becomes of that.
 func (u *underWay) effects(scope engine.Scope, before, after *outline.Service) ([]string, error) {
 	if before == nil {
 		return []string{}, nil
@@ -33,23 +32,33 @@ func (u *underWay) effects(scope engine.Scope, before, after *outline.Service) (
 		}
 		u.asked = true
 	}
+	return effectsOn(&now, u.waiting, before, after), nil
+}
+
+// effectsOn says what becomes of what is under way in a scope when its rules are others, or none. It is what the core does then, in
+// adopt and retire.
+func effectsOn(now *api.Scope, waiting []api.ApprovalSummary, before, after *outline.Service) []string {
 	out := []string{}
 	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
-	if after == nil {
-		if d := now.Directive; d != nil {
-			say("it is retired in %s: %s the directive %d (%s)", d.Mode, keep(now.Instances.Known), d.Revision, d.Mode)
-		} else {
-			say("it is retired")
-		}
-		if now.Change != nil {
-			say("the change %s under way ends there, and its steps are not taken back: modeshift cancel %[1]s first", now.Change.ID)
-		}
-	} else if now.Change != nil {
-		say("the change %s under way goes on by the plan it was stored with", now.Change.ID)
+	d := now.Directive
+	switch {
+	case after == nil && d != nil && d.Mode != "":
+		say("it is retired in %s: %s the directive %d, whatever their lease is", d.Mode, keep(now.Instances.Known), d.Revision)
+	case after == nil:
+		say("it is retired")
+	case d != nil && now.Change == nil && !outline.SameFlags(before.Entry(outline.KindMode, string(d.Mode)), after.Entry(outline.KindMode, string(d.Mode))):
+		say("%s is in force: %s told its other flags at once", d.Mode, map[bool]string{true: "1 instance is", false: fmt.Sprintf("%d instances are", now.Instances.Known)}[now.Instances.Known == 1])
 	}
-	for _, p := range u.waiting {
-		if p.Scope == scope {
-			if text := proposalAfter(&p, before, after); text != "" {
+	switch c := now.Change; {
+	case c == nil:
+	case after == nil:
+		say("the change %s under way ends there, and its steps are not taken back: modeshift cancel %[1]s first", c.ID)
+	default:
+		say("the change %s under way goes on by the plan it was stored with", c.ID)
+	}
+	for i := range waiting {
+		if p := &waiting[i]; p.Scope == before.Scope {
+			if text := proposalAfter(p, before, after); text != "" {
 				say("%s", text)
 			}
 		}
@@ -61,7 +70,7 @@ func (u *underWay) effects(scope engine.Scope, before, after *outline.Service) (
 		}
 	}
 	if after == nil {
-		return out, nil
+		return out
 	}
 	for i := range after.Entries {
 		is := &after.Entries[i]
@@ -70,7 +79,7 @@ func (u *underWay) effects(scope engine.Scope, before, after *outline.Service) (
 			say("the error budget of %s is read anew, by what it measures then", is.Name)
 		}
 	}
-	return out, nil
+	return out
 }
 
 func keep(instances int) string {
@@ -84,7 +93,7 @@ func keep(instances int) string {
 func proposalAfter(p *api.ApprovalSummary, before, after *outline.Service) string {
 	const gate = "approval.within"
 	head := fmt.Sprintf("the proposal %s (%s) ", p.ID, p.Transition)
-	if p.Change != "" {
+	if p.Change != "" && after != nil {
 		return "" // its change has begun, and finishes by the plan it was stored with
 	}
 	is, was := after.Entry(outline.KindTransition, p.Transition), before.Entry(outline.KindTransition, p.Transition)

@@ -114,6 +114,19 @@ func Same(was, is *Entry) bool {
 	return !slices.ContainsFunc(keys(was, is), func(key string) bool { return !same(was.Field(key), is.Field(key)) })
 }
 
+// SameFlags reports whether two modes, of which either may be nil, tell instances the same.
+func SameFlags(was, is *Entry) bool {
+	tells := func(e *Entry) (out []string) {
+		for i := range e.fields() {
+			if f := &e.Fields[i]; strings.HasPrefix(f.Key, "flags.") || f.Key == "unavailable" {
+				out = append(out, f.Key+" "+f.Text)
+			}
+		}
+		return out
+	}
+	return slices.Equal(tells(was), tells(is))
+}
+
 // keys are those of two entries, in the order of the new one, and then what only the old one has.
 func keys(was, is *Entry) (out []string) {
 	for _, e := range []*Entry{is, was} {

@@ -68,6 +68,13 @@ type Constant struct {
 // Key is where an entry is looked for.
 func (e *Entry) Key() string { return string(e.Kind) + " " + e.Name }
 
+func (e *Entry) fields() []Field {
+	if e == nil {
+		return nil
+	}
+	return e.Fields
+}
+
 // Field finds a field; nil when there is none.
 func (e *Entry) Field(key string) *Field {
 	if e == nil {
