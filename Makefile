@@ -13,7 +13,7 @@ LINT_VERSION := v2.15.0
 LINT         := $(CACHE)/bin/golangci-lint-$(LINT_VERSION)
 
 # Packages with golden files, which their tests rewrite when told -update.
-GOLDEN := ./engine ./engine/api ./engine/report ./rules
+GOLDEN := ./engine ./engine/api ./engine/report ./rules ./rules/convert
 
 # Packages with goroutines of their own, or whose callers have. -race makes the whole story of the demo, and the loop of
 # kill -9, several times slower without showing more: they run once, under `make test`.
