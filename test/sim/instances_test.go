@@ -251,6 +251,9 @@ func (r *run) follow(p *process) {
 	for n := 1; ; n++ {
 		select {
 		case <-p.moved:
+			if p.ctx.Err() != nil {
+				return // both are ready, and which of them is taken must not matter
+			}
 			// The loop goes on at the instant at which it has stored something: what is seen of it just then is up to chance.
 			time.Sleep(time.Microsecond + time.Duration(r.world.dice(int(time.Millisecond), "follows %d %d", n, p.log.process)))
 			for _, m := range r.scopes {
