@@ -41,19 +41,7 @@ func TestTheSnippetsOfBeforeYouTurnItOnAreTheFilesThatItsCommandsUse(t *testing.
 }
 
 func TestTheLinksOfBeforeYouTurnItOnLeadSomewhere(t *testing.T) {
-	page, err := os.ReadFile("automation/README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	links := regexp.MustCompile(`\]\(([^)#:]+)\)`).FindAllStringSubmatch(string(page), -1)
-	if len(links) < 10 {
-		t.Fatalf("%d links", len(links))
-	}
-	for _, l := range links {
-		if _, err := os.Stat(filepath.Join("automation", l[1])); err != nil {
-			t.Error(err)
-		}
-	}
+	linksLead(t, "automation", 10)
 }
 
 // What a rule file can do for readiness the examples do: whoever copies them begins with nothing but questions for a server.

@@ -32,6 +32,24 @@ type walk struct {
 // asking are the commands that change nothing: they are repeated until they say what the page says.
 var asking = regexp.MustCompile(`^(modeshift (status|history|rules check|evaluate|explain)|cat)( |$)`)
 
+// linksLead demands that the links of a folder's page to files lead to some, and that there are so many at least.
+func linksLead(t *testing.T, folder string, least int) {
+	t.Helper()
+	page, err := os.ReadFile(filepath.Join(folder, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	links := regexp.MustCompile(`\]\(([^)#:]+)(?:#[^)]*)?\)`).FindAllStringSubmatch(string(page), -1)
+	if len(links) < least {
+		t.Fatalf("%d links", len(links))
+	}
+	for _, l := range links {
+		if _, err := os.Stat(filepath.Join(folder, l[1])); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func (w *walk) write(name, text string) {
 	w.t.Helper()
 	path := filepath.Join(w.dir, name)
