@@ -1,8 +1,10 @@
 package prove
 
 import (
+	"context"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/modeshift/modeshift/engine"
@@ -299,6 +301,20 @@ func TestABoundIsNoProof(t *testing.T) {
 			if f.Answer != CannotTell {
 				t.Errorf("%+v: %s: %s", o, f.Says, f.Answer)
 			}
+		}
+	}
+	// Time that ends while the last states are looked at is no proof either.
+	ctx, cancel := context.WithCancel(t.Context())
+	var calls atomic.Int64
+	late := func(p engine.Policy, s engine.State, in engine.Input) []engine.Event {
+		if calls.Add(1) == 10 {
+			cancel()
+		}
+		return engine.Decide(p, s, in)
+	}
+	for _, f := range Run(ctx, set, nil, Options{decide: late})[0].Findings {
+		if f.Answer != CannotTell {
+			t.Errorf("after ten decisions: %s: %s", f.Says, f.Answer)
 		}
 	}
 	// As many states as there are are enough.

@@ -265,6 +265,10 @@ func (s *search) run(ctx context.Context, frontier map[int32]*world, from int32)
 			})
 		}
 		wait.Wait()
+		if ctx.Err() != nil { // some were not looked at
+			s.bounded(ctx)
+			return
+		}
 		for i := range expansions {
 			id := at + int32(i)
 			delete(frontier, id)
