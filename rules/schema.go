@@ -3,6 +3,7 @@ package rules
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/modeshift/modeshift/engine"
@@ -99,8 +100,24 @@ var slothKeys = []shapeKey{
 	must("alerting", refTo("alerting"), "Its alerts: a page and a ticket, unless disabled."),
 }
 
+// Described is a Kind that tells which keys its specification has, each with what it means.
+type Described interface{ Keys() map[string]string }
+
+// specSchema is that of what stands under a kind's key. Values may be templates, and are left to the kind.
+func specSchema(kind Kind) schema {
+	d, ok := kind.(Described)
+	if !ok {
+		return schema{"type": "object"}
+	}
+	properties := schema{}
+	for name, about := range d.Keys() {
+		properties[name] = schema{"description": about}
+	}
+	return schema{"type": "object", "properties": properties, "additionalProperties": false}
+}
+
 // shapes are all mappings of a rule file. The shape of a Sloth file has the name slothFile.
-func shapes(kinds []string) []shape {
+func shapes(kinds map[string]Kind) []shape {
 	action := []shapeKey{
 		must("name", nameSchema, "The step's name, unique in its transition."),
 		can("destructive", truthSchema, "Whether it does harm that people have to agree to; the kind says so of itself where this does not."),
@@ -113,10 +130,10 @@ func shapes(kinds []string) []shape {
 	}
 	var undo []shapeKey
 	var one []schema // of the kinds
-	for _, k := range kinds {
+	for _, k := range slices.Sorted(maps.Keys(kinds)) {
 		one = append(one, schema{"required": []string{k}})
-		action = append(action, can(k, schema{"type": "object"}, "What is done, by "+k+"."))
-		undo = append(undo, can(k, schema{"type": "object"}, "What takes it back, by "+k+"."))
+		action = append(action, can(k, specSchema(kinds[k]), "What is done, by "+k+"."))
+		undo = append(undo, can(k, specSchema(kinds[k]), "What takes it back, by "+k+"."))
 	}
 	tier := []shapeKey{
 		can("disable", truthSchema, "Leave the alert out."),
@@ -353,9 +370,9 @@ func (s shape) schema() schema {
 
 // Schema is the JSON Schema (draft 2020-12) of a document of a rule file. It uses no more of the draft than what editors that know an
 // older one read the same way. kinds are the kinds of action there are.
-func Schema(kinds ...string) []byte {
+func Schema(kinds map[string]Kind) []byte {
 	defs := schema{}
-	for _, s := range shapes(slices.Sorted(slices.Values(kinds))) {
+	for _, s := range shapes(kinds) {
 		defs[anchor(s.what)] = s.schema()
 	}
 	out, err := json.MarshalIndent(schema{

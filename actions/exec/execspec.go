@@ -84,7 +84,7 @@ func (e *expectation) String() string {
 // read understands a specification. The form has its faults.
 func (k *Kind) read(data []byte) (*step, *spec.Form) {
 	f := spec.Read(data)
-	o := f.Root("program", "args", "env", "dir", "timeout", "stdin", "expect", "done", "keyed")
+	o := f.Root(keys.Names()...)
 	if len(f.Problems) > 0 && o.Keys() == nil {
 		return nil, f
 	}

@@ -68,8 +68,7 @@ var ours = map[string]string{
 // read understands a specification. The form has its faults.
 func (k *Kind) read(data []byte) (*step, *spec.Form) {
 	f := spec.Read(data)
-	o := f.Root("url", "method", "headers", "json", "form", "body", "expect", "signature", "cloudevents", "idempotency_header",
-		"bearer_file", "keyed", "done", "timeout")
+	o := f.Root(keys.Names()...)
 	if len(f.Problems) > 0 && o.Keys() == nil {
 		return nil, f
 	}

@@ -1,9 +1,6 @@
 package main
 
 import (
-	"maps"
-	"slices"
-
 	"github.com/modeshift/modeshift/engine/server"
 	"github.com/modeshift/modeshift/rules"
 )
@@ -31,6 +28,6 @@ func (rulesSchemaCmd) Run(s *streams) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.out.Write(rules.Schema(slices.Collect(maps.Keys(kinds))...))
+	_, err = s.out.Write(rules.Schema(kinds))
 	return err
 }
