@@ -147,10 +147,10 @@ type hardship int
 
 const (
 	easy hardship = iota
-	busy         // ask again later
-	much         // ask for less
-	its          // the query's own with this data
-	bad          // it stays so
+	busy          // ask again later
+	much          // ask for less
+	its           // the query's own with this data
+	bad           // it stays so
 )
 
 // ask carries out a request when it is its turn, again while the server is busy.
