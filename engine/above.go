@@ -189,10 +189,11 @@ func (d *decision) giveBack(o *Observed) {
 		}
 		return
 	}
-	to, why := d.s.Own, Reason{CodeLeft, "no more than its own mode is asked for"}
+	left := Reason{CodeLeft, "no more than its own mode is asked for"}
 	if d.floored.Code == CodeLeft || d.floored.Code == CodeRetired {
-		why = d.floored
+		left = d.floored
 	}
+	to, why, goesOn := d.s.Own, left, false
 	if d.p.Automation == "" || d.p.Automation == AutomationOn {
 		for k := range d.p.Transitions {
 			t := &d.p.Transitions[k]
@@ -203,9 +204,15 @@ func (d *decision) giveBack(o *Observed) {
 			case Unknown:
 				return
 			case True:
-				to, why = t.To, Reason{CodeCondition, d.p.Conditions[t.When].Text + " is true"}
+				to, why, goesOn = t.To, Reason{CodeCondition, d.p.Conditions[t.When].Text + " is true"}, t.leaves(d.s.Target)
 			}
 		}
+	}
+	if d.p.moreRestrictive(d.s.Target, to) {
+		if goesOn {
+			return // by a rule that leads there from here too, or nowhere if it does not start after all
+		}
+		to, why = d.s.Own, left // no rule leads there from here: it starts from its own mode, at the next evaluation
 	}
 	if !d.p.moreRestrictive(to, d.s.Target) {
 		d.emit(ModeKept{Mode: d.s.Target}, why.Code, why.Text, nil)

@@ -254,10 +254,8 @@ func TestALargeConditionIsGivenUp(t *testing.T) {
 		in = append(in, fmt.Sprintf(`(alert("a%d") != alert("b%[1]d"))`, i))
 		out = append(out, fmt.Sprintf(`(alert("a%d") == alert("b%[1]d") || alert("c%[1]d"))`, i))
 	}
-	began := time.Now()
-	find(t, findOptions, shifting(strings.Join(in, " && "), strings.Join(out, " && ")))
-	if d := time.Since(began); d > 20*time.Second {
-		t.Errorf("it takes %v", d)
+	if found := find(t, findOptions, shifting(strings.Join(in, " && "), strings.Join(out, " && "))); slices.ContainsFunc(found, func(d Diagnostic) bool { return d.Code == CodeTogether }) {
+		t.Errorf("it found a witness among more ways than there is time for: %v", found)
 	}
 }
 

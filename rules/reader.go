@@ -110,10 +110,6 @@ func (r *reader) errorf(n *node, hint, format string, args ...any) {
 	r.as(CodeInvalidValue).errorf(n, hint, format, args...)
 }
 
-func (r *reader) within(n *node, off int, hint, format string, args ...any) {
-	r.as(CodeInvalidValue).within(n, off, hint, format, args...)
-}
-
 func (r *reader) position(n *node) string {
 	return fmt.Sprintf("%s:%d:%d", r.src.name, n.line, n.column)
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/modeshift/modeshift/engine/readiness"
 	"github.com/modeshift/modeshift/engine/server"
 	"github.com/modeshift/modeshift/rules"
-	"github.com/modeshift/modeshift/rules/prom"
 )
 
 type rulesCmd struct {
@@ -128,7 +127,7 @@ func (v *rulesCheckCmd) Run(s *streams, c *cli) error {
 		queries = queryGroups(set)
 		said["queries"] = queries
 	}
-	var costs []prom.QueryCost
+	var costs []server.QueryCost
 	if v.Cost && set != nil && bad == 0 {
 		if costs, err = source.Costs(context.Background(), set); err != nil {
 			return exit(exitCannotTell, "ask what the queries cost: %w", err)

@@ -4,11 +4,11 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/modeshift/modeshift/rules/prom"
+	"github.com/modeshift/modeshift/engine/server"
 )
 
 // showCosts prints what each query costs, the most expensive first, and all of them together.
-func showCosts(w io.Writer, costs []prom.QueryCost) error {
+func showCosts(w io.Writer, costs []server.QueryCost) error {
 	if len(costs) == 0 {
 		return nil
 	}

@@ -46,20 +46,20 @@ type backtestFigure struct {
 }
 
 // Heads are the head of the page.
-func (b *backtestSheet) Heads() []Fact {
-	facts := []Fact{{Name: "From", Text: stamp(b.From)}, {Name: "To", Text: stamp(b.To)}, {Name: "A tick every", Text: lasted(b.Step)},
-		{Name: "Asked", Text: fmt.Sprintf("%s of the Prometheus, in %s", plural(b.Queries, "question"), lasted(b.Took))}}
-	for i := range b.Versions {
-		v := &b.Versions[i]
+func (s *backtestSheet) Heads() []Fact {
+	facts := []Fact{{Name: "From", Text: stamp(s.From)}, {Name: "To", Text: stamp(s.To)}, {Name: "A tick every", Text: lasted(s.Step)},
+		{Name: "Asked", Text: fmt.Sprintf("%s of the Prometheus, in %s", plural(s.Queries, "question"), lasted(s.Took))}}
+	for i := range s.Versions {
+		v := &s.Versions[i]
 		facts = append(facts, Fact{Name: "Rules", Text: fmt.Sprintf("%s, digest %s", v.Name, v.Digest.Short())})
 	}
-	for i := range b.Versions {
-		if s := b.Versions[i].Score; s != nil {
+	for i := range s.Versions {
+		if score := s.Versions[i].Score; score != nil {
 			name := "Detection"
-			if len(b.Versions) > 1 {
-				name += ", " + b.Versions[i].Name
+			if len(s.Versions) > 1 {
+				name += ", " + s.Versions[i].Name
 			}
-			facts = append(facts, Fact{Name: name, Text: s.Summary()})
+			facts = append(facts, Fact{Name: name, Text: score.Summary()})
 		}
 	}
 	return facts

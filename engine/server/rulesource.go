@@ -39,7 +39,10 @@ func (s *RuleSource) Scrapes(ctx context.Context) rules.Scrape {
 	return prom.Scrapes(ctx, s.source)
 }
 
+// QueryCost is what one query of a service costs its source.
+type QueryCost = prom.QueryCost
+
 // Costs asks each query of rules once, and tells what it costs.
-func (s *RuleSource) Costs(ctx context.Context, set *rules.Set) ([]prom.QueryCost, error) {
+func (s *RuleSource) Costs(ctx context.Context, set *rules.Set) ([]QueryCost, error) {
 	return prom.Costs(ctx, s.source, set, time.Now())
 }

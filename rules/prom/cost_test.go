@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/modeshift/modeshift/test/promtest"
@@ -64,7 +65,7 @@ scrape_configs:
 	matcher := func(how labels.MatchType, name, value string) *labels.Matcher {
 		return labels.MustNewMatcher(how, name, value)
 	}
-	metric := matcher(labels.MatchEqual, labels.MetricName, "x_total")
+	metric := matcher(labels.MatchEqual, model.MetricNameLabel, "x_total")
 	for _, c := range []struct {
 		name     string
 		source   string
@@ -76,7 +77,7 @@ scrape_configs:
 		{"the slower of two", "", []*labels.Matcher{matcher(labels.MatchRegexp, "job", ".*shop"), metric}, 90 * time.Second},
 		{"a job that is called otherwise there", "", []*labels.Matcher{matcher(labels.MatchEqual, "job", "cart"), metric}, 20 * time.Second},
 		{"no job", "", []*labels.Matcher{metric}, 20 * time.Second},
-		{"what a rule records", "", []*labels.Matcher{matcher(labels.MatchEqual, labels.MetricName, "job:x:rate5m")}, 2 * time.Minute},
+		{"what a rule records", "", []*labels.Matcher{matcher(labels.MatchEqual, model.MetricNameLabel, "job:x:rate5m")}, 2 * time.Minute},
 		{"another source", "west", []*labels.Matcher{metric}, 0},
 	} {
 		if got := scrapes(c.source, c.matchers); got != c.want {

@@ -50,6 +50,8 @@ func TestTheExamplesAreProved(t *testing.T) {
 		{filepath.Join(examples, "connect", "rules")},
 		{filepath.Join(examples, "windows", "rules")},
 		{filepath.Join(examples, "shop", "product.rules.yaml"), filepath.Join(examples, "shop", "service.rules.yaml")},
+		{filepath.Join(examples, "shop", "product.rules.yaml"), filepath.Join(examples, "shop", "maintenance.rules.yaml")},
+		{filepath.Join(examples, "writing", "rules")},
 		{filepath.Join("..", "testdata", "good", "gateway.yaml")},
 	} {
 		if name := filepath.Base(paths[0]); testing.Short() && (name == "gateway.yaml" || filepath.Base(filepath.Dir(paths[0])) == "checkout") {

@@ -11,7 +11,6 @@ type cycle struct {
 	node  int32 // it begins at
 	steps []step
 	loop  int // the index of the step that begins the round
-	text  string
 }
 
 // walk follows what is steady from a world on: all that is measured stays the same, targets do what they are asked, nobody answers a gate. There is
@@ -25,7 +24,6 @@ type walk struct {
 	failed    []bool // whether something failed in it: it is tried again after retry_after, as declared
 	found     *cycle
 	decisions int
-	done      map[key]bool // worlds from which a walk over all valuations has ended
 }
 
 // maxWalk bounds a walk; far above what rules lead to.

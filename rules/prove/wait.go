@@ -95,7 +95,7 @@ func (g *group) below(modes []engine.Mode, i int, to engine.Mode) bool {
 // can reports whether a condition can be true with these modes in force.
 func (g *group) can(member, condition int, modes []engine.Mode) bool {
 	for _, lasts := range []engine.Truth{engine.True, engine.False} {
-		truth := func(l *leaf) (engine.Truth, bool) {
+		truth := func(l *leaf) (engine.Truth, bool) { //nolint:unparam // whoever takes it knows no truth of some leaves
 			if l.inside.Signal.Kind == rules.SignalMode {
 				return engine.TruthOf(holds(l.inside, 0, string(modes[g.at[engine.Scope(l.inside.Signal.Name)]]))), true
 			}

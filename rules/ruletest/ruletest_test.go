@@ -418,7 +418,7 @@ tests:
 func TestAScenarioThatCannotBeIsSaidWithItsPlace(t *testing.T) {
 	for _, c := range []struct{ scene, at, says string }{
 		{"{name: total-outrage, slo: availability}", ":4:24", `did you mean "total-outage"?`},
-		{"{name: total-outage, slo: availabilty}", ":4:43", `did you mean`},
+		{"{name: total-outage, slo: availabiliti}", ":4:43", `did you mean`},
 		{"{name: total-outage, slo: search/availability}", ":4:43", `there is no SLO "search/availability"`},
 		{"{name: total-outage}", ":4:17", `a scenario needs "slo"`},
 		{"{name: partial-outage, slo: availability, share: 1.5}", ":4:17", "a share is between 0 and 1"},

@@ -23,7 +23,6 @@ type step struct {
 	text     string // as people say it
 	scope    engine.Scope
 	by       string
-	roles    []string
 	// refused: the core has to say no; with the code of its reason, where that is given.
 	refused bool
 	code    engine.Code
