@@ -12,6 +12,10 @@ import (
 	"github.com/modeshift/modeshift/engine"
 )
 
+// errOutdated says that what was observed was asked in a mode that is left by now, which only reading the log back has shown: what
+// matters in the mode in force was not asked, and dwell() was that of the other one.
+var errOutdated = errors.New("the mode was left since it was asked")
+
 // decide lets the core judge an input to one scope and stores what follows. When another writer was faster it reads the log
 // and judges again, once.
 func (l *Loop) decide(ctx context.Context, name engine.Scope, by engine.Actor, what engine.Happening) ([]engine.Event, error) {
@@ -33,6 +37,9 @@ func (l *Loop) decideOnce(ctx context.Context, name engine.Scope, by engine.Acto
 				return nil, err
 			}
 		}
+	}
+	if _, is := what.(*engine.Observed); is && sc.state.EnteredBy != sc.asked {
+		return nil, errOutdated
 	}
 	now, behind, err := l.now(ctx, sc.state)
 	if err != nil {

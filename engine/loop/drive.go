@@ -14,7 +14,7 @@ import (
 // TickAt asks, evaluates and judges the tick of an instant. Nothing bounds the evaluation but ctx: a time that is only imagined does
 // not run out while an answer is on its way. After Start, and never beside Run.
 func (l *Loop) TickAt(ctx context.Context, instant time.Time) {
-	a := l.question(instant, 0)
+	a := l.question(ctx, instant, 0)
 	a.Answer = l.rules.Evaluate(ctx, a.tick)
 	l.judge(ctx, a)
 }

@@ -137,8 +137,9 @@ type Loop struct {
 type scope struct {
 	policy  *engine.Policy // nil: no rules are in force
 	state   engine.State
-	prev    time.Time // the instant it was evaluated at last
-	doubt   bool      // storing failed: read the log before deciding anything
+	prev    time.Time      // the instant it was evaluated at last
+	asked   engine.Version // State.EnteredBy when the evaluation under way, or the last one, was asked
+	doubt   bool           // storing failed: read the log before deciding anything
 	seen    *engine.Observed
 	saved   engine.Version // of the last snapshot
 	problem string

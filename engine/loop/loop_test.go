@@ -271,6 +271,43 @@ func TestAWriteWhoseAnswerWasLostIsNotRepeated(t *testing.T) {
 	})
 }
 
+// While the log cannot be read back the loop asks on for the mode that it knows. What comes of that must not be judged in the mode that
+// reading it shows: dwell() was that of the mode before, and here it would lead on at once.
+func TestWhatWasAskedInAModeThatIsLeftIsNotJudgedInTheNext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := checkout("v1")
+		w, log := &world{}, newMemory()
+		h := start(t, log, w, w.rules(p))
+		h.pass(16 * time.Second)
+		broken := errors.New("connection reset")
+		log.mu.Lock()
+		log.after, log.unread = broken, broken
+		log.mu.Unlock()
+		w.say("shed.when", engine.True)
+		h.pass(15 * time.Second) // it is in degraded now, and the loop does not know
+		w.mu.Lock()
+		w.hang = make(chan struct{})
+		w.mu.Unlock()
+		h.pass(15 * time.Second) // an evaluation that was asked in normal is under way
+		log.mu.Lock()
+		log.after, log.unread = nil, nil
+		log.mu.Unlock()
+		before := len(h.reports)
+		close(w.hang)
+		h.pass(time.Second)
+		if len(h.reports) != before+1 || h.reports[before].Dropped != 1 {
+			t.Fatalf("reports %+v: the answer was asked in a mode that is left", h.reports[before:])
+		}
+		if h.mode() != "degraded" {
+			t.Errorf("mode %s", h.mode())
+		}
+		h.pass(15 * time.Second)
+		if r := h.reports[len(h.reports)-1]; r.Dropped != 0 {
+			t.Errorf("the next tick is dropped too: %+v", r)
+		}
+	})
+}
+
 // A freeze of everything may be in the log though its answer was lost. Until the log can be read again nobody knows, and so nothing
 // is decided anywhere: a scope whose own stream is in no doubt must not start anything either.
 func TestAFreezeWhoseAnswerWasLostHoldsInEveryScope(t *testing.T) {

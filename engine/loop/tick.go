@@ -2,6 +2,7 @@ package loop
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,16 +14,15 @@ import (
 // answered is an answer with what it answers.
 type answered struct {
 	Answer
-	tick    Tick
-	gen     int
-	entered map[engine.Scope]engine.Version // State.EnteredBy when it was asked
-	began   time.Time
-	missed  int
+	tick   Tick
+	gen    int
+	began  time.Time
+	missed int
 }
 
 // ask begins the evaluation of a tick. The answer arrives on answers.
 func (l *Loop) ask(ctx context.Context, instant time.Time, missed int, answers chan<- answered) {
-	a, evaluate := l.question(instant, missed), l.rules.Evaluate
+	a, evaluate := l.question(ctx, instant, missed), l.rules.Evaluate
 	ctx, cancel := context.WithTimeout(ctx, l.opts.Timeout)
 	go func() {
 		defer cancel()
@@ -32,18 +32,21 @@ func (l *Loop) ask(ctx context.Context, instant time.Time, missed int, answers c
 }
 
 // question is a tick without its answer.
-func (l *Loop) question(instant time.Time, missed int) answered {
-	a := answered{gen: l.gen, began: time.Now(), missed: missed, entered: map[engine.Scope]engine.Version{}}
+func (l *Loop) question(ctx context.Context, instant time.Time, missed int) answered {
+	a := answered{gen: l.gen, began: time.Now(), missed: missed}
 	a.tick = Tick{Instant: instant, Modes: map[engine.Scope]engine.Mode{}}
 	for _, name := range slices.Sorted(maps.Keys(l.scopes)) {
 		sc := l.scopes[name]
+		if sc.doubt {
+			_ = l.readBack(ctx, name) // else the questions are of a mode that may be left; deciding finds out that it failed
+		}
 		if !sc.state.Retired && sc.state.Mode != "" {
 			a.tick.Modes[name] = sc.state.Mode
 		}
 		if sc.policy == nil || name == engine.Fleet {
 			continue
 		}
-		a.entered[name] = sc.state.EnteredBy
+		sc.asked = sc.state.EnteredBy
 		q := engine.Question{Scope: name, Dwell: sc.state.Dwell(instant), Conditions: due(sc.policy, sc.state, instant, sc.prev)}
 		if l.opts.Instances != nil {
 			if in := l.opts.Instances(sc.state, l.opts.Now().UTC()); in.Known > 0 {
@@ -92,13 +95,17 @@ func (l *Loop) judge(ctx context.Context, a answered) {
 	for _, q := range a.tick.Questions {
 		sc := l.scopes[q.Scope]
 		seen, answered := a.Observations[q.Scope]
-		if a.gen != l.gen || !answered || sc.state.EnteredBy != a.entered[q.Scope] {
+		if a.gen != l.gen || !answered || sc.state.EnteredBy != sc.asked {
 			report.Dropped++
 			continue
 		}
 		o := &engine.Observed{Instant: a.tick.Instant, Prev: sc.prev, Conditions: seen, SourceBlind: a.SourceBlind[q.Scope]}
 		sc.seen = o // what is seen is shown, also when nothing can be stored of it
-		if _, err := l.decide(ctx, q.Scope, engine.Actor{}, o); err != nil {
+		switch _, err := l.decide(ctx, q.Scope, engine.Actor{}, o); {
+		case errors.Is(err, errOutdated):
+			report.Dropped++
+			continue
+		case err != nil:
 			stored = false
 			l.show(q.Scope)
 			// That the log cannot be written was said once, and a scope that is broken too.
