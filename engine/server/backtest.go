@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/engine/api"
 	"github.com/modeshift/modeshift/engine/ledger"
 	"github.com/modeshift/modeshift/engine/loop"
 	"github.com/modeshift/modeshift/engine/rehearse"
@@ -211,26 +212,18 @@ func (b *backtest) notes() []string {
 	notes := []string{fmt.Sprintf("Every scope began at %s in its first mode, and knew nothing of the time before: what burned then already is told at the first tick.", b.From.UTC().Format(time.RFC3339))}
 	if b.Step > fineBacktest {
 		notes = append(notes, fmt.Sprintf("A tick every %s, where a server has one every %s: what is told of begins and ends up to %s later than it would, and what lasts shorter than that may be missed. --step 15s is exact, at %d times the work.",
-			short(b.Step), short(fineBacktest), short(b.Step-fineBacktest), b.Step/fineBacktest))
+			api.Duration(b.Step), api.Duration(fineBacktest), api.Duration(b.Step-fineBacktest), b.Step/fineBacktest))
 	}
 	if b.Approve < 0 {
 		notes = append(notes, "Nobody answers proposals, so that nothing behind a gate happens. --approve 5m says yes to each after five minutes.")
 	} else {
-		notes = append(notes, fmt.Sprintf("All proposals are approved after %s.", short(b.Approve)))
+		notes = append(notes, fmt.Sprintf("All proposals are approved after %s.", api.Duration(b.Approve)))
 	}
 	return append(notes,
 		"Steps do nothing and succeed at once; no instance follows, so that waves have none to wait for and divergence() is unknown; nobody sets a mode or freezes.",
 		"The past does not answer: what a mode would have mended burns on, and stays until its condition is over.",
-		"The brake is not rehearsed: services that do not see one another move by themselves.")
-}
-
-// short writes a duration as rule files do.
-func short(d time.Duration) string {
-	text := d.String()
-	if strings.HasSuffix(text, "m0s") {
-		text = text[:len(text)-2]
-	}
-	return strings.TrimSuffix(text, "h0m") + map[bool]string{true: "h"}[strings.HasSuffix(text, "h0m")]
+		"The brake is not rehearsed: services that do not see one another move by themselves.",
+		"Of a source that nobody could see a server pages once; here each service tells of its own want of sight.")
 }
 
 // part is a team under one version.
@@ -300,6 +293,8 @@ func (b *backtest) part(ctx context.Context, set *rules.Set, t team, api v1.API,
 	evaluator := prom.New(p.set, sources, prom.Options{Budget: forever, QueryTimeout: forever, Remaining: p.remaining})
 	r := loop.Rules{Digest: set.Digest, Whole: true, Missed: missed(p.set), Evaluate: func(ctx context.Context, tick loop.Tick) loop.Answer {
 		a := answer(ctx, evaluator, tick)
+		// Whether all others saw nothing either is not known here: each service tells of its own want of sight.
+		a.SourceBlind, a.Sources = nil, nil
 		for scope, seen := range a.Observations {
 			p.witnesses[scope].Tick(tick.Instant, seen)
 		}

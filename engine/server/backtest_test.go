@@ -249,6 +249,9 @@ func TestWhatWasUnknownIsToldAsUnknown(t *testing.T) {
 	if span := h.end.Sub(h.begin) + o.Step; s.Unknown.Time.Duration() != span || s.Unknown.Blind.Duration() != span || s.Unknown.Why["absent"].Duration() != span {
 		t.Errorf("unknown %+v, want all of %v", s.Unknown, span)
 	}
+	if len(s.Told) != 1 || s.Told[0].Kind != engine.IncidentBlind {
+		t.Errorf("told %+v, want that it cannot be seen", s.Told)
+	}
 	if s.Budgets[0].Left.Known {
 		t.Errorf("budget %+v of a service that nobody has seen", s.Budgets[0].Left)
 	}
