@@ -247,15 +247,15 @@ func TestAWindowHoldsFourScrapesOfTheSlowestTarget(t *testing.T) {
 	}
 }
 
-// The search is bounded: where it gives up it finds nothing, rather than to be wrong or slow.
-func TestALargeConditionIsGivenUp(t *testing.T) {
+// Forty pairs of alerts stand together in 2^40 ways, of which the first one that is looked at will do.
+func TestAWitnessIsFoundAmongManyWays(t *testing.T) {
 	var in, out []string
 	for i := range 40 {
 		in = append(in, fmt.Sprintf(`(alert("a%d") != alert("b%[1]d"))`, i))
 		out = append(out, fmt.Sprintf(`(alert("a%d") == alert("b%[1]d") || alert("c%[1]d"))`, i))
 	}
-	if found := find(t, findOptions, shifting(strings.Join(in, " && "), strings.Join(out, " && "))); slices.ContainsFunc(found, func(d Diagnostic) bool { return d.Code == CodeTogether }) {
-		t.Errorf("it found a witness among more ways than there is time for: %v", found)
+	if found := find(t, findOptions, shifting(strings.Join(in, " && "), strings.Join(out, " && "))); !slices.ContainsFunc(found, func(d Diagnostic) bool { return d.Code == CodeTogether }) {
+		t.Errorf("no witness: %v", found)
 	}
 }
 
