@@ -97,7 +97,7 @@ func TestHostileFilesEndSoon(t *testing.T) {
 		if len(diags.Errors()) == 0 {
 			t.Errorf("%s loads", name)
 		}
-		if took > 20*time.Second || *quiet && took > time.Second {
+		if *quiet && took > time.Second {
 			t.Errorf("%s takes %v", name, took)
 		}
 		const most = 300 << 20
