@@ -59,7 +59,7 @@ func TestAnImportedSLOAsksWhatSlothWouldHaveAsked(t *testing.T) {
 	sources(t, "good", 1, func(t *testing.T, _ string, tool Tool, f rules.File, opts Options) {
 		var theirs spec
 		if tool != Sloth || strings.Contains(string(f.Data), "PrometheusServiceLevel") || strings.Contains(string(f.Data), "\n---") {
-			t.Skip("another form")
+			return // another form
 		}
 		if err := yaml.Unmarshal(f.Data, &theirs); err != nil {
 			t.Fatal(err)
@@ -147,7 +147,7 @@ func TestTheRulesOfTheRealSlothAreWhatWeSayItAsks(t *testing.T) {
 	sources(t, "good", 1, func(t *testing.T, name string, tool Tool, f rules.File, opts Options) {
 		path := filepath.Join("testdata/sloth-v0.12.0", filepath.Base(name)+".yaml")
 		if !slices.Contains(files, path) {
-			t.Skip("not a file of Sloth's")
+			return // not a file of Sloth's
 		}
 		result, err := Import(tool, []rules.File{f}, opts)
 		if err != nil {

@@ -159,7 +159,11 @@ var sourceMutants = []struct {
 		"engine/pause.go",
 		`case !c.Undoing && m == c.To:`,
 		`case !c.Undoing:`,
-	}}, []string{"neither people nor a schedule have led there", "nothing is paused"}, 0},
+	}, { // which would end it at once: what a mode does not pause by the rules in force is not paused in it
+		"engine/decide.go",
+		"	d.endPauses() // its plan may be older than the rules\n",
+		"",
+	}}, []string{"neither people nor a schedule have led there", "nothing is paused"}, 1000},
 	{"a window nobody looks at while its change goes on", []edit{{
 		"engine/policy.go",
 		`s.Change != nil && s.window() == name &&`,
