@@ -67,9 +67,13 @@ const star = 1 << 63
 // matches reports whether the schedule fires on a date. As in cron, a day of the month and a day of the week that are both
 // given are alternatives.
 func (s *Schedule) matches(date time.Time) bool {
-	dom := s.spec.Dom&(1<<date.Day()) != 0
-	dow := s.spec.Dow&(1<<date.Weekday()) != 0
-	if s.spec.Month&(1<<date.Month()) == 0 {
+	return s.matchesDay(date.Month(), date.Day(), date.Weekday())
+}
+
+func (s *Schedule) matchesDay(month time.Month, day int, weekday time.Weekday) bool {
+	dom := s.spec.Dom&(1<<day) != 0
+	dow := s.spec.Dow&(1<<weekday) != 0
+	if s.spec.Month&(1<<month) == 0 {
 		return false
 	}
 	if s.spec.Dom&star != 0 || s.spec.Dow&star != 0 {
@@ -200,22 +204,43 @@ func (s *Schedule) gaps() (least, most time.Duration) {
 	for i := 1; i < len(times); i++ {
 		gap(times[i] - times[i-1])
 	}
-	// After 28 years the days of the week fall on the same dates again.
-	first := time.Date(2001, time.January, 1, 0, 0, 0, 0, time.UTC)
-	last := time.Time{}
-	for date := first; date.Before(first.AddDate(57, 0, 0)); date = date.AddDate(0, 0, 1) {
-		if !s.matches(date) {
-			continue
-		}
-		if !last.IsZero() {
-			gap(date.Sub(last) + times[0] - times[len(times)-1])
-			if date.After(first.AddDate(29, 0, 0)) {
-				break
+	// After 28 years the days of the week fall on the same dates again. The days are counted here: a time.Time for each of
+	// twenty thousand would take longer than all the rest of loading a file.
+	const none = -1
+	last, number, weekday := none, 0, time.Monday // of the first of January 2001
+	for year := 2001; year < 2058; year++ {
+		for month := time.January; month <= time.December; month++ {
+			for day := 1; day <= daysIn(year, month); day++ {
+				if s.matchesDay(month, day, weekday) {
+					if last != none {
+						gap(time.Duration(number-last)*24*time.Hour + times[0] - times[len(times)-1])
+						if year >= 2030 {
+							return least, most
+						}
+					}
+					last = number
+				}
+				number++
+				weekday = (weekday + 1) % 7
 			}
 		}
-		last = date
 	}
 	return least, most
+}
+
+// daysIn is how long a month is, for the years in which every fourth one is a leap year: 1901 to 2099.
+func daysIn(year int, month time.Month) int {
+	switch month {
+	case time.February:
+		if year%4 == 0 {
+			return 29
+		}
+		return 28
+	case time.April, time.June, time.September, time.November:
+		return 30
+	default:
+		return 31
+	}
 }
 
 const cronHint = `write minute, hour, day of the month, month, day of the week: "0 2 * * SUN" is Sundays at 2:00`
