@@ -36,6 +36,8 @@ type BacktestOptions struct {
 	// Approve is how long after a proposal people say yes to it; negative: nobody answers.
 	Approve  time.Duration
 	Parallel int // queries under way; 0: prom.DefaultPast
+	// EveryTick asks for everything at each tick, also where nothing comes near a limit: see prom.Sparse.
+	EveryTick bool
 	// Progress is told how much is done, as a share of 1; it may be called by several at once. nil: nobody listens.
 	Progress func(done float64)
 
@@ -214,6 +216,9 @@ func (b *backtest) notes() []string {
 		notes = append(notes, fmt.Sprintf("A tick every %s, where a server has one every %s: what is told of begins and ends up to %s later than it would, and what lasts shorter than that may be missed. --step 15s is exact, at %d times the work.",
 			api.Duration(b.Step), api.Duration(fineBacktest), api.Duration(b.Step-fineBacktest), b.Step/fineBacktest))
 	}
+	if !b.EveryTick {
+		notes = append(notes, "While an SLO's windows are far from every limit they are looked at each third of their length: a gap in the samples that is over before the next look is not seen. --every-tick looks at each tick, at several times the work.")
+	}
 	if b.Approve < 0 {
 		notes = append(notes, "Nobody answers proposals, so that nothing behind a gate happens. --approve 5m says yes to each after five minutes.")
 	} else {
@@ -237,7 +242,7 @@ type part struct {
 
 // rehearse leads a team through the time, under all versions side by side, so that both read the same answers.
 func (b *backtest) rehearse(ctx context.Context, t team) ([][]report.BacktestService, error) {
-	api := b.source()
+	api := b.asking()
 	parts := make([]*part, len(b.Versions))
 	ledgers := map[ledger.Key]*ledger.Ledger{}
 	for i, v := range b.Versions {
@@ -269,28 +274,39 @@ func (b *backtest) rehearse(ctx context.Context, t team) ([][]report.BacktestSer
 	return out, nil
 }
 
-// source is whom a team asks. Each goes through the time by itself, and remembers what it was answered ahead of it by itself.
-func (b *backtest) source() v1.API {
+// asking is whom a team asks: at ticks, and at instants far apart. Each team goes through the time by itself, and remembers what it was
+// answered ahead of it by itself.
+type asking struct{ ticks, grid v1.API } // grid is nil where everything is asked for at ticks
+
+func (b *backtest) asking() asking {
 	if b.plain != nil {
-		return b.plain(b.patient)
+		return asking{ticks: b.plain(b.patient)}
 	}
-	return prom.NewAhead(b.patient, prom.AheadOptions{Until: b.To})
+	ahead := func() v1.API { return prom.NewAhead(b.patient, prom.AheadOptions{Until: b.To}) }
+	if b.EveryTick {
+		return asking{ticks: ahead()}
+	}
+	return asking{ticks: ahead(), grid: ahead()}
 }
 
 // part begins a team under one version.
-func (b *backtest) part(ctx context.Context, set *rules.Set, t team, api v1.API, ledgers map[ledger.Key]*ledger.Ledger) (*part, error) {
+func (b *backtest) part(ctx context.Context, set *rules.Set, t team, api asking, ledgers map[ledger.Key]*ledger.Ledger) (*part, error) {
 	p := &part{set: &rules.Set{Digest: set.Digest}, witnesses: map[engine.Scope]*report.Witness{}, ledgers: ledgers, people: &approvers{after: b.Approve}}
 	for _, scope := range t {
 		if s := set.Service(scope); s != nil {
 			p.set.Services = append(p.set.Services, s)
 		}
 	}
-	sources := prom.Sources(p.set, api)
+	sources := prom.Sources(p.set, api.ticks)
 	if err := b.fill(ctx, p, sources); err != nil {
 		return nil, err
 	}
 	// Nothing is late in a time that is over: who waits is the patient one, who says so when it is in vain.
-	evaluator := prom.New(p.set, sources, prom.Options{Budget: forever, QueryTimeout: forever, Remaining: p.remaining})
+	options := prom.Options{Budget: forever, QueryTimeout: forever, Remaining: p.remaining, Step: b.Step}
+	if api.grid != nil {
+		options.Sparse = &prom.Sparse{Sources: prom.Sources(p.set, api.grid), Until: b.To}
+	}
+	evaluator := prom.New(p.set, sources, options)
 	r := loop.Rules{Digest: set.Digest, Whole: true, Missed: missed(p.set), Evaluate: func(ctx context.Context, tick loop.Tick) loop.Answer {
 		a := answer(ctx, evaluator, tick)
 		// Whether all others saw nothing either is not known here: each service tells of its own want of sight.

@@ -177,6 +177,8 @@ func TestABacktestIsWhatInstantQueriesAtEachTickComeTo(t *testing.T) {
 	o := h.options(t)
 	o.From, o.To, o.Step = h.at.Add(-10*time.Minute), h.at.Add(70*time.Minute), 15*time.Second
 	o.Approve = time.Minute
+	sparse := h.run(t, o)
+	o.EveryTick = true
 	ahead := h.run(t, o)
 	o.plain = func(api v1.API) v1.API { return api }
 	plain := h.run(t, o)
@@ -185,6 +187,12 @@ func TestABacktestIsWhatInstantQueriesAtEachTickComeTo(t *testing.T) {
 	}
 	if !reflect.DeepEqual(ahead.Versions, plain.Versions) {
 		t.Errorf("ahead of time:\n%+v\nat each tick:\n%+v", ahead.Versions, plain.Versions)
+	}
+	if !reflect.DeepEqual(moved(sparse), moved(ahead)) {
+		t.Errorf("looked at where something happens:\n%+v\nat each tick:\n%+v", sparse.Versions, ahead.Versions)
+	}
+	if len(sparse.Notes) != len(ahead.Notes)+1 {
+		t.Errorf("the notes say %q", sparse.Notes)
 	}
 	moves := 0
 	for i := range ahead.Versions[0].Services {
@@ -270,4 +278,13 @@ func TestABacktestThatIsNotAnsweredFailsWithTheQueryAndTheSpan(t *testing.T) {
 	if _, err := Backtest(t.Context(), BacktestOptions{Prometheus: p.URL, From: end.Add(-time.Hour), To: end}); err == nil || !strings.Contains(err.Error(), "connection refused") {
 		t.Errorf("without a server: %v", err)
 	}
+}
+
+// moved is what rules did and told of.
+func moved(b *report.Backtest) (out []any) {
+	for i := range b.Versions[0].Services {
+		s := &b.Versions[0].Services[i]
+		out = append(out, s.Scope, s.Moves, s.Told, s.Proposals)
+	}
+	return out
 }

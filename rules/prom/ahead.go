@@ -3,6 +3,7 @@ package prom
 import (
 	"context"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -78,9 +79,16 @@ func NewAhead(api v1.API, opts AheadOptions) *Ahead {
 
 // run is a query that is asked again and again. Ahead.mu guards it, but for turn.
 type run struct {
-	turn    chan struct{} // full while somebody asks for its next range
-	used    int64         // when it was last asked for, by Ahead.clock
-	form    form
+	turn     chan struct{} // full while somebody asks for its next range
+	used     int64         // when it was last asked for, by Ahead.clock
+	form     form
+	tracks   []*track // the first one is of what nobody said to expect
+	expected []expected
+}
+
+// track is a row of instants with one distance between them. A query may be on several: the same window is asked for at ticks, and at
+// a cadence.
+type track struct {
 	last    int64 // the instant asked for last
 	step    int64 // between two instants; 0: not known
 	distant int64 // another distance, seen once
@@ -88,6 +96,55 @@ type run struct {
 	wait    int   // instants to be asked as they are, since a range could not be used
 	failed  int   // ranges in a row that could not be used
 	block   *block
+	before  *block // the one before it: of several who ask in turn the last one may still want its end
+}
+
+// expected is an instant that somebody will ask for, and the track it is on.
+type expected struct {
+	ms int64
+	on *track
+}
+
+// What is kept of a query: who expects more than is asked for is forgotten.
+const (
+	maxMissed   = 4 // instants of a row that are not asked for, and it goes on
+	maxTracks   = 4
+	maxExpected = 8
+)
+
+// at is the answer at an instant, and the track that has it; nil where none has.
+func (r *run) at(ms int64) (model.Value, *track) {
+	for _, t := range r.tracks {
+		for _, b := range []*block{t.block, t.before} {
+			if v := b.at(ms); v != nil {
+				return v, t
+			}
+		}
+	}
+	return nil, nil
+}
+
+// track is the one an instant is on.
+func (r *run) track(ms int64) *track {
+	for i, e := range r.expected {
+		if e.ms == ms {
+			r.expected = slices.Delete(r.expected, i, i+1)
+			return e.on
+		}
+	}
+	return r.tracks[0]
+}
+
+// values is how many it keeps.
+func (r *run) values() (n int) {
+	for _, t := range r.tracks {
+		for _, b := range []*block{t.block, t.before} {
+			if b != nil {
+				n += b.values
+			}
+		}
+	}
+	return n
 }
 
 // form is how a query has to be asked.
@@ -123,6 +180,40 @@ type Knowing interface {
 	Known(text string, at time.Time) (model.Value, bool)
 }
 
+// Expecting is a source that can make use of knowing what it will be asked.
+type Expecting interface {
+	// Expect says that text will be asked for at an instant, and after that likely at each further step.
+	Expect(text string, at time.Time, step time.Duration)
+}
+
+// Expect implements Expecting.
+func (a *Ahead) Expect(text string, at time.Time, step time.Duration) {
+	r := a.runOf(text)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	ms, apart := at.UnixMilli(), step.Milliseconds()
+	if v, _ := r.at(ms); v != nil || apart <= 0 {
+		return
+	}
+	i := slices.IndexFunc(r.tracks[1:], func(t *track) bool { return t.step == apart })
+	if i++; i == 0 {
+		if len(r.tracks) == maxTracks {
+			return
+		}
+		i, r.tracks = len(r.tracks), append(r.tracks, &track{step: apart, last: math.MinInt64})
+	}
+	t := r.tracks[i]
+	// Some instants may have been on another track, or known.
+	if gap := ms - t.last; gap <= 0 || gap > maxMissed*apart || gap%apart != 0 {
+		t.next = firstSteps
+	}
+	t.last = ms - apart
+	if len(r.expected) == maxExpected {
+		r.expected = r.expected[1:]
+	}
+	r.expected = append(r.expected, expected{ms, t})
+}
+
 // Known implements Knowing.
 func (a *Ahead) Known(text string, at time.Time) (model.Value, bool) {
 	a.mu.Lock()
@@ -131,18 +222,18 @@ func (a *Ahead) Known(text string, at time.Time) (model.Value, bool) {
 	if r == nil {
 		return nil, false
 	}
-	v := r.block.at(at.UnixMilli())
+	v, t := r.at(at.UnixMilli())
 	if v == nil || at.Nanosecond()%int(time.Millisecond) != 0 {
 		return nil, false
 	}
-	a.touch(r, at.UnixMilli())
+	a.touch(r, t, at.UnixMilli())
 	return v, true
 }
 
 // touch notes that r was asked for. The caller holds mu.
-func (a *Ahead) touch(r *run, ms int64) {
+func (a *Ahead) touch(r *run, t *track, ms int64) {
 	a.clock++
-	r.used, r.last = a.clock, ms
+	r.used, t.last = a.clock, ms
 }
 
 // Query implements v1.API.
@@ -161,8 +252,8 @@ func (a *Ahead) Query(ctx context.Context, text string, at time.Time, opts ...v1
 		}
 		v, ok := a.Known(text, at) // others may have asked meanwhile
 		if !ok {
-			if steps, step := a.plan(r, at); steps > 1 {
-				v, ok = a.ask(ctx, r, text, at, steps, step, opts)
+			if t, steps := a.plan(r, at); steps > 1 {
+				v, ok = a.ask(ctx, r, t, text, at, steps, opts)
 			}
 		}
 		<-r.turn
@@ -188,57 +279,59 @@ func (a *Ahead) runOf(text string) *run {
 		if len(a.runs) >= maxRuns {
 			a.forget(len(a.runs)-maxRuns/2, 0)
 		}
-		r = &run{form: form, turn: make(chan struct{}, 1), next: firstSteps, last: math.MinInt64}
+		r = &run{form: form, turn: make(chan struct{}, 1), tracks: []*track{{next: firstSteps, last: math.MinInt64}}}
 		a.runs[text] = r
 	}
 	return r
 }
 
-// plan says which range to ask for from at on; a single step where the instant is to be asked for alone.
-func (a *Ahead) plan(r *run, at time.Time) (steps int, step time.Duration) {
+// plan says how many steps to ask for from at on, and on which track; a single one where the instant is to be asked for alone.
+func (a *Ahead) plan(r *run, at time.Time) (*track, int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	ms := at.UnixMilli()
-	last := r.last
-	a.touch(r, ms)
+	t := r.track(ms)
+	last := t.last
+	a.touch(r, t, ms)
 	if last == math.MinInt64 || ms <= last {
-		return 1, 0
+		return t, 1
 	}
 	d := ms - last
-	goesOn := d == r.step
+	goesOn := d == t.step
 	switch {
 	case goesOn:
-	case r.step == 0, d == r.distant: // twice the same
-		r.step, r.distant = d, 0
+	case t.step == 0, d == t.distant: // twice the same
+		t.step, t.distant = d, 0
 	default:
-		r.distant = d
+		t.distant = d
 	}
 	if !goesOn {
-		r.next = firstSteps
+		t.next = firstSteps
 	}
-	if r.wait > 0 {
-		r.wait--
-		return 1, 0
+	if t.wait > 0 {
+		t.wait--
+		return t, 1
 	}
-	steps = min(r.next, maxSteps)
-	if b := r.block; b != nil && len(b.steps) > 0 {
+	steps := min(t.next, maxSteps)
+	if b := t.block; b != nil && len(b.steps) > 0 {
 		// As many series as last time.
 		steps = min(steps, max(1, int(int64(a.opts.Values)*int64(len(b.steps))/int64(max(1, b.values)))))
 	}
 	if !a.opts.Until.IsZero() {
-		steps = int(min(int64(steps), max(0, a.opts.Until.UnixMilli()-ms)/r.step+1))
+		steps = int(min(int64(steps), max(0, a.opts.Until.UnixMilli()-ms)/t.step+1))
 	}
-	r.next = min(2*max(steps, firstSteps), maxSteps)
-	return steps, time.Duration(r.step) * time.Millisecond
+	t.next = min(2*max(steps, firstSteps), maxSteps)
+	return t, steps
 }
 
 // ask asks for a range and answers its first step; false where the range cannot be used. The caller has r's turn.
-func (a *Ahead) ask(ctx context.Context, r *run, text string, at time.Time, steps int, step time.Duration, opts []v1.Option) (model.Value, bool) {
+func (a *Ahead) ask(ctx context.Context, r *run, t *track, text string, at time.Time, steps int, opts []v1.Option) (model.Value, bool) {
 	var noted note
 	own, cancel := context.WithValue(ctx, noteKey{}, &noted), context.CancelFunc(func() {})
 	if deadline, ok := ctx.Deadline(); ok { // the other half is for the instant alone
 		own, cancel = context.WithTimeout(own, time.Until(deadline)/2)
 	}
+	step := time.Duration(t.step) * time.Millisecond // whoever has the turn alone changes it
 	v, warnings, _, err := a.QueryRange(own, text, v1.Range{Start: at, End: at.Add(time.Duration(steps-1) * step), Step: step}, opts...)
 	cancel()
 	if asked, ok := ctx.Value(noteKey{}).(*note); ok {
@@ -250,16 +343,16 @@ func (a *Ahead) ask(ctx context.Context, r *run, text string, at time.Time, step
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if r.block != nil && a.runs[text] == r {
-		a.kept -= r.block.values
+	if t.before != nil && a.runs[text] == r {
+		a.kept -= t.before.values
 	}
-	r.block = b
+	t.block, t.before = b, t.block
 	if b == nil {
-		r.failed++
-		r.wait, r.next = min(1<<min(r.failed, 10), maxWait), max(2, steps/4)
+		t.failed++
+		t.wait, t.next = min(1<<min(t.failed, 10), maxWait), max(2, steps/4)
 		return nil, false
 	}
-	r.failed = 0
+	t.failed = 0
 	if a.runs[text] == r {
 		a.kept += b.values
 		if a.kept > a.opts.Kept {
@@ -295,10 +388,9 @@ func (a *Ahead) forget(runs, values int) {
 			if r.used > before {
 				continue
 			}
-			if r.block != nil {
-				a.kept -= r.block.values
-				values -= r.block.values
-			}
+			n := r.values()
+			a.kept -= n
+			values -= n
 			delete(a.runs, text)
 			runs--
 		}

@@ -138,6 +138,9 @@ func TestWhatIsAskedAheadIsAnsweredLikeTheInstant(t *testing.T) {
 				if i > 5 && tick%8 != i { // asked at a cadence of its own
 					continue
 				}
+				if r.IntN(3) == 0 { // what is expected need not come true
+					ahead.Expect(q, at.Add(time.Duration(r.IntN(3)-1)*15*time.Second), time.Duration(1+r.IntN(5))*15*time.Second)
+				}
 				v, w, _, err := ahead.Query(t.Context(), q, at)
 				wantV, wantW, _, wantErr := api.Query(t.Context(), q, at)
 				if got, want := said(v, w, err), said(wantV, wantW, wantErr); got != want {
@@ -165,6 +168,25 @@ func TestTicksInARowCostFewRequests(t *testing.T) {
 		if n := int(r.End.Sub(r.Start)/r.Step) + 1; n > maxSteps {
 			t.Errorf("a range of %d steps: a Prometheus refuses it", n)
 		}
+	}
+}
+
+// A window is asked for at each tick, and for the last multiple of a cadence: again and again until it is known there.
+func TestRowsOfInstantsDoNotDisturbEachOther(t *testing.T) {
+	t.Parallel()
+	api := &counting{API: wild(t, rand.New(rand.NewPCG(1, 1))).API()}
+	ahead := NewAhead(api, AheadOptions{Values: 1 << 30})
+	const q = "sum(rate(m_total[5m]))"
+	for i := range 24 * 240 {
+		at := noon.Add(time.Duration(i) * 15 * time.Second)
+		ahead.Expect(q, at, 15*time.Second)
+		_, _, _, _ = ahead.Query(t.Context(), q, at)
+		at = at.Truncate(6 * time.Minute).Add(-5 * time.Second)
+		ahead.Expect(q, at, 6*time.Minute)
+		_, _, _, _ = ahead.Query(t.Context(), q, at)
+	}
+	if api.instants != 0 || len(api.ranges) != 10+5 {
+		t.Errorf("%d instants and %d ranges, want 0 and 15", api.instants, len(api.ranges))
 	}
 }
 
@@ -254,9 +276,7 @@ func TestWhatIsKeptIsBounded(t *testing.T) {
 	}
 	sum := 0
 	for _, r := range ahead.runs {
-		if r.block != nil {
-			sum += r.block.values
-		}
+		sum += r.values()
 	}
 	if sum != ahead.kept || sum > 5000 {
 		t.Errorf("%d values are kept, %d are counted, 5000 are allowed", sum, ahead.kept)
@@ -272,6 +292,7 @@ func TestManyMayAskAheadAtOnce(t *testing.T) {
 		all.Go(func() {
 			for i := range 150 {
 				q, at := repeated[(i+k)%6], noon.Add(time.Duration(i)*15*time.Second)
+				ahead.Expect(q, at, time.Duration(k)*15*time.Second)
 				v, w, _, err := ahead.Query(t.Context(), q, at)
 				wantV, wantW, _, wantErr := api.Query(t.Context(), q, at)
 				if got, want := said(v, w, err), said(wantV, wantW, wantErr); got != want {

@@ -106,7 +106,7 @@ func (e *Evaluator) Budget(ctx context.Context, scope engine.Scope, at time.Time
 			period[i] = over(slo, slo.Period)
 		}
 	}
-	t.fetch(ctx, asked)
+	t.fetch(ctx, t.fetcher, asked)
 
 	budgets := make([]Budget, len(service.SLOs))
 	for i := range service.SLOs {

@@ -95,6 +95,22 @@ func (f *fetcher) run(ctx context.Context, fetches []fetch) []answer {
 	return answers
 }
 
+// expect tells sources that want to know at which further instants they will be asked.
+func (f *fetcher) expect(wants []want) {
+	for _, w := range wants {
+		if w.apart <= 0 || w.probe == nil {
+			continue
+		}
+		for _, p := range w.probe.parts {
+			for _, q := range p.queries {
+				if e, ok := f.sources[q.source].Replicas[q.replica].(Expecting); ok {
+					e.Expect(q.text, w.at, w.apart)
+				}
+			}
+		}
+	}
+}
+
 // known is the answer to a query that the source has already.
 func (f *fetcher) known(q query) (answer, bool) {
 	k, ok := f.sources[q.source].Replicas[q.replica].(Knowing)

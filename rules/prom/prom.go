@@ -70,6 +70,12 @@ type Options struct {
 	// Watch is shown each condition that a tick evaluated, with what is known of its signals; from the goroutine of Evaluate. nil:
 	// nobody looks.
 	Watch func(engine.Scope, *rules.Condition, rules.Lookup)
+	// Step is the time between two ticks, for sources that want to know what they will be asked (Expecting), and for Sparse. 0: nobody
+	// says.
+	Step time.Duration
+	// Sparse looks at the past only where something happened. nil: everything is asked for at each tick. With it one goroutine
+	// at a time may call Evaluate, with instants that ascend.
+	Sparse *Sparse
 }
 
 // Evaluator finds out how the conditions of a set of rules stand.
@@ -83,6 +89,7 @@ type Evaluator struct {
 	costs   *costs
 	periods map[*rules.Service]*periods // what Budget remembers; the map itself never changes
 	fusion  *fusion
+	sparse  *sparse   // nil: there is none
 	spare   sync.Pool // of *scratch
 }
 
@@ -117,15 +124,24 @@ func New(set *rules.Set, sources []Source, opts Options) *Evaluator {
 			}
 		}
 	}
+	if opts.Sparse != nil {
+		e.sparse = newSparse(e, *opts.Sparse)
+	}
 	return e
 }
 
 // Evaluate answers a tick.
 func (e *Evaluator) Evaluate(ctx context.Context, in Tick) Answer {
+	if a, ok := e.recall(in); ok {
+		return a
+	}
 	ctx, cancel := context.WithTimeout(ctx, e.opts.Budget)
 	defer cancel()
 	t := newTick(e, in)
 	defer t.done()
+	if e.sparse != nil {
+		t.foresee(ctx)
+	}
 	for {
 		wanted := t.step()
 		if len(wanted) == 0 {
@@ -134,6 +150,9 @@ func (e *Evaluator) Evaluate(ctx context.Context, in Tick) Answer {
 		t.ask(ctx, wanted)
 	}
 	a := t.answer()
+	if e.sparse != nil {
+		t.remember(a)
+	}
 	t.lag(ctx, a.Sources)
 	e.opts.Metrics.observed(t)
 	return a

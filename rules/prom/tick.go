@@ -31,6 +31,8 @@ type scratch struct {
 	// recalled are the values that were read at an earlier tick, for an instant that still counts for them. They say nothing
 	// about what the sources show now.
 	recalled map[key]bool
+	// until is for how long values stay as they are: those that are recalled for longer than this tick.
+	until map[key]time.Time
 	// narrowed are the signals that are measured on some instances alone, which are others at each tick.
 	narrowed map[key]narrowing
 }
@@ -43,8 +45,9 @@ type ask struct {
 	condition *rules.Condition
 	verdict   rules.Verdict
 	done      bool
-	deciding  []rules.Signal // once done and unknown: what is out of sight and could decide it, and what was not asked for
-	panicked  string         // what a panic said; empty when there was none
+	deciding  []rules.Signal      // once done and unknown: what is out of sight and could decide it, and what was not asked for
+	panicked  string              // what a panic said; empty when there was none
+	stands    *engine.Observation // what it came to at an earlier tick, where that cannot have changed
 }
 
 // tick is an empty tick, whose queries may take so long each.
@@ -53,7 +56,7 @@ func (e *Evaluator) tick(in Tick, timeout time.Duration) *tick {
 	if s, ok := e.spare.Get().(*scratch); ok {
 		t.scratch = s
 	} else {
-		t.scratch = &scratch{values: map[key]rules.Value{}, answers: map[query]answer{}, recalled: map[key]bool{}, narrowed: map[key]narrowing{}}
+		t.scratch = &scratch{values: map[key]rules.Value{}, answers: map[query]answer{}, recalled: map[key]bool{}, until: map[key]time.Time{}, narrowed: map[key]narrowing{}}
 	}
 	return t
 }
@@ -65,6 +68,7 @@ func (t *tick) done() {
 	clear(s.values)
 	clear(s.answers)
 	clear(s.recalled)
+	clear(s.until)
 	clear(s.narrowed)
 	t.spare.Put(s)
 }
@@ -79,7 +83,9 @@ func newTick(e *Evaluator, in Tick) *tick {
 		}
 		for _, index := range q.Conditions {
 			if index >= 0 && index < len(service.Conditions) {
-				t.asks = append(t.asks, &ask{question: q, service: service, index: index, condition: service.Conditions[index]})
+				a := &ask{question: q, service: service, index: index, condition: service.Conditions[index]}
+				a.stands, a.done = e.stands(a.condition, in.Instant)
+				t.asks = append(t.asks, a)
 			}
 		}
 	}
@@ -210,23 +216,19 @@ func (t *tick) ask(ctx context.Context, signals []key) {
 	for _, k := range signals {
 		at := k.signal.At(t.Instant)
 		if v, ok := t.held.get(k, at); ok {
-			t.values[k], t.recalled[k] = v, true
+			t.values[k], t.recalled[k], t.until[k] = v, true, at.Add(k.signal.Every)
 			continue
 		}
-		wants = append(wants, want{k, t.probeOf(k), at.Add(-t.opts.QueryOffset)})
+		wants = append(wants, want{k, t.probeOf(k), at.Add(-t.opts.QueryOffset), t.apart(k.signal)})
+	}
+	if t.sparse != nil && len(wants) > 0 {
+		wants = t.calm(ctx, wants)
 	}
 	if len(wants) == 0 {
 		return
 	}
-	t.rounds++
-	t.fetch(ctx, wants)
-	if doubts := t.doubts(wants); len(doubts) > 0 {
-		t.rounds++
-		t.send(ctx, doubts)
-		t.proved.learn(t, doubts)
-	}
-	for _, w := range wants {
-		v := w.probe.read(view{t, w.at})
+	for i, v := range t.measure(ctx, t.fetcher, wants) {
+		w := wants[i]
 		if at := w.at.Add(t.opts.QueryOffset); !at.Equal(t.Instant) {
 			v.Reading.At = at
 		}
@@ -236,9 +238,28 @@ func (t *tick) ask(ctx context.Context, signals []key) {
 		t.values[w.key] = v
 		t.costs.note(w.key, t.cost(w))
 		if w.signal.Every > 0 && !v.Reading.Why.Blind() {
-			t.held.put(w.key, w.signal.At(t.Instant), v)
+			at := w.signal.At(t.Instant)
+			t.held.put(w.key, at, v)
+			t.until[w.key] = at.Add(w.signal.Every)
 		}
 	}
+}
+
+// measure sends the queries of wants, and whatever their answers leave in doubt, and reads the values.
+func (t *tick) measure(ctx context.Context, fetcher *fetcher, wants []want) []rules.Value {
+	t.rounds++
+	fetcher.expect(wants)
+	t.fetch(ctx, fetcher, wants)
+	if doubts := t.doubts(wants); len(doubts) > 0 {
+		t.rounds++
+		t.send(ctx, fetcher, doubts)
+		t.proved.learn(t, doubts)
+	}
+	values := make([]rules.Value, len(wants))
+	for i, w := range wants {
+		values[i] = w.probe.read(view{t, w.at})
+	}
+	return values
 }
 
 // want is a signal to be measured, and the instant its queries are for.
@@ -246,10 +267,12 @@ type want struct {
 	key
 	probe *probe
 	at    time.Time
+	// apart is how far from one another the instants are for which it is asked for, as long as it goes on; 0: nobody knows.
+	apart time.Duration
 }
 
 // fetch sends the queries of what is wanted that were not sent at this tick yet, each once.
-func (t *tick) fetch(ctx context.Context, wants []want) {
+func (t *tick) fetch(ctx context.Context, fetcher *fetcher, wants []want) {
 	var ws []wanted
 	for _, want := range wants {
 		for _, p := range want.probe.parts {
@@ -259,18 +282,18 @@ func (t *tick) fetch(ctx context.Context, wants []want) {
 			}
 		}
 	}
-	t.send(ctx, ws)
+	t.send(ctx, fetcher, ws)
 }
 
 // send sends queries that were not sent at this tick yet, each once.
-func (t *tick) send(ctx context.Context, all []wanted) {
+func (t *tick) send(ctx context.Context, fetcher *fetcher, all []wanted) {
 	var ws []wanted
 	var seen map[query]bool
 	for _, w := range all {
 		if _, have := t.answers[w.query]; have || seen[w.query] {
 			continue
 		}
-		if a, ok := t.fetcher.known(w.query); ok {
+		if a, ok := fetcher.known(w.query); ok {
 			a.sent, a.among = w.text, 1
 			t.answers[w.query] = a
 			continue
@@ -284,7 +307,7 @@ func (t *tick) send(ctx context.Context, all []wanted) {
 	if len(ws) == 0 {
 		return
 	}
-	t.fusion.ask(ctx, t.fetcher, ws, func(q query, a answer) { t.answers[q] = a })
+	t.fusion.ask(ctx, fetcher, ws, func(q query, a answer) { t.answers[q] = a })
 }
 
 // answer puts together what the tick came to.
@@ -337,6 +360,9 @@ func (t *tick) answer() Answer {
 // observation is what became of a condition, and the sources its want of sight rests on (an empty name is the engine's own
 // fault). Its readings are in the order in which the condition first uses them.
 func (t *tick) observation(a *ask) (o engine.Observation, blindIn []string) {
+	if a.stands != nil {
+		return *a.stands, nil
+	}
 	o = engine.Observation{Asked: true, Truth: a.verdict.Truth}
 	if a.panicked != "" {
 		name := ""

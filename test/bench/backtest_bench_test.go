@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
+	"runtime/debug"
 	"runtime/pprof"
 	"testing"
 	"time"
@@ -17,6 +19,7 @@ import (
 
 var (
 	backtested      = flag.Int("bench.backtest", 100, "number of services with an SLO each whose past is led through")
+	backtestCompare = flag.Bool("bench.backtest.compare", false, "lead the rules through the past once more, asking for everything at each tick, and expect the same of it")
 	backtestProfile = flag.String("bench.backtest.profile", "", "file for a processor profile of a backtest")
 )
 
@@ -50,6 +53,8 @@ func BenchmarkBacktest(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
+	debug.SetGCPercent(400) // as the command does
+	defer debug.SetGCPercent(100)
 	for b.Loop() {
 		if *backtestProfile != "" {
 			f, err := os.Create(*backtestProfile)
@@ -61,11 +66,28 @@ func BenchmarkBacktest(b *testing.B) {
 			}
 		}
 		before, own := prometheusCPU(b, p), processCPU(b, os.Getpid())
-		out, err := server.Backtest(b.Context(), server.BacktestOptions{Prometheus: p.URL, From: end.Add(-30 * 24 * time.Hour), To: end, Approve: -1,
-			Versions: []server.BacktestRules{{Name: "rules", Set: set}}, Labels: []reports.Label{}})
+		options := server.BacktestOptions{Prometheus: p.URL, From: end.Add(-30 * 24 * time.Hour), To: end, Approve: -1,
+			Versions: []server.BacktestRules{{Name: "rules", Set: set}}, Labels: []reports.Label{}}
+		out, err := server.Backtest(b.Context(), options)
 		pprof.StopCPUProfile()
 		if err != nil {
 			b.Fatal(err)
+		}
+		took, cpu, promCPU := out.Took.Duration().Seconds(), processCPU(b, os.Getpid())-own, prometheusCPU(b, p)-before
+		if *backtestCompare {
+			options.EveryTick = true
+			each, err := server.Backtest(b.Context(), options)
+			if err != nil {
+				b.Fatal(err)
+			}
+			for i := range each.Versions[0].Services {
+				got, want := &out.Versions[0].Services[i], &each.Versions[0].Services[i]
+				if !reflect.DeepEqual(got.Moves, want.Moves) || !reflect.DeepEqual(got.Told, want.Told) {
+					b.Errorf("%s (%s):\n%+v\n%+v\nat each tick:\n%+v\n%+v", got.Scope, w.services[i].kind, got.Moves, got.Told, want.Moves, want.Told)
+				}
+			}
+			fmt.Printf("BENCH rules_backtest_every_tick_s %.1f s\n", each.Took.Duration().Seconds())
+			fmt.Printf("BENCH rules_backtest_every_tick_ratio %.2f ratio\n", each.Took.Duration().Seconds()/took)
 		}
 		moves, pages := 0, 0
 		for i := range out.Versions[0].Services {
@@ -76,9 +98,9 @@ func BenchmarkBacktest(b *testing.B) {
 		if moves == 0 || pages == 0 {
 			b.Errorf("%d moves and %d pages and tickets: services that burn are not found", moves, pages)
 		}
-		fmt.Printf("BENCH rules_backtest_s %.1f s\n", out.Took.Duration().Seconds())
-		fmt.Printf("BENCH rules_backtest_cpu_s %.1f s\n", processCPU(b, os.Getpid())-own)
-		fmt.Printf("BENCH rules_backtest_prometheus_cpu_s %.1f s\n", prometheusCPU(b, p)-before)
+		fmt.Printf("BENCH rules_backtest_s %.1f s\n", took)
+		fmt.Printf("BENCH rules_backtest_cpu_s %.1f s\n", cpu)
+		fmt.Printf("BENCH rules_backtest_prometheus_cpu_s %.1f s\n", promCPU)
 		fmt.Printf("BENCH rules_backtest_queries %d queries\n", out.Queries)
 	}
 }
