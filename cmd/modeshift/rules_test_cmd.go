@@ -94,7 +94,7 @@ func (v *rulesTestCmd) Run(s *streams, c *cli) error {
 	if v.Coverage {
 		cov = ruletest.NewCoverage(files)
 	}
-	results := ruletest.RunAll(ctx, files, cov, nil)
+	results := runTests(ctx, s, files, cov)
 	if ctx.Err() != nil {
 		return exit(exitNo, "interrupted: not every test was run")
 	}
@@ -112,8 +112,11 @@ func (v *rulesTestCmd) Run(s *streams, c *cli) error {
 		told.Coverage.Counts, told.Coverage.Gaps = cov.Report()
 	}
 	if v.Mutate && told.OK {
-		opts := ruletest.MutateOptions{Most: v.Mutants, Boundaries: v.Boundaries, Told: countingUp(s.err, "mutants tried")}
-		if told.Mutants, err = ruletest.Mutate(ctx, files, results, opts); err != nil {
+		progress := newProgress(s.err)
+		opts := ruletest.MutateOptions{Most: v.Mutants, Boundaries: v.Boundaries, Told: progress.count("mutants tried")}
+		told.Mutants, err = ruletest.Mutate(ctx, files, results, opts)
+		progress.clear()
+		if err != nil {
 			return exit(exitNo, "mutants: %w", err)
 		}
 	}
@@ -126,6 +129,21 @@ func (v *rulesTestCmd) Run(s *streams, c *cli) error {
 		return &exitError{exitNo, errors.New("")}
 	}
 	return err
+}
+
+// runTests runs the tests of files, and tells whoever waits how many have run.
+func runTests(ctx context.Context, s *streams, files []*ruletest.File, cov *ruletest.Coverage) []ruletest.Result {
+	progress := newProgress(s.err)
+	defer progress.clear()
+	all, run := 0, 0
+	for _, f := range files {
+		all += len(f.Tests)
+	}
+	told := progress.count("tests run")
+	return ruletest.RunAll(ctx, files, cov, func(ruletest.Result) {
+		run++
+		told(run, all)
+	})
 }
 
 // files reads the test files, and leaves the tests in them that are to be run.
@@ -174,18 +192,6 @@ type testsTold struct {
 
 	Coverage *testsReached      `json:"coverage,omitempty"`
 	Mutants  *ruletest.Mutation `json:"mutants,omitempty"`
-}
-
-// countingUp tells on standard error how far something has come, when it takes long.
-func countingUp(w io.Writer, what string) func(done, of int) {
-	last := time.Now()
-	return func(done, of int) {
-		if time.Since(last) < 5*time.Second {
-			return
-		}
-		last = time.Now()
-		_, _ = fmt.Fprintf(w, "%s: %d of %d\n", what, done, of) // nobody is there to be told that nobody can be told
-	}
 }
 
 // printMutation tells which mutants no test noticed.
