@@ -52,14 +52,48 @@ A test file names its rule files, says what Prometheus shows and what people do,
 Series are in promtool's notation, one sample for each interval (of the test, or of the file; 15s). All of it runs on the real
 PromQL engine, and on the evaluator, the loop and the core of the server. Times count from 0s, which is start (a Monday).
 
-steps     at: T with approve, reject, cancel, undo, settle (as: done or undone) TRANSITION; set MODE (for, via, directive_only,
-          force); unpin, freeze, unfreeze SCOPE; by: PERSON, role, reason; refused: true or CODE where the answer has to be no.
-          action: NAME with fails: N, unknown: N, takes: D, never: true (undo: true of its undo) says what its attempts come to;
-          targets: NAME, found: [...] what it finds.
-expect    at: T; between: [A, B]: it comes true in that span; during: [A, B]: at each tick of it; never: [A, B]: at none.
-          mode, incidents (severity, kind, subject: all that are open), proposals, withheld ({TRANSITION: CODE}), reason, flags,
-          notices ({page: 1}: how many were sent so far), readings ({EXPRESSION: true, false or unknown}).
-          Where the rules have several services, each by its scope: mode: {checkout: degraded}.
+In place of series a scenario draws those of an SLO from its queries, with a clean history: {name: total-outage, slo: availability, at: 10m}.
+
+  name          quiet, total-outage, partial-outage, slow-burn, spike-train,
+                counter-reset, scrape-gap, first-error, restart,
+                prometheus-away, no-traffic
+  for, share    how long it lasts, and the share of requests that fail
+  background    the share that fails at all other times
+  before        how far back there are samples
+  after, every, spike, rate, scrape
+
+budget_remaining is what the server's ledger would know at that tick: five minutes at a time, 65s after their end, and nothing while
+less than half of the period is known. A scenario reaches back a whole period where the budget of its SLO is asked for; series that are
+written down begin with the test.
+
+Steps are what people do, and what comes of actions:
+
+  approve, reject: TRANSITION       at, by, role, reason; approve: blind
+  cancel, undo, settle: TRANSITION  at, by, reason; settle: as, which is
+                                    done or undone
+  set: MODE                         at, by, role, reason, for, via,
+                                    directive_only, force
+  unpin, freeze, unfreeze: SCOPE    at, by, reason; freeze: for
+  action: NAME                      what its attempts come to: fails: N,
+                                    unknown: N, takes: D, never: true;
+                                    undo: true is about its undo
+  targets: NAME                     found: [...] is what it finds
+
+Where the answer to a person has to be no: refused: true, or the CODE of the reason. An expectation says when, and what:
+
+  at: T             at that time
+  between: [A, B]   it comes true in that span
+  during: [A, B]    at each tick of it
+  never: [A, B]     at none
+
+  mode, reason, flags
+  incidents         all that are open: severity, kind, subject
+  proposals         all that wait for people
+  withheld          {TRANSITION: CODE}
+  notices           {page: 1}: how many were sent so far
+  readings          {EXPRESSION: true, false or unknown}
+
+Where the rules have several services, each by its scope: mode: {checkout: degraded}.
 
 --coverage lists what no test reached, with its place: transitions that never started, pairs of burn rates that never fired, and
 operands of conditions that were never true, or never false: whether they are there makes no difference to any test.
