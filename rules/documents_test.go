@@ -41,9 +41,14 @@ func TestADocumentThatIsBadKeepsTheOthersOfItsFileFromNothing(t *testing.T) {
 	last := mustLoad(t, Options{}, documentsText)
 	for _, c := range []struct{ name, old, new, problem string }{
 		{"a fault", "service: three", "service: three\nslis: []", "a.yaml:13:1: "},
-		{"its name is gone", "service: three", "servce: three", "a.yaml:12:1: unknown key"},
+		{"its name is gone", "service: three", "servce: three", `a.yaml:11:1: a rule file needs "service"`},
 		{"its name is no name", "service: three", "service: [three]", "a.yaml:12:10: "},
 		{"it has no version", "version: prometheus/v1\n", "", "a.yaml:11:1: the file does not say its version"},
+		{"a key is there twice", "service: three", "service: three\nslos: []", "a.yaml:14:1: duplicate key \"slos\""},
+		{"a key is there twice, deep inside", "objective: 99\n", "objective: 99\n    objective: 98\n", "a.yaml:16:5: duplicate key"},
+		{"its name is there twice", "service: three", "service: four\nservice: three", "a.yaml:13:1: duplicate key \"service\""},
+		{"a key is a list", "service: three", "service: three\n[a, b]: c", "a.yaml:13:1: a key must be a word"},
+		{"a word is merged in", "service: three", "service: three\n<<: three", "a.yaml:13:1: << merges mappings"},
 	} {
 		text := strings.Replace(strings.Replace(documentsText, c.old, c.new, 1), "name: t,", "name: shed,", 1)
 		set, diags := reload(t, last, Options{}, text)
@@ -55,6 +60,8 @@ func TestADocumentThatIsBadKeepsTheOthersOfItsFileFromNothing(t *testing.T) {
 		}
 		if s := set.Service("three"); s.Digest != last.Service("three").Digest || s.Problem == "" {
 			t.Errorf("%s: the bad one is not kept: %q", c.name, s.Problem)
+		} else if !strings.HasPrefix(s.Problem, c.problem) {
+			t.Errorf("%s: %q, want %q", c.name, s.Problem, c.problem)
 		}
 	}
 }

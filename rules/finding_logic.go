@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
@@ -39,6 +40,7 @@ const (
 	claimAnd
 	claimOr
 	claimNot
+	claimSame  // two claims are both true, or both false
 	claimTruth // the quantity is a truth
 	claimIs    // the quantity is a word, and this one
 	claimLess
@@ -86,6 +88,7 @@ func (k *compiler) sketch(e ast.Expr) *sketch {
 func both(a, b claim) claim   { return claim{op: claimAnd, of: []claim{a, b}} }
 func either(a, b claim) claim { return claim{op: claimOr, of: []claim{a, b}} }
 func not(a claim) claim       { return claim{op: claimNot, of: []claim{a}} }
+func same(a, b claim) claim   { return claim{op: claimSame, of: []claim{a, b}} }
 
 func (s *sketcher) claim(e ast.Expr) claim {
 	if e.Kind() == ast.LiteralKind {
@@ -169,14 +172,44 @@ func (s *sketcher) comparison(e ast.Expr, op string, left, right ast.Expr) claim
 		}
 		return is
 	}
+	are := func(t *cel.Type) bool {
+		return s.k.ast.GetType(left.ID()).IsExactType(t) && s.k.ast.GetType(right.ID()).IsExactType(t)
+	}
+	if are(cel.BoolType) {
+		return truths(op, s.claim(left), s.claim(right))
+	}
 	a, b := s.k.written(left), s.k.written(right)
 	for _, side := range []ast.Expr{left, right} {
 		s.quantity(side, "", 0, 0) // it may name windows
+	}
+	if are(cel.StringType) && (op == operators.Equals || op == operators.NotEquals) {
+		equal := claim{op: claimTruth, name: min(a, b) + " == " + max(a, b)}
+		if op == operators.NotEquals {
+			return not(equal)
+		}
+		return equal
 	}
 	if a > b {
 		a, b, op = b, a, flipped[op]
 	}
 	return compare(op, a+" - "+b, 0)
+}
+
+// truths compares two truths, of which false is the lesser.
+func truths(op string, a, b claim) claim {
+	switch op {
+	case operators.Less:
+		return both(not(a), b)
+	case operators.LessEquals:
+		return either(not(a), b)
+	case operators.Greater:
+		return both(a, not(b))
+	case operators.GreaterEquals:
+		return either(a, not(b))
+	case operators.Equals:
+		return same(a, b)
+	}
+	return not(same(a, b))
 }
 
 func compare(op, name string, than float64) claim {
@@ -453,6 +486,12 @@ func (c claim) truth(values map[string]float64, all []quantity) engine.Truth {
 			return engine.True
 		}
 		return engine.Unknown
+	case claimSame:
+		a, b := c.of[0].truth(values, all), c.of[1].truth(values, all)
+		if a == engine.Unknown || b == engine.Unknown {
+			return engine.Unknown
+		}
+		return engine.TruthOf(a == b)
 	}
 	v, known := values[c.name]
 	if !known {

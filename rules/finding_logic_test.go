@@ -17,6 +17,8 @@ func naive(c claim, numbers map[string]float64, words map[string]string) bool {
 		return naive(c.of[0], numbers, words) || naive(c.of[1], numbers, words)
 	case claimNot:
 		return !naive(c.of[0], numbers, words)
+	case claimSame:
+		return naive(c.of[0], numbers, words) == naive(c.of[1], numbers, words)
 	case claimTruth:
 		return numbers[c.name] == 1
 	case claimIs:
@@ -37,11 +39,13 @@ func TestTheSearchForAWitnessMissesNoneAndMakesNoneUp(t *testing.T) {
 	var draw func(depth int) claim
 	draw = func(depth int) claim {
 		if depth > 0 && r.IntN(5) > 0 {
-			switch r.IntN(3) {
+			switch r.IntN(4) {
 			case 0:
 				return both(draw(depth-1), draw(depth-1))
 			case 1:
 				return either(draw(depth-1), draw(depth-1))
+			case 2:
+				return same(draw(depth-1), draw(depth-1))
 			}
 			return not(draw(depth - 1))
 		}

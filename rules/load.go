@@ -94,7 +94,7 @@ type loader struct {
 	readers []*reader
 	drafts  []*draft
 	diags   Diagnostics
-	// unread are files with a document that has a fault and does not tell which service it is of.
+	// unread are files with a document that has a fault and does not tell, or not surely, which service it is of.
 	unread map[string]string // name to the first fault
 	names  map[string]bool   // of all files
 }
@@ -166,7 +166,7 @@ func (l *loader) read(files []File) {
 type content struct {
 	r      *reader
 	drafts []*draft
-	unread string // the first fault of a document that has one and does not tell which service it is of
+	unread string // the first fault of a document that has one and does not tell, or not surely, which service it is of
 }
 
 // file reads one file. It is safe for concurrent use.
@@ -178,8 +178,7 @@ func (l *loader) file(f File) (c content) {
 	c.r = r
 	var docs []*node
 	r.survive(&node{line: 1, column: 1}, func() { docs = r.parse(f) })
-	whole := r.faults
-	if whole > 0 && len(docs) == 0 {
+	if r.faults > 0 && len(docs) == 0 {
 		c.unread = r.problem(0, math.MaxInt)
 	}
 	for i, n := range docs {
@@ -194,8 +193,9 @@ func (l *loader) file(f File) (c content) {
 		if r.faults == before && known {
 			r.survive(n, d.digests)
 		}
-		d.end, d.bad = end, whole > 0 || r.faults > before
-		if d.bad && d.name() == "" {
+		d.end, d.bad = end, r.broken[n] || r.faults > before
+		// Of a broken one nobody knows which of two names is meant, or what a merge would have brought.
+		if d.bad && (d.name() == "" || r.broken[n]) {
 			c.unread = r.problem(n.line, end)
 		}
 		if known || d.name() != "" {

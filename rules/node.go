@@ -78,7 +78,8 @@ func clipTo(most int, s string) string {
 	return string([]rune(s)[:most]) + "…"
 }
 
-// parse reads a file's documents. A fault of syntax ends the file, so there is at most one, and then no document counts.
+// parse reads a file's documents. A fault of syntax ends the file, and so does what goes beyond the limits: there is at most one, and
+// then no document counts. A key that is there twice is a fault of its document alone.
 func (r *reader) parse(f File) []*node {
 	if len(f.Data) > maxFileBytes {
 		r.whole(fmt.Sprintf("the file is larger than %d bytes, the most that a rule file may have", maxFileBytes), "is it a rule file? split it: one service a file")
@@ -131,9 +132,16 @@ func (r *reader) parse(f File) []*node {
 		if len(y.Content) == 0 || y.Content[0].Kind == yaml.ScalarNode && y.Content[0].Tag == "!!null" {
 			continue // nothing but comments
 		}
+		before := r.faults
 		n := x.expand(y.Content[0], 0)
 		if x.refused {
 			return nil
+		}
+		if r.faults > before {
+			if r.broken == nil {
+				r.broken = map[*node]bool{}
+			}
+			r.broken[n] = true
 		}
 		docs = append(docs, n)
 	}

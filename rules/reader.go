@@ -21,12 +21,13 @@ type reader struct {
 	src     *source
 	diags   Diagnostics
 	faults  int
-	doubts  int    // warnings and notes
-	lenient bool   // a Sloth file: Sloth ignores keys it does not know
-	words   int    // of the long queries so far, squared
-	steps   int    // of the regular expressions so far, as far as they are larger than their text
-	texts   int    // bytes of the conditions so far
-	begins  string // how a file begins, for whoever gives an empty one; empty: as a rule file does
+	doubts  int            // warnings and notes
+	lenient bool           // a Sloth file: Sloth ignores keys it does not know
+	words   int            // of the long queries so far, squared
+	steps   int            // of the regular expressions so far, as far as they are larger than their text
+	texts   int            // bytes of the conditions so far
+	begins  string         // how a file begins, for whoever gives an empty one; empty: as a rule file does
+	broken  map[*node]bool // documents whose mappings could not all be read as they stand: there is a key twice, or none
 	seen    func(what string, lenient bool, fields []field)
 }
 

@@ -41,12 +41,27 @@ func (p *progress) say(text func(took time.Duration) string) {
 	_, _ = fmt.Fprintf(p.w, "\r\x1b[K%s", text(now.Sub(p.began))) // that nobody can be told is nothing to be told
 }
 
-// share is say for something of which is known how much there is of it.
+// share is say for something of which is known how much there is of it; done is a share of 1.
 func (p *progress) share(done float64) {
-	p.say(func(took time.Duration) string {
-		left := time.Duration(float64(took) / done * (1 - done))
-		return fmt.Sprintf("%3.0f %%, about %s left", 100*done, round(left.Round(time.Second)))
-	})
+	p.say(func(took time.Duration) string { return fmt.Sprintf("%3.0f %%%s", 100*done, left(done, took)) })
+}
+
+// count is say for things that are done one by one.
+func (p *progress) count(what string) func(done, of int) {
+	return func(done, of int) {
+		p.say(func(took time.Duration) string {
+			return fmt.Sprintf("%d of %d %s%s", done, of, what, left(float64(done)/float64(of), took))
+		})
+	}
+}
+
+// left is how long the rest takes if it goes on as it began. While nothing is done nobody knows.
+func left(done float64, took time.Duration) string {
+	if !(done > 0) {
+		return ""
+	}
+	rest := time.Duration(float64(took) / done * max(0, 1-done))
+	return fmt.Sprintf(", about %s left", round(rest.Round(time.Second)))
 }
 
 // clear takes the line away.

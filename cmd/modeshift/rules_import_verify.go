@@ -26,17 +26,12 @@ func (v *rulesImportCmd) verify(s *streams, result *convert.Result) ([]convert.V
 	if opts.From.IsZero() {
 		opts.From = opts.To.Add(-time.Duration(v.Since))
 	}
-	told := time.Now()
-	opts.Progress = func(done float64) {
-		if now := time.Now(); now.Sub(told) >= 5*time.Second { // whoever waits longer wants to know for what
-			told = now
-			// Nobody hears of it when standard error is gone.
-			_, _ = fmt.Fprintf(s.err, "modeshift: compared %.0f %%\n", 100*done)
-		}
-	}
+	progress := newProgress(s.err)
+	opts.Progress = progress.share
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	compared, err := server.VerifyImport(ctx, v.Verify, result, opts)
+	progress.clear()
 	var wrong *convert.UsageError
 	switch {
 	case errors.As(err, &wrong):

@@ -38,7 +38,7 @@ It tries, in every state that the engine can come to under these rules, everythi
 may stand together, also unknown; each answer at a gate, and none; each outcome of an action; and time, to whatever is due next.
 Proved is that
 
-  from each mode the first can be reached without force: by what the rules declare
+  from each mode the first can be reached without force, by what is declared
   no destructive action starts without its gate
   no steady input changes modes for ever
   no two scopes wait for each other

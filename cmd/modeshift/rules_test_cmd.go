@@ -52,14 +52,48 @@ A test file names its rule files, says what Prometheus shows and what people do,
 Series are in promtool's notation, one sample for each interval (of the test, or of the file; 15s). All of it runs on the real
 PromQL engine, and on the evaluator, the loop and the core of the server. Times count from 0s, which is start (a Monday).
 
-steps     at: T with approve, reject, cancel, undo, settle (as: done or undone) TRANSITION; set MODE (for, via, directive_only,
-          force); unpin, freeze, unfreeze SCOPE; by: PERSON, role, reason; refused: true or CODE where the answer has to be no.
-          action: NAME with fails: N, unknown: N, takes: D, never: true (undo: true of its undo) says what its attempts come to;
-          targets: NAME, found: [...] what it finds.
-expect    at: T; between: [A, B]: it comes true in that span; during: [A, B]: at each tick of it; never: [A, B]: at none.
-          mode, incidents (severity, kind, subject: all that are open), proposals, withheld ({TRANSITION: CODE}), reason, flags,
-          notices ({page: 1}: how many were sent so far), readings ({EXPRESSION: true, false or unknown}).
-          Where the rules have several services, each by its scope: mode: {checkout: degraded}.
+In place of series a scenario draws those of an SLO from its queries, with a clean history: {name: total-outage, slo: availability, at: 10m}.
+
+  name          quiet, total-outage, partial-outage, slow-burn, spike-train,
+                counter-reset, scrape-gap, first-error, restart,
+                prometheus-away, no-traffic
+  for, share    how long it lasts, and the share of requests that fail
+  background    the share that fails at all other times
+  before        how far back there are samples
+  after, every, spike, rate, scrape
+
+budget_remaining is what the server's ledger would know at that tick: five minutes at a time, 65s after their end, and nothing while
+less than half of the period is known. A scenario reaches back a whole period where the budget of its SLO is asked for; series that are
+written down begin with the test.
+
+Steps are what people do, and what comes of actions:
+
+  approve, reject: TRANSITION       at, by, role, reason; approve: blind
+  cancel, undo, settle: TRANSITION  at, by, reason; settle: as, which is
+                                    done or undone
+  set: MODE                         at, by, role, reason, for, via,
+                                    directive_only, force
+  unpin, freeze, unfreeze: SCOPE    at, by, reason; freeze: for
+  action: NAME                      what its attempts come to: fails: N,
+                                    unknown: N, takes: D, never: true;
+                                    undo: true is about its undo
+  targets: NAME                     found: [...] is what it finds
+
+Where the answer to a person has to be no: refused: true, or the CODE of the reason. An expectation says when, and what:
+
+  at: T             at that time
+  between: [A, B]   it comes true in that span
+  during: [A, B]    at each tick of it
+  never: [A, B]     at none
+
+  mode, reason, flags
+  incidents         all that are open: severity, kind, subject
+  proposals         all that wait for people
+  withheld          {TRANSITION: CODE}
+  notices           {page: 1}: how many were sent so far
+  readings          {EXPRESSION: true, false or unknown}
+
+Where the rules have several services, each by its scope: mode: {checkout: degraded}.
 
 --coverage lists what no test reached, with its place: transitions that never started, pairs of burn rates that never fired, and
 operands of conditions that were never true, or never false: whether they are there makes no difference to any test.
@@ -94,7 +128,7 @@ func (v *rulesTestCmd) Run(s *streams, c *cli) error {
 	if v.Coverage {
 		cov = ruletest.NewCoverage(files)
 	}
-	results := ruletest.RunAll(ctx, files, cov, nil)
+	results := runTests(ctx, s, files, cov)
 	if ctx.Err() != nil {
 		return exit(exitNo, "interrupted: not every test was run")
 	}
@@ -112,8 +146,11 @@ func (v *rulesTestCmd) Run(s *streams, c *cli) error {
 		told.Coverage.Counts, told.Coverage.Gaps = cov.Report()
 	}
 	if v.Mutate && told.OK {
-		opts := ruletest.MutateOptions{Most: v.Mutants, Boundaries: v.Boundaries, Told: countingUp(s.err, "mutants tried")}
-		if told.Mutants, err = ruletest.Mutate(ctx, files, results, opts); err != nil {
+		progress := newProgress(s.err)
+		opts := ruletest.MutateOptions{Most: v.Mutants, Boundaries: v.Boundaries, Told: progress.count("mutants tried")}
+		told.Mutants, err = ruletest.Mutate(ctx, files, results, opts)
+		progress.clear()
+		if err != nil {
 			return exit(exitNo, "mutants: %w", err)
 		}
 	}
@@ -126,6 +163,21 @@ func (v *rulesTestCmd) Run(s *streams, c *cli) error {
 		return &exitError{exitNo, errors.New("")}
 	}
 	return err
+}
+
+// runTests runs the tests of files, and tells whoever waits how many have run.
+func runTests(ctx context.Context, s *streams, files []*ruletest.File, cov *ruletest.Coverage) []ruletest.Result {
+	progress := newProgress(s.err)
+	defer progress.clear()
+	all, run := 0, 0
+	for _, f := range files {
+		all += len(f.Tests)
+	}
+	told := progress.count("tests run")
+	return ruletest.RunAll(ctx, files, cov, func(ruletest.Result) {
+		run++
+		told(run, all)
+	})
 }
 
 // files reads the test files, and leaves the tests in them that are to be run.
@@ -174,18 +226,6 @@ type testsTold struct {
 
 	Coverage *testsReached      `json:"coverage,omitempty"`
 	Mutants  *ruletest.Mutation `json:"mutants,omitempty"`
-}
-
-// countingUp tells on standard error how far something has come, when it takes long.
-func countingUp(w io.Writer, what string) func(done, of int) {
-	last := time.Now()
-	return func(done, of int) {
-		if time.Since(last) < 5*time.Second {
-			return
-		}
-		last = time.Now()
-		_, _ = fmt.Fprintf(w, "%s: %d of %d\n", what, done, of) // nobody is there to be told that nobody can be told
-	}
 }
 
 // printMutation tells which mutants no test noticed.

@@ -3,6 +3,8 @@ package ledger
 import (
 	"slices"
 	"time"
+
+	"github.com/modeshift/modeshift/engine"
 )
 
 // Span is time from From on, up to To and without it.
@@ -37,6 +39,20 @@ func Excluded(corrections []Correction, slo string, asOf, from, to time.Time) []
 		}
 	}
 	return Merge(spans, from, to)
+}
+
+// Paused is the time in which modes paused an SLO, up to an instant.
+func Paused(pauses []engine.Pause, slo string, at time.Time) (spans []Span) {
+	for _, p := range pauses {
+		switch {
+		case p.SLO != slo:
+		case p.To.IsZero():
+			spans = append(spans, Span{p.From, at})
+		default:
+			spans = append(spans, Span{p.From, p.To})
+		}
+	}
+	return spans
 }
 
 // Merge cuts spans to what lies between two instants, and joins those that touch. The result is in order of time.

@@ -301,9 +301,15 @@ func TestWhatWasAskedInAModeThatIsLeftIsNotJudgedInTheNext(t *testing.T) {
 		if h.mode() != "degraded" {
 			t.Errorf("mode %s", h.mode())
 		}
+		if v, _ := h.View("checkout"); v.Observed != nil {
+			t.Errorf("what was dropped is shown: %+v", v.Observed)
+		}
 		h.pass(15 * time.Second)
 		if r := h.reports[len(h.reports)-1]; r.Dropped != 0 {
 			t.Errorf("the next tick is dropped too: %+v", r)
+		}
+		if v, _ := h.View("checkout"); v.Observed == nil || time.Since(v.Observed.Instant) > 16*time.Second {
+			t.Errorf("shown is %+v, want what is seen now", v.Observed)
 		}
 	})
 }

@@ -104,6 +104,8 @@ func (l *Loop) judge(ctx context.Context, a answered) {
 		switch _, err := l.decide(ctx, q.Scope, engine.Actor{}, o); {
 		case errors.Is(err, errOutdated):
 			report.Dropped++
+			sc.seen = nil // it says nothing of the mode that is in force
+			l.show(q.Scope)
 			continue
 		case err != nil:
 			stored = false

@@ -50,14 +50,14 @@ var Rules = []Rule{
 	{"runbook-gone", KindService, "runbook", "whoever is paged has no runbook", gone},
 	{"parent", KindService, "parent", "what the scope above imposes does not hold here any more", lost},
 	{"modes-rank", KindService, "modes", "which of two modes protects more is turned around", always},
-	{"flapping-more", KindService, "flapping.changes", "it may move to and fro more often", rises(math.Inf(1))},
+	{"flapping-more", KindService, "flapping.changes", "it may move to and fro more often", inModes(rises(math.Inf(1)))},
 	{"flapping-shorter", KindService, "flapping.within", "moves to and fro are forgotten sooner", both(falls(0))},
-	{"stuck-later", KindService, "stuck_after", "nobody hears as soon of a mode that is not needed any more", rises(0)},
-	{"min-applied", KindService, "instances.min_applied", "a change is done with fewer instances", falls(0)},
-	{"grace", KindService, "instances.grace", "instances may lag behind for longer", rises(0)},
-	{"page-above", KindService, "instances.page_above", "more instances may diverge before somebody is paged", rises(0)},
-	{"lease", KindService, "lease", "instances trust for longer what they heard last", rises(math.Inf(1))},
-	{"on-loss", KindService, "on_loss", "instances without a server do something else", always},
+	{"stuck-later", KindService, "stuck_after", "nobody hears as soon of a mode that is not needed any more", inModes(rises(0))},
+	{"min-applied", KindService, "instances.min_applied", "a change is done with fewer instances", inModes(falls(0))},
+	{"grace", KindService, "instances.grace", "instances may lag behind for longer", inModes(rises(0))},
+	{"page-above", KindService, "instances.page_above", "more instances may diverge before somebody is paged", inModes(rises(0))},
+	{"lease", KindService, "lease", "instances trust for longer what they heard last", inModes(rises(math.Inf(1)))},
+	{"on-loss", KindService, "on_loss", "instances without a server do something else", func(c *change) bool { return c.before.hasModes() }},
 
 	{"slo-removed", KindSLO, "", "nobody watches the objective any more", removed},
 	{"objective", KindSLO, "objective", "the objective is lower: more may fail", falls(0)},
@@ -104,7 +104,14 @@ var Rules = []Rule{
 	}},
 
 	{"transition-added", KindTransition, "", "protection may be given up, or the service moved aside, by itself", func(c *change) bool {
-		return c.old == nil && c.new.Field(gateKey) == nil && !onlyProtects(c.after.course(c.new))
+		if c.old != nil || c.new.Field(gateKey) != nil {
+			return false
+		}
+		way := c.after.course(c.new)
+		if !c.before.hasModes() { // nothing protected it that could be given up
+			return way.aside
+		}
+		return !onlyProtects(way)
 	}},
 	{"transition-quiet", KindTransition, "", "a new way into a mode that keeps pages quiet, or pauses SLOs", func(c *change) bool {
 		return c.old == nil && c.after.quiets(c.new.Text("to"))
@@ -185,6 +192,11 @@ func lost(c *change) bool { return c.was != nil }
 // both asks only of what is said before and after.
 func both(looser func(*change) bool) func(*change) bool {
 	return func(c *change) bool { return c.was != nil && c.is != nil && looser(c) }
+}
+
+// inModes asks only of a scope that has modes before and after: in one without, nobody is in a mode and instances are told nothing.
+func inModes(looser func(*change) bool) func(*change) bool {
+	return func(c *change) bool { return c.before.hasModes() && c.after.hasModes() && looser(c) }
 }
 
 func is(text string) func(*change) bool {

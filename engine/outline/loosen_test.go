@@ -309,6 +309,42 @@ func TestEveryRowMarksItsDifferenceOneWayAndNotTheOther(t *testing.T) {
 	}
 }
 
+// A file of SLOs alone gets modes: there was nothing of theirs to loosen, but for what is new in itself. The way back is looser in
+// what is lost, and says nothing of what has no meaning without modes.
+func TestModesForAScopeThatHadNoneLoosenNothingOfModes(t *testing.T) {
+	top, rest, _ := strings.Cut(strict, "flapping:")
+	_, rest, _ = strings.Cut(rest, "slos:\n")
+	without, _, _ := strings.Cut(top+"slos:\n"+rest, "modes:\n")
+	some := func(modes, transitions string) *outline.Service {
+		return compiled(t, without+"modes:\n"+modes+"transitions:\n"+transitions)
+	}
+	const (
+		two     = "  - name: normal\n  - name: degraded\n    flags: {recommendations: false}\n"
+		shedTwo = "  - {name: shed, from: [normal], to: degraded, when: sli(\"p99\") > 1.0}\n"
+		recover = "  - {name: recover, from: [degraded], to: normal, when: sli(\"p99\") < 0.5}\n"
+	)
+	before := compiled(t, without)
+	for _, c := range []struct {
+		name        string
+		after       *outline.Service
+		there, back []string
+	}{
+		{"two modes", some(two, shedTwo+recover), nil, []string{"on-loss", "transition-removed"}},
+		{"all there is", compiled(t, strict), []string{"mode-quiet", "transition-quiet", "destructive-added", "destructive-added"},
+			[]string{"on-loss", "transition-removed", "transition-removed", "transition-removed"}},
+		{"a way aside", some(two+"  - {name: failover, beside: true}\n", shedTwo+"  - {name: fail-over, from: [degraded], to: failover, when: sli(\"p99\") > 5.0}\n"),
+			[]string{"transition-added"}, []string{"on-loss", "transition-removed"}},
+		{"a mode that pauses", some(two+"  - {name: read-only, slos: {rolling: {pause: true}}}\n", shedTwo), []string{"mode-quiet"}, []string{"on-loss", "transition-removed"}},
+	} {
+		if got := codes(before, c.after); !slices.Equal(got, c.there) {
+			t.Errorf("%s, there: %v, want %v", c.name, got, c.there)
+		}
+		if got := codes(c.after, before); !slices.Equal(got, c.back) {
+			t.Errorf("%s, back: %v, want %v", c.name, got, c.back)
+		}
+	}
+}
+
 func TestTheTableHasNoRowTwiceAndNoEditWithoutOne(t *testing.T) {
 	seen := map[string]bool{}
 	for _, r := range outline.Rules {

@@ -136,6 +136,9 @@ func (s *Service) of(kind Kind) (out []*Entry) {
 	return out
 }
 
+// hasModes reports whether the scope may be in a mode at all: one of SLOs and alerts alone is in none.
+func (s *Service) hasModes() bool { return len(s.of(KindMode)) > 0 }
+
 // rank is the place of a mode among those that have one; -1 for a mode beside the others.
 func (s *Service) rank(mode string) int {
 	for i, m := range s.of(KindMode) {

@@ -438,16 +438,7 @@ func (b *backtest) fill(ctx context.Context, p *part, sources []prom.Source) err
 
 // remaining is what is left of an SLO's budget at an instant of the rehearsal, for conditions.
 func (p *part) remaining(scope engine.Scope, slo *rules.SLO, at time.Time) engine.Reading {
-	budget := p.budget(scope, slo, at)
-	r := engine.Reading{Source: "ledger", Why: budget.Unknown, Detail: budget.Detail}
-	if r.Why == "" {
-		r.Value, r.Sample = budget.Remaining, ledger.Due(at)
-	}
-	return r
-}
-
-func (p *part) budget(scope engine.Scope, slo *rules.SLO, at time.Time) ledger.Budget {
-	return p.ledgers[prom.LedgerKey(scope, slo)].Budget(p.question(scope, slo, at))
+	return prom.Left(p.ledgers[prom.LedgerKey(scope, slo)].Budget(p.question(scope, slo, at)), at)
 }
 
 // question is the server's; what a mode paused is left out here too.

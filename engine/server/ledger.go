@@ -68,12 +68,7 @@ func (b *budgetBook) follow(set *rules.Set, history *prom.History) {
 // remaining is what is left of an SLO's budget, for conditions.
 func (b *budgetBook) remaining(scope engine.Scope, slo *rules.SLO, at time.Time) engine.Reading {
 	v, _ := b.view(scope) // a scope without events has no corrections
-	budget := b.keeper.Budget(prom.LedgerKey(scope, slo), b.question(slo, at, v.State, at))
-	r := engine.Reading{Source: "ledger", Why: budget.Unknown, Detail: budget.Detail}
-	if r.Why == "" {
-		r.Value, r.Sample = budget.Remaining, ledger.Due(at)
-	}
-	return r
+	return prom.Left(b.keeper.Budget(prom.LedgerKey(scope, slo), b.question(slo, at, v.State, at)), at)
 }
 
 // question asks how the budget of an SLO stands at an instant, without what people took out and without the time in which a mode
@@ -85,23 +80,9 @@ func (b *budgetBook) question(slo *rules.SLO, at time.Time, s engine.State, asOf
 	}
 	from, to := q.Period.At(at)
 	from = from.Add(-q.Window - time.Hour)
-	spans := slices.Concat(ledger.Excluded(b.corrections(s.Corrections), slo.Name, asOf, from, to), pausesOf(slo.Name, s.Pauses, at))
+	spans := slices.Concat(ledger.Excluded(b.corrections(s.Corrections), slo.Name, asOf, from, to), ledger.Paused(s.Pauses, slo.Name, at))
 	q.Excluded = ledger.Merge(spans, from, to)
 	return q
-}
-
-// pausesOf are the spans in which an SLO was paused by an instant.
-func pausesOf(slo string, pauses []engine.Pause, at time.Time) (spans []ledger.Span) {
-	for _, p := range pauses {
-		switch {
-		case p.SLO != slo:
-		case p.To.IsZero():
-			spans = append(spans, ledger.Span{From: p.From, To: at})
-		default:
-			spans = append(spans, ledger.Span{From: p.From, To: p.To})
-		}
-	}
-	return spans
 }
 
 // corrections are those of the log as the ledger wants them. One whose recurrence cannot be read any more, because a newer

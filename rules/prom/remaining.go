@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/engine/ledger"
 	"github.com/modeshift/modeshift/rules"
 )
 
@@ -24,4 +25,13 @@ func (e *Evaluator) left(service *rules.Service, slo *rules.SLO, at time.Time) e
 		return engine.Reading{Why: engine.WhyLittleKnown, Detail: "no ledger is kept"}
 	}
 	return e.opts.Remaining(service.Policy.Scope, slo, at)
+}
+
+// Left is what is left of a budget at an instant, as conditions read it. Its sample is as old as what the ledger can know by then.
+func Left(b ledger.Budget, at time.Time) engine.Reading {
+	r := engine.Reading{Source: "ledger", Why: b.Unknown, Detail: b.Detail}
+	if r.Why == "" {
+		r.Value, r.Sample = b.Remaining, ledger.Due(at)
+	}
+	return r
 }

@@ -48,6 +48,7 @@ type run struct {
 	failures  []Failure
 	ticked    time.Time // the last tick
 	away      *series.Away
+	book      *book    // nil: no budget is asked for
 	seen      sighting // nil: nobody wants to know
 	sums      []*sum
 }
@@ -88,6 +89,9 @@ func (r *run) run(ctx context.Context) error {
 		return err
 	}
 	opts := prom.Options{QueryOffset: t.file.offset, QueryTimeout: patience, Budget: patience, Parallel: 1}
+	if r.book = t.newBook(); r.book != nil {
+		opts.Remaining = r.remaining
+	}
 	if r.seen != nil {
 		opts.Watch = r.seen.see
 	}
@@ -204,6 +208,7 @@ func (r *run) rules() loop.Rules {
 	}
 	out.Evaluate = func(ctx context.Context, t loop.Tick) loop.Answer {
 		r.away.Now(t.Instant)
+		r.book.until(ctx, t.Instant)
 		a := r.evaluator.Evaluate(ctx, prom.Tick{Instant: t.Instant, Questions: t.Questions,
 			Modes: func(scope engine.Scope) (engine.Mode, bool) { m, ok := t.Modes[scope]; return m, ok }})
 		return loop.Answer{Observations: a.Observations, SourceBlind: a.SourceBlind, Sources: a.Sources}
@@ -353,6 +358,7 @@ func (r *run) look(ctx context.Context, c *claim, at time.Duration) (got string,
 
 // explain evaluates conditions of a scope, and tells what they rest on.
 func (r *run) explain(ctx context.Context, e *prom.Evaluator, scope engine.Scope, at time.Time, conditions []int) prom.Explanation {
+	r.book.until(ctx, at)
 	v, _ := r.rehearsal.View(scope)
 	q := engine.Question{Scope: scope, Dwell: v.State.Dwell(at), Known: len(r.test.instances[scope]), Conditions: conditions}
 	return e.Explain(ctx, prom.Tick{Instant: at, Questions: []engine.Question{q}, Modes: func(other engine.Scope) (engine.Mode, bool) {

@@ -141,7 +141,7 @@ func (t *Test) source() (*series.Away, error) {
 func (t *Test) draw(d *drawing) (err error) {
 	list := slices.Clone(t.series)
 	var drawn []*scenario.World
-	about := map[*rules.SLO]bool{}
+	about, budgets := map[*rules.SLO]bool{}, t.budgets()
 	draw := func(s scene) error {
 		p := s.params
 		if p.After == 0 {
@@ -150,7 +150,7 @@ func (t *Test) draw(d *drawing) (err error) {
 		if p.Instances == nil {
 			p.Instances = t.instances[s.scope]
 		}
-		one, err := scenario.Draw(s.slo, s.kind, p)
+		one, err := t.drawOne(s, p, budgets[s.slo] != "")
 		if err != nil {
 			return err
 		}
@@ -202,6 +202,19 @@ func (t *Test) draw(d *drawing) (err error) {
 	d.away = all.Away
 	d.store, err = series.New(list...)
 	return err
+}
+
+// drawOne draws one scenario. Where the budget of its SLO is asked for, and nothing is said of the time before, its history reaches as
+// far back as the budget looks, so that it is known; as far as the others look where that is more than can be drawn.
+func (t *Test) drawOne(s scene, p scenario.Params, budget bool) (*scenario.World, error) {
+	if budget && p.Before == 0 {
+		far := p
+		far.Before = prom.LedgerPeriod(s.slo).Reach() + p.At.Sub(t.file.start) // no window is longer than its period
+		if w, err := scenario.Draw(s.slo, s.kind, far); err == nil {
+			return w, nil
+		}
+	}
+	return scenario.Draw(s.slo, s.kind, p)
 }
 
 // up is the target that every Prometheus has, for rules that ask for alerts: where a server shows neither targets nor alerts, that one
