@@ -51,6 +51,13 @@ SEEDS ?= 10000
 sim: ## simulate SEEDS=10000 worlds
 	$(GO) test ./test/sim -count=1 -timeout 0 -v -run Seeds -sim.seeds=$(SEEDS)
 
+# Files, conditions, queries, schedules, importers' files, series and incidents: so many of each that are nearly right. None may end
+# in a panic, or take more than a second of a processor or 200 MB.
+INPUTS ?= 1000000
+.PHONY: inputs
+inputs: ## try INPUTS=1000000 texts of each kind that are nearly right
+	$(GO) test ./rules ./rules/convert ./rules/series -count=1 -timeout 0 -p 1 -parallel 1 -v -run 'Many.*(Explained|Refused)' -inputs=$(INPUTS)
+
 .PHONY: check
 check: vet fmt-check lint tidy-check core-check generated-check bench-check race ## everything else CI wants to know
 	@echo "all checks passed"

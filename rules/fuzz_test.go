@@ -3,8 +3,10 @@ package rules
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
@@ -16,6 +18,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/test/inputs"
 )
 
 // fuzzed loads what is fuzzed and holds it to what holds of any file: nothing panics, the same is said twice, each fault has a place
@@ -159,46 +162,72 @@ func queriesParse(t *testing.T, s *SLO) {
 	}
 }
 
-// seeds adds the files of testdata, and pairs of them as two documents of one.
-func seeds(f *testing.F) {
-	f.Helper()
+// corpus are the files of testdata, and pairs of them as two documents of one.
+func corpus(t testing.TB) [][]byte {
+	t.Helper()
 	var all [][]byte
 	for _, pattern := range []string{"testdata/good/*", "testdata/bad/*.yaml"} {
 		names, err := filepath.Glob(pattern)
 		if err != nil {
-			f.Fatal(err)
+			t.Fatal(err)
 		}
 		for _, name := range names {
 			data, err := os.ReadFile(name)
 			if err != nil {
-				f.Fatal(err)
+				t.Fatal(err)
 			}
 			all = append(all, data)
-			f.Add(data)
 		}
 	}
-	for i := 0; i+1 < len(all); i += 7 {
-		f.Add(slices.Concat(all[i], []byte("\n---\n"), all[i+1]))
+	for i, n := 0, len(all); i+1 < n; i += 7 {
+		all = append(all, slices.Concat(all[i], []byte("\n---\n"), all[i+1]))
 	}
+	return all
 }
 
 // FuzzLoad: whatever a file holds, Load keeps what fuzzed and use say. A file that loads means the same with the line ends of
 // another system.
 func FuzzLoad(f *testing.F) {
-	seeds(f)
-	f.Fuzz(func(t *testing.T, data []byte) {
-		set, diags := fuzzed(t, data)
-		for _, s := range set.Services {
-			use(t, s)
-		}
-		if len(diags.Errors()) > 0 || strings.Contains(string(data), "\r") || len(data) > maxFileBytes/2 {
-			return
-		}
-		other, err := Load([]File{{Name: "f.yaml", Data: []byte("\uFEFF" + strings.ReplaceAll(string(data), "\n", "\r\n"))}}, Options{Kinds: kinds})
-		if err != nil || other.Digest != set.Digest {
-			t.Fatalf("with other line ends: %v", err)
-		}
-	})
+	for _, data := range corpus(f) {
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) { loads(t, data) })
+}
+
+func TestManyFilesLoadOrAreExplained(t *testing.T) {
+	t.Parallel()
+	var texts [][]string
+	for _, data := range corpus(t) {
+		texts = append(texts, []string{string(data)})
+	}
+	inputs.Each(t, texts, func(t *testing.T, _ *rand.Rand, in []string) string { return said(loads(t, []byte(in[0]))) })
+}
+
+// said is what was said of a file, but for what is of this file alone.
+func said(diags Diagnostics) string {
+	var b strings.Builder
+	for _, d := range diags[:min(3, len(diags))] {
+		b.WriteString(string(d.Code) + " " + its.ReplaceAllString(d.Message, "") + "\n")
+	}
+	return b.String()
+}
+
+var its = regexp.MustCompile(`"[^"]*"|` + "`[^`]*`" + `|\d+`)
+
+func loads(t *testing.T, data []byte) Diagnostics {
+	t.Helper()
+	set, diags := fuzzed(t, data)
+	for _, s := range set.Services {
+		use(t, s)
+	}
+	if len(diags.Errors()) > 0 || strings.Contains(string(data), "\r") || len(data) > maxFileBytes/2 {
+		return diags
+	}
+	other, err := Load([]File{{Name: "f.yaml", Data: []byte("\uFEFF" + strings.ReplaceAll(string(data), "\n", "\r\n"))}}, Options{Kinds: kinds})
+	if err != nil || other.Digest != set.Digest {
+		t.Fatalf("with other line ends: %v", err)
+	}
+	return diags
 }
 
 // quoted writes a text as YAML does, so that each byte of it arrives.
@@ -209,31 +238,50 @@ func quoted(text string) string {
 // FuzzCondition: any text as a condition. What loads evaluates lazily as it does at once, and is the same condition when it is
 // written the way CEL writes it.
 func FuzzCondition(f *testing.F) {
-	for _, text := range []string{
-		`burning("a", "page") && sli("x") > 0.5`, `!burning("a", "ticket") || burn_rate("b", "5m") < 1.0`, `mode("s") == "normal" ? alert("x") : schedule("night")`,
-		`dwell() > duration("10m") && divergence() < 0.01`, `[1, 2].all(x, sli("x") > double(x))`, `mode("s").matches("^no.{1,3}$")`, `error_ratio("b", "1h") * 2.0 >= 0.1 / 3.0`,
-		`budget_remaining("a") < -1.0`, `"x" in ["x", mode("s")]`, `true`, `1 + `, `sli('x') > 1 && `, `burning("nobody", "page")`, `dyn(1) == 1`, `alert("x") && alert("x")`,
-		`sli("x") > 1e308 * 10.0`, `sli("x") == sli("y")`, `has({"a": 1}.a)`, `size(mode("s")) > 3`, `timestamp("2026-01-01T00:00:00Z") < timestamp("2027-01-01T00:00:00Z")`,
-	} {
+	for _, text := range conditionTexts {
 		f.Add(text)
 	}
+	f.Fuzz(func(t *testing.T, text string) { conditionLoads(t, text) })
+}
+
+func TestManyConditionsLoadOrAreExplained(t *testing.T) {
+	t.Parallel()
+	inputs.Each(t, each(conditionTexts), func(t *testing.T, _ *rand.Rand, in []string) string { return said(conditionLoads(t, in[0])) })
+}
+
+// each makes an input of each text.
+func each(texts []string) (out [][]string) {
+	for _, text := range texts {
+		out = append(out, []string{text})
+	}
+	return out
+}
+
+var conditionTexts = []string{
+	`burning("a", "page") && sli("x") > 0.5`, `!burning("a", "ticket") || burn_rate("b", "5m") < 1.0`, `mode("s") == "normal" ? alert("x") : schedule("night")`,
+	`dwell() > duration("10m") && divergence() < 0.01`, `[1, 2].all(x, sli("x") > double(x))`, `mode("s").matches("^no.{1,3}$")`, `error_ratio("b", "1h") * 2.0 >= 0.1 / 3.0`,
+	`budget_remaining("a") < -1.0`, `"x" in ["x", mode("s")]`, `true`, `1 + `, `sli('x') > 1 && `, `burning("nobody", "page")`, `dyn(1) == 1`, `alert("x") && alert("x")`,
+	`sli("x") > 1e308 * 10.0`, `sli("x") == sli("y")`, `has({"a": 1}.a)`, `size(mode("s")) > 3`, `timestamp("2026-01-01T00:00:00Z") < timestamp("2027-01-01T00:00:00Z")`,
+}
+
+func conditionLoads(t *testing.T, text string) Diagnostics {
+	t.Helper()
 	file := func(text string) []byte {
 		return fmt.Appendf(nil, strings.Replace(evalFile, "|\n      %s", "%s", 1), quoted(text))
 	}
-	f.Fuzz(func(t *testing.T, text string) {
-		set, _ := fuzzed(t, file(text))
-		for _, s := range set.Services {
-			use(t, s)
-			c := s.Conditions[len(s.Conditions)-1]
-			again, diags := load(t, Options{}, string(file(c.canonical)))
-			if len(diags.Errors()) > 0 {
-				t.Fatalf("%s is written %s:\n%v", text, c.canonical, diags)
-			}
-			if again.Digest != s.setDigest() {
-				t.Fatalf("%s is written %s, and that means something else", text, c.canonical)
-			}
+	set, diags := fuzzed(t, file(text))
+	for _, s := range set.Services {
+		use(t, s)
+		c := s.Conditions[len(s.Conditions)-1]
+		again, faults := load(t, Options{}, string(file(c.canonical)))
+		if len(faults.Errors()) > 0 {
+			t.Fatalf("%s is written %s:\n%v", text, c.canonical, faults)
 		}
-	})
+		if again.Digest != s.setDigest() {
+			t.Fatalf("%s is written %s, and that means something else", text, c.canonical)
+		}
+	}
+	return diags
 }
 
 // setDigest is the digest of a set that has nothing but this service.
@@ -242,16 +290,31 @@ func (s *Service) setDigest() engine.Digest { return setDigest([]*Service{s}) }
 // FuzzQuery: any text as the two queries of an SLO and as that of an SLI. What loads gives PromQL over any window and of any
 // instances.
 func FuzzQuery(f *testing.F) {
-	for _, q := range []string{
-		`sum(rate(x{code=~"5.."}[{{.window}}]))`, `sum(rate(x{instance=~"{{.instances}}"}[{{.window}}])) or vector(0)`, "max(x{i=~`{{.instances}}:9090`})",
-		`x{a="{{.window}}"}[{{.window}}]`, `sum(increase(x[{{ .window }}] offset 5m)) / 2 # {{/* no */}}`, `{{if .window}}x{{end}}`, `max_over_time(x[1h:{{.window}}])`,
-		`histogram_quantile(0.99, sum by (le) (rate(b{i=~"a|{{.instances}}"}[5m])))`, `{__name__=~"{{.instances}}"}`, `x{a=~"(a{1,100}){1,9}"}`, `1`, `x[5m]`, `{{`, `)`,
-		`x{a=~"\\{{.instances}}"}`, `count_values("{{.window}}", x)`, `sum(rate({{.window}}[{{.window}}]))`, `x @ end()`,
-	} {
+	for _, q := range queryTexts {
 		f.Add(q, q, q)
 	}
-	f.Fuzz(func(t *testing.T, errs, total, sli string) {
-		set, _ := fuzzed(t, fmt.Appendf(nil, `version: modeshift/v1
+	f.Fuzz(func(t *testing.T, errs, total, sli string) { queryLoads(t, errs, total, sli) })
+}
+
+func TestManyQueriesLoadOrAreExplained(t *testing.T) {
+	t.Parallel()
+	var texts [][]string
+	for _, q := range queryTexts {
+		texts = append(texts, []string{q, q, q}, []string{queryTexts[0], q, queryTexts[1]})
+	}
+	inputs.Each(t, texts, func(t *testing.T, _ *rand.Rand, in []string) string { return said(queryLoads(t, in[0], in[1], in[2])) })
+}
+
+var queryTexts = []string{
+	`sum(rate(x{code=~"5.."}[{{.window}}]))`, `sum(rate(x{instance=~"{{.instances}}"}[{{.window}}])) or vector(0)`, "max(x{i=~`{{.instances}}:9090`})",
+	`x{a="{{.window}}"}[{{.window}}]`, `sum(increase(x[{{ .window }}] offset 5m)) / 2 # {{/* no */}}`, `{{if .window}}x{{end}}`, `max_over_time(x[1h:{{.window}}])`,
+	`histogram_quantile(0.99, sum by (le) (rate(b{i=~"a|{{.instances}}"}[5m])))`, `{__name__=~"{{.instances}}"}`, `x{a=~"(a{1,100}){1,9}"}`, `1`, `x[5m]`, `{{`, `)`,
+	`x{a=~"\\{{.instances}}"}`, `count_values("{{.window}}", x)`, `sum(rate({{.window}}[{{.window}}]))`, `x @ end()`,
+}
+
+func queryLoads(t *testing.T, errs, total, sli string) Diagnostics {
+	t.Helper()
+	set, diags := fuzzed(t, fmt.Appendf(nil, `version: modeshift/v1
 service: s
 slos:
   - name: a
@@ -260,69 +323,84 @@ slos:
     alerting: {name: A}
 slis: [{name: x, query: %s}]
 `, quoted(errs), quoted(total), quoted(sli)))
-		for _, s := range set.Services {
-			use(t, s)
-			for i := range s.SLIs {
-				for _, text := range []string{s.SLIs[i].Query, s.SLIs[i].QueryOn([]string{"a", "b+c"})} {
-					if _, err := promQL.ParseExpr(text); err != nil && text != "" {
-						t.Fatalf("%s: %v", text, err)
-					}
+	for _, s := range set.Services {
+		use(t, s)
+		for i := range s.SLIs {
+			for _, text := range []string{s.SLIs[i].Query, s.SLIs[i].QueryOn([]string{"a", "b+c"})} {
+				if _, err := promQL.ParseExpr(text); err != nil && text != "" {
+					t.Fatalf("%s: %v", text, err)
 				}
 			}
 		}
-	})
+	}
+	return diags
 }
 
 // FuzzSchedule: any cron, duration and zone. A window that is open is one of the Windows, and those that were missed lie between
 // the two ends.
 func FuzzSchedule(f *testing.F) {
-	for _, c := range []struct{ cron, duration, zone string }{
-		{"0 2 * * SUN", "2h", "Europe/Berlin"}, {"*/5 * * * *", "1m", "UTC"}, {"30 2 29 2 *", "1d", "Pacific/Apia"}, {"@daily", "8h", "America/Havana"},
-		{"0 0 31 1-12/2 ?", "30d", "Australia/Lord_Howe"}, {"TZ=UTC 0 0 * * *", "1h", ""}, {"@every 5m", "1m", "Local"}, {"0 0 30 2 *", "1h", "UTC"},
-		{"59 23 * 12 MON-FRI", "1y", "Asia/Kathmandu"}, {"0 0 1,15 * 1", "12h", "EST5EDT"},
-	} {
-		f.Add(c.cron, c.duration, c.zone, int64(1774746000), uint16(3000))
+	for _, c := range scheduleTexts {
+		f.Add(c[0], c[1], c[2], int64(1774746000), uint16(3000))
 	}
 	f.Fuzz(func(t *testing.T, cron, duration, zone string, at int64, minutes uint16) {
-		set, _ := fuzzed(t, fmt.Appendf(nil, `version: modeshift/v1
+		scheduleLoads(t, cron, duration, zone, at, minutes)
+	})
+}
+
+func TestManySchedulesLoadOrAreExplained(t *testing.T) {
+	t.Parallel()
+	inputs.Each(t, scheduleTexts, func(t *testing.T, r *rand.Rand, in []string) string {
+		return said(scheduleLoads(t, in[0], in[1], in[2], r.Int64N(1<<33), uint16(r.Uint32())))
+	})
+}
+
+var scheduleTexts = [][]string{
+	{"0 2 * * SUN", "2h", "Europe/Berlin"}, {"*/5 * * * *", "1m", "UTC"}, {"30 2 29 2 *", "1d", "Pacific/Apia"}, {"@daily", "8h", "America/Havana"},
+	{"0 0 31 1-12/2 ?", "30d", "Australia/Lord_Howe"}, {"TZ=UTC 0 0 * * *", "1h", ""}, {"@every 5m", "1m", "Local"}, {"0 0 30 2 *", "1h", "UTC"},
+	{"59 23 * 12 MON-FRI", "1y", "Asia/Kathmandu"}, {"0 0 1,15 * 1", "12h", "EST5EDT"},
+}
+
+func scheduleLoads(t *testing.T, cron, duration, zone string, at int64, minutes uint16) Diagnostics {
+	t.Helper()
+	set, diags := fuzzed(t, fmt.Appendf(nil, `version: modeshift/v1
 service: s
 schedules: [{name: a, cron: %s, duration: %s, timezone: %s}]
 modes: [{name: normal}, {name: degraded}]
 transitions: [{name: t, from: [normal], to: degraded, when: schedule("a"), until: '!schedule("a")'}]
 `, quoted(cron), quoted(duration), quoted(zone)))
-		to := time.Unix(at%(1<<33), 0)
-		from := to.Add(-time.Duration(minutes) * time.Minute)
-		for _, s := range set.Services {
-			c := s.Schedules[0]
-			covers := func(at time.Time) bool {
-				found := false
-				c.Windows(at.Add(-time.Minute), at.Add(time.Second), func(opens, closes time.Time) bool {
-					found = !opens.After(at) && at.Before(closes)
-					return !found && closes.After(at)
-				})
-				return found
-			}
-			for _, at := range []time.Time{from, to, from.Add(to.Sub(from) / 2)} {
-				if open := c.Active(at); open != covers(at) {
-					t.Fatalf("%s for %s in %s: open at %s is %v, and its windows say otherwise", cron, duration, zone, at.UTC(), open)
-				}
-			}
-			n, last := 0, time.Time{}
-			c.Windows(from, to, func(opens, closes time.Time) bool {
-				if !closes.After(opens) || !closes.After(from) || !opens.Before(to) || n > 0 && !opens.Before(last) {
-					t.Fatalf("%s for %s in %s: a window from %s to %s", cron, duration, zone, opens, closes)
-				}
-				if !c.Active(opens) {
-					t.Fatalf("%s for %s in %s: closed when it opens at %s", cron, duration, zone, opens)
-				}
-				n, last = n+1, opens
-				return n < 100
+	to := time.Unix(at%(1<<33), 0)
+	from := to.Add(-time.Duration(minutes) * time.Minute)
+	for _, s := range set.Services {
+		c := s.Schedules[0]
+		covers := func(at time.Time) bool {
+			found := false
+			c.Windows(at.Add(-time.Minute), at.Add(time.Second), func(opens, closes time.Time) bool {
+				found = !opens.After(at) && at.Before(closes)
+				return !found && closes.After(at)
 			})
-			for _, w := range s.Missed(from, to) {
-				if w.Transition != "t" || !w.Opens.After(from) || w.Closes.After(to) {
-					t.Fatalf("missed from %s to %s: %+v", from, to, w)
-				}
+			return found
+		}
+		for _, at := range []time.Time{from, to, from.Add(to.Sub(from) / 2)} {
+			if open := c.Active(at); open != covers(at) {
+				t.Fatalf("%s for %s in %s: open at %s is %v, and its windows say otherwise", cron, duration, zone, at.UTC(), open)
 			}
 		}
-	})
+		n, last := 0, time.Time{}
+		c.Windows(from, to, func(opens, closes time.Time) bool {
+			if !closes.After(opens) || !closes.After(from) || !opens.Before(to) || n > 0 && !opens.Before(last) {
+				t.Fatalf("%s for %s in %s: a window from %s to %s", cron, duration, zone, opens, closes)
+			}
+			if !c.Active(opens) {
+				t.Fatalf("%s for %s in %s: closed when it opens at %s", cron, duration, zone, opens)
+			}
+			n, last = n+1, opens
+			return n < 100
+		})
+		for _, w := range s.Missed(from, to) {
+			if w.Transition != "t" || !w.Opens.After(from) || w.Closes.After(to) {
+				t.Fatalf("missed from %s to %s: %+v", from, to, w)
+			}
+		}
+	}
+	return diags
 }

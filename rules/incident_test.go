@@ -1,11 +1,14 @@
 package rules_test
 
 import (
+	"math/rand/v2"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/modeshift/modeshift/rules"
+	"github.com/modeshift/modeshift/test/inputs"
 )
 
 // shops are the services that incidents may be of.
@@ -97,12 +100,32 @@ func TestAllFaultsOfAFileOfIncidentsComeInOneRun(t *testing.T) {
 }
 
 func FuzzAFileOfIncidentsIsReadOrRefused(f *testing.F) {
-	f.Add("i.csv", "service,start,end\ncheckout,2026-11-03T14:05:00Z,2026-11-03T14:50:00Z\n")
-	f.Add("i.yaml", "- {service: checkout, start: 2026-11-03T14:05:00Z, end: 2026-11-03T14:50:00Z}\n")
-	f.Fuzz(func(t *testing.T, name, text string) {
-		found, err := rules.ReadIncidents(rules.File{Name: name, Data: []byte(text)})
-		if err == nil && len(found) > 0 {
-			t.Errorf("%q: incidents of services that nobody declares: %v", text, found)
-		}
-	})
+	for _, in := range incidentTexts {
+		f.Add(in[0], in[1])
+	}
+	f.Fuzz(func(t *testing.T, name, text string) { readsIncidents(t, name, text) })
+}
+
+func TestManyFilesOfIncidentsAreReadOrRefused(t *testing.T) {
+	t.Parallel()
+	inputs.Each(t, incidentTexts, func(t *testing.T, _ *rand.Rand, in []string) string { return readsIncidents(t, in[0], in[1]) })
+}
+
+var incidentTexts = [][]string{
+	{"i.csv", "service,start,end\ncheckout,2026-11-03T14:05:00Z,2026-11-03T14:50:00Z\n"},
+	{"i.csv", "service,start,end,slo,severity,note\ncheckout,2026-11-03T14:05:00Z,2026-11-03T14:50:00Z,availability,ticket,\"a, b\"\n"},
+	{"i.yaml", "- {service: checkout, start: 2026-11-03T14:05:00Z, end: 2026-11-03T14:50:00Z}\n"},
+}
+
+// readsIncidents reads a file of incidents where nobody declares a service, and returns what was said.
+func readsIncidents(t *testing.T, name, text string) string {
+	t.Helper()
+	found, err := rules.ReadIncidents(rules.File{Name: name, Data: []byte(text)})
+	if err == nil && len(found) > 0 {
+		t.Errorf("%q: incidents of services that nobody declares: %v", text, found)
+	}
+	if err != nil {
+		return regexp.MustCompile(`"[^"]*"|\d+`).ReplaceAllString(err.Error(), "")
+	}
+	return ""
 }

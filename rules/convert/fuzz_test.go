@@ -3,30 +3,23 @@ package convert
 import (
 	"bytes"
 	"errors"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"testing"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/modeshift/modeshift/rules"
+	"github.com/modeshift/modeshift/test/inputs"
 )
 
 // Whatever a file holds, it becomes rule files that load, or faults that say where and what.
 func FuzzImport(f *testing.F) {
-	for _, folder := range []string{"good", "bad"} {
-		names, err := filepath.Glob(filepath.Join("testdata", folder, "*.yaml"))
-		if err != nil {
-			f.Fatal(err)
-		}
-		for _, name := range names {
-			data, err := os.ReadFile(name)
-			if err != nil {
-				f.Fatal(err)
-			}
-			f.Add(data)
-		}
+	for _, text := range corpus(f) {
+		f.Add([]byte(text[0]))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for _, tool := range []Tool{Sloth, OpenSLO, Pyrra} {
@@ -35,8 +28,35 @@ func FuzzImport(f *testing.F) {
 	})
 }
 
-// whole imports a file, and sees that it becomes rule files, which were loaded, or faults that say where and what.
-func whole(t *testing.T, tool Tool, data []byte, opts Options) {
+func TestManyFilesAreImportedOrExplained(t *testing.T) {
+	t.Parallel()
+	inputs.Each(t, corpus(t), func(t *testing.T, r *rand.Rand, in []string) string {
+		return whole(t, []Tool{Sloth, OpenSLO, Pyrra}[r.IntN(3)], []byte(in[0]), Options{})
+	})
+}
+
+// corpus are the files of testdata.
+func corpus(t testing.TB) (texts [][]string) {
+	t.Helper()
+	for _, folder := range []string{"good", "bad"} {
+		names, err := filepath.Glob(filepath.Join("testdata", folder, "*.yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			data, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			texts = append(texts, []string{string(data)})
+		}
+	}
+	return texts
+}
+
+// whole imports a file, and sees that it becomes rule files, which were loaded, or faults that say where and what. It returns
+// what was said.
+func whole(t *testing.T, tool Tool, data []byte, opts Options) string {
 	t.Helper()
 	_, err := Import(tool, []rules.File{{Name: "a.yaml", Data: data}}, opts)
 	var faults rules.Diagnostics
@@ -55,7 +75,13 @@ func whole(t *testing.T, tool Tool, data []byte, opts Options) {
 	case !errors.As(err, &wrong):
 		t.Errorf("%s: %v", tool, err)
 	}
+	if err == nil {
+		return ""
+	}
+	return its.ReplaceAllString(err.Error(), "")
 }
+
+var its = regexp.MustCompile(`"[^"]*"|\d+`)
 
 // Each value of each good file is taken away, and put where something else belongs. A generator of bytes hardly ever comes to
 // files that are nearly right.

@@ -2,11 +2,15 @@ package series
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/prometheus/prometheus/model/value"
+
+	"github.com/modeshift/modeshift/test/inputs"
 )
 
 func TestPromtoolsNotationIsRead(t *testing.T) {
@@ -69,10 +73,32 @@ func TestWhatIsNoNotationIsRefusedWithWhatWouldBe(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	f.Add(`up{job="a"}`, `0+15x240 _ stale {{count:1 sum:2}}x2`)
-	f.Fuzz(func(t *testing.T, series, values string) {
-		if s, err := Parse(series, values, at(0), time.Minute); err == nil && len(s.Samples) > MaxValues+len(values) {
-			t.Errorf("%d samples", len(s.Samples))
-		}
-	})
+	for _, in := range notations {
+		f.Add(in[0], in[1])
+	}
+	f.Fuzz(func(t *testing.T, series, values string) { parses(t, series, values) })
+}
+
+func TestManyNotationsAreReadOrRefused(t *testing.T) {
+	t.Parallel()
+	inputs.Each(t, notations, func(t *testing.T, _ *rand.Rand, in []string) string { return parses(t, in[0], in[1]) })
+}
+
+var notations = [][]string{
+	{`up{job="a"}`, `0+15x240 _ stale {{count:1 sum:2}}x2`},
+	{`h{le="0.1",code=~"5.."}`, `1 2 3 -4 1e9 NaN Inf _x4 5x3 1-2x7`},
+	{`{__name__="a_b",x="ü"}`, `{{schema:1 sum:5 count:4 buckets:[1 2 1]}} {{schema:0 z_bucket:3}}+{{count:1}}x3`},
+}
+
+// parses reads a series, and returns what was said.
+func parses(t *testing.T, series, values string) string {
+	t.Helper()
+	s, err := Parse(series, values, at(0), time.Minute)
+	if err == nil && len(s.Samples) > MaxValues+len(values) {
+		t.Errorf("%d samples", len(s.Samples))
+	}
+	if err != nil {
+		return regexp.MustCompile(`"[^"]*"|\d+`).ReplaceAllString(err.Error(), "")
+	}
+	return ""
 }
