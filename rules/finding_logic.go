@@ -370,47 +370,85 @@ const mostSearched = 50_000
 // witness searches for values that make a claim true. sure is whether there are none, if it finds none: not where it gave up.
 func witness(c claim, of map[string]bounds) (found []string, possible, sure bool) {
 	all := quantities(c, of)
-	values := map[string]float64{}
-	steps := 0
-	truth := func() engine.Truth { steps++; return c.truth(values, all) }
-	var search func(i int) bool
-	search = func(i int) bool {
-		switch truth() {
-		case engine.True:
-			return true
-		case engine.False:
-			return false
-		}
-		if i == len(all) || steps > mostSearched {
-			return false
-		}
-		for _, v := range all[i].values {
-			values[all[i].name] = v
-			if search(i + 1) {
-				return true
-			}
-		}
-		delete(values, all[i].name)
-		return false
+	s := search{all: all, formula: formulaOf(&c, all), values: make([]float64, len(all)), given: make([]bool, len(all))}
+	if !s.from(0) {
+		return nil, false, s.steps <= mostSearched
 	}
-	if !search(0) {
-		return nil, false, steps <= mostSearched
-	}
-	for _, q := range all { // leave out what does not matter
-		v, given := values[q.name]
-		if !given {
+	for i := range all { // leave out what does not matter
+		if !s.given[i] {
 			continue
 		}
-		if delete(values, q.name); truth() != engine.True {
-			values[q.name] = v
+		if s.given[i] = false; s.truth() != engine.True {
+			s.given[i] = true
 		}
 	}
-	for _, q := range all {
-		if v, given := values[q.name]; given {
-			found = append(found, q.is(v))
+	for i := range all {
+		if s.given[i] {
+			found = append(found, all[i].is(s.values[i]))
 		}
 	}
 	return found, true, true
+}
+
+// search tries values of quantities in their order. Whole services wait for it, so it looks nothing up by name.
+type search struct {
+	all     []quantity
+	formula formula
+	values  []float64 // of each quantity that is given
+	given   []bool
+	open    []int // the quantities that the last truth, if it was unknown, depends on
+	steps   int
+}
+
+// from gives values to the quantities from the i-th on, and reports whether the claim is true with them.
+func (s *search) from(i int) bool {
+	switch s.truth() {
+	case engine.True:
+		return true
+	case engine.False:
+		return false
+	}
+	first := i
+	for ; i < len(s.all) && !slices.Contains(s.open, i); i++ {
+		s.values[i], s.given[i] = s.all[i].values[0], true // nothing depends on it any more: one value is as good as another
+	}
+	if i < len(s.all) && s.steps <= mostSearched {
+		for _, v := range s.all[i].values {
+			s.values[i], s.given[i] = v, true
+			if s.from(i + 1) {
+				return true
+			}
+		}
+		i++
+	}
+	clear(s.given[first:i])
+	return false
+}
+
+func (s *search) truth() engine.Truth {
+	s.steps++
+	s.open = s.open[:0]
+	return s.formula.truth(s)
+}
+
+// formula is a claim about quantities by their place among all.
+type formula struct {
+	op    claimOp // claimIs is a claimEqual with the word's place
+	of    []formula
+	about int
+	than  float64
+	holds bool
+}
+
+func formulaOf(c *claim, all []quantity) formula {
+	f := formula{op: c.op, than: c.than, holds: c.holds, about: slices.IndexFunc(all, func(q quantity) bool { return q.name == c.name })}
+	if c.op == claimIs {
+		f.op, f.than = claimEqual, float64(slices.Index(all[f.about].words, c.word))
+	}
+	for i := range c.of {
+		f.of = append(f.of, formulaOf(&c.of[i], all))
+	}
+	return f
 }
 
 // is says in words that a quantity has a value.
@@ -428,17 +466,19 @@ func (q quantity) is(v float64) string {
 	return q.name + " = " + strconv.FormatFloat(v, 'g', 4, 64)
 }
 
-// truth is Kleene's: what has no value yet is unknown.
-func (c claim) truth(values map[string]float64, all []quantity) engine.Truth {
-	switch c.op {
+// truth is Kleene's: what has no value yet is unknown. Where the truth is unknown, what it depends on is noted as open.
+func (f *formula) truth(s *search) engine.Truth {
+	switch f.op {
 	case claimConstant:
-		return engine.TruthOf(c.holds)
+		return engine.TruthOf(f.holds)
 	case claimAnd, claimOr:
-		stop := engine.TruthOf(c.op == claimOr)
-		out := engine.TruthOf(c.op == claimAnd)
-		for _, sub := range c.of {
-			switch t := sub.truth(values, all); t {
+		before := len(s.open)
+		stop := engine.TruthOf(f.op == claimOr)
+		out := engine.TruthOf(f.op == claimAnd)
+		for i := range f.of {
+			switch f.of[i].truth(s) {
 			case stop:
+				s.open = s.open[:before]
 				return stop
 			case engine.Unknown:
 				out = engine.Unknown
@@ -446,7 +486,7 @@ func (c claim) truth(values map[string]float64, all []quantity) engine.Truth {
 		}
 		return out
 	case claimNot:
-		switch c.of[0].truth(values, all) {
+		switch f.of[0].truth(s) {
 		case engine.True:
 			return engine.False
 		case engine.False:
@@ -454,20 +494,18 @@ func (c claim) truth(values map[string]float64, all []quantity) engine.Truth {
 		}
 		return engine.Unknown
 	}
-	v, known := values[c.name]
-	if !known {
+	if !s.given[f.about] {
+		s.open = append(s.open, f.about)
 		return engine.Unknown
 	}
-	switch c.op {
+	switch v := s.values[f.about]; f.op {
 	case claimTruth:
 		return engine.TruthOf(v != 0)
-	case claimIs:
-		i := slices.IndexFunc(all, func(q quantity) bool { return q.name == c.name })
-		return engine.TruthOf(slices.Index(all[i].words, c.word) == int(v))
 	case claimLess:
-		return engine.TruthOf(v < c.than)
+		return engine.TruthOf(v < f.than)
 	case claimAtMost:
-		return engine.TruthOf(v <= c.than)
+		return engine.TruthOf(v <= f.than)
+	default:
+		return engine.TruthOf(v == f.than)
 	}
-	return engine.TruthOf(v == c.than)
 }
