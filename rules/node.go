@@ -388,6 +388,14 @@ func (n *node) without(keys ...string) *node {
 	return &c
 }
 
+// bare is n without what it holds; nil when there is no n.
+func (n *node) bare() *node {
+	if n == nil {
+		return nil
+	}
+	return &node{kind: n.kind, line: n.line, column: n.column}
+}
+
 // or is n, or another node where there is none.
 func (n *node) or(other *node) *node {
 	if n == nil {
