@@ -113,7 +113,7 @@ func (d *draft) lookAtMention(m mention, n *node) {
 	if slo == nil || slo.Recorded {
 		return
 	}
-	if each := d.scrapes(slo.Source, slo.queryTexts()...); d.tooShort(m.slo, m.window, each) {
+	if each := d.scrapes(slo.Source, slo.queryTexts); d.tooShort(m.slo, m.window, each) {
 		d.note(CodeShortWindow, n, m.at, shortHint(each), shortWindow, model.Duration(m.window), model.Duration(each))
 	}
 }

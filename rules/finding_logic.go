@@ -269,12 +269,24 @@ func (s *sketcher) quantity(e ast.Expr, op string, than float64, at int) (name s
 // apart is a claim whose quantities that are not the same for two conditions have names of their own: how long a mode has lasted, and
 // which mode that is, are asked in different modes.
 func (c claim) apart(side string, scope engine.Scope) claim {
-	if c.name == "dwell()" || c.name == fmt.Sprintf("mode(%q)", scope) {
-		c.name += " " + side
+	own := []string{"dwell()", fmt.Sprintf("mode(%q)", scope)}
+	if c.mentions(own) {
+		return c.renamed(own, " "+side)
+	}
+	return c
+}
+
+func (c *claim) mentions(names []string) bool {
+	return slices.Contains(names, c.name) || slices.ContainsFunc(c.of, func(c claim) bool { return c.mentions(names) })
+}
+
+func (c claim) renamed(names []string, more string) claim {
+	if slices.Contains(names, c.name) {
+		c.name += more
 	}
 	of := make([]claim, len(c.of))
 	for i := range c.of {
-		of[i] = c.of[i].apart(side, scope)
+		of[i] = c.of[i].renamed(names, more)
 	}
 	c.of = of
 	return c
@@ -371,6 +383,9 @@ const mostSearched = 50_000
 func witness(c claim, of map[string]bounds) (found []string, possible, sure bool) {
 	all := quantities(c, of)
 	s := search{all: all, formula: formulaOf(&c, all), values: make([]float64, len(all)), given: make([]bool, len(all))}
+	for i := range all {
+		all[i].values = s.formula.distinct(i, all[i].values)
+	}
 	if !s.from(0) {
 		return nil, false, s.steps <= mostSearched
 	}
@@ -435,7 +450,7 @@ func (s *search) truth() engine.Truth {
 type formula struct {
 	op    claimOp // claimIs is a claimEqual with the word's place
 	of    []formula
-	about int
+	about int // -1: not a leaf
 	than  float64
 	holds bool
 }
@@ -464,6 +479,40 @@ func (q quantity) is(v float64) string {
 		return q.name + " = " + time.Duration(v*float64(time.Second)).String()
 	}
 	return q.name + " = " + strconv.FormatFloat(v, 'g', 4, 64)
+}
+
+// distinct leaves out the values of a quantity for which each leaf about it says what it says of an earlier one.
+func (f *formula) distinct(about int, values []float64) []float64 {
+	out := values[:0:0]
+	for _, v := range values {
+		if !slices.ContainsFunc(out, func(earlier float64) bool { return f.alike(about, v, earlier) }) {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// alike reports whether each leaf about a quantity says the same of two values.
+func (f *formula) alike(about int, v, w float64) bool {
+	for i := range f.of {
+		if !f.of[i].alike(about, v, w) {
+			return false
+		}
+	}
+	return f.about != about || f.holdsOf(v) == f.holdsOf(w)
+}
+
+// holdsOf is what a leaf says of a value.
+func (f *formula) holdsOf(v float64) bool {
+	switch f.op {
+	case claimTruth:
+		return v != 0
+	case claimLess:
+		return v < f.than
+	case claimAtMost:
+		return v <= f.than
+	}
+	return v == f.than
 }
 
 // truth is Kleene's: what has no value yet is unknown. Where the truth is unknown, what it depends on is noted as open.
@@ -498,14 +547,5 @@ func (f *formula) truth(s *search) engine.Truth {
 		s.open = append(s.open, f.about)
 		return engine.Unknown
 	}
-	switch v := s.values[f.about]; f.op {
-	case claimTruth:
-		return engine.TruthOf(v != 0)
-	case claimLess:
-		return engine.TruthOf(v < f.than)
-	case claimAtMost:
-		return engine.TruthOf(v <= f.than)
-	default:
-		return engine.TruthOf(v == f.than)
-	}
+	return engine.TruthOf(f.holdsOf(s.values[f.about]))
 }
