@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -15,9 +16,15 @@ import (
 
 // digestOf is the SHA-256 of a value's JSON. Map keys are sorted there, so that equal values have equal digests.
 func digestOf(v any) engine.Digest {
-	sum := sha256.Sum256(appendJSON(nil, v))
+	b := buffers.Get().(*[]byte)
+	*b = appendJSON((*b)[:0], v)
+	sum := sha256.Sum256(*b)
+	buffers.Put(b)
 	return engine.Digest(hex.EncodeToString(sum[:]))
 }
+
+// buffers hold JSON that nobody needs once there is a digest of it.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // inJSON is a value's JSON, made once for the many values it is part of.
 type inJSON []byte
@@ -28,6 +35,8 @@ func appendJSON(b []byte, v any) []byte {
 	switch v := v.(type) {
 	case inJSON:
 		return append(b, v...)
+	case func([]byte) []byte: // appends its JSON itself
+		return v(b)
 	case []any:
 		return appendList(b, v)
 	case []string:
@@ -95,7 +104,7 @@ func (d *draft) digests() {
 	s := d.service
 	p := &s.Policy
 	for i, c := range s.Conditions {
-		p.Conditions[i].Digest = digestOf(d.meaning(c))
+		p.Conditions[i].Digest = digestOf(func(b []byte) []byte { return d.meaning(b, c) })
 	}
 	for i := range p.Transitions {
 		t := &p.Transitions[i]
@@ -174,13 +183,13 @@ func (d *draft) reasons(i int) []string {
 	return out
 }
 
-// meaning is a condition's expression, and what stands behind each signal in it.
-func (d *draft) meaning(c *Condition) []any {
+// meaning appends a condition's expression, and what stands behind each signal in it.
+func (d *draft) meaning(out []byte, c *Condition) []byte {
 	s := d.service
-	out := []any{c.canonical}
+	out = appendText(append(out, '['), c.canonical)
 	for _, b := range c.burning {
 		for _, w := range s.SLO(b.slo).Tier(b.severity).Windows {
-			out = append(out, []any{b.slo, b.severity, w.Long, w.Short, w.Factor})
+			out = appendJSON(append(out, ','), []any{b.slo, b.severity, w.Long, w.Short, w.Factor})
 		}
 	}
 	for _, sig := range c.signals {
@@ -196,9 +205,13 @@ func (d *draft) meaning(c *Condition) []any {
 		case SignalSchedule:
 			behind = meaningSchedule(s.Schedule(sig.Name))
 		}
-		out = append(out, []any{sig.Kind, sig.Name, sig.Window, sig.Every, behind})
+		out = appendText(append(out, ",["...), string(sig.Kind))
+		out = appendText(append(out, ','), sig.Name)
+		out = strconv.AppendInt(append(out, ','), int64(sig.Window), 10)
+		out = strconv.AppendInt(append(out, ','), int64(sig.Every), 10)
+		out = append(appendJSON(append(out, ','), behind), ']')
 	}
-	return out
+	return append(out, ']')
 }
 
 func (d *draft) meaningSLO(s *SLO) any {
