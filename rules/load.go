@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/modeshift/modeshift/engine"
@@ -69,7 +70,7 @@ func Load(files []File, opts Options) (*Set, error) { return Reload(nil, files, 
 // The set is never nil. The error is Diagnostics.
 func Reload(last *Set, files []File, opts Options) (*Set, error) {
 	opts = opts.withDefaults()
-	l := loader{opts: opts, last: last, unread: map[string]string{}, names: map[string]bool{}}
+	l := loader{opts: opts, last: last, unread: map[string]string{}, names: map[string]bool{}, patterns: patterns{by: map[pattern]*labels.Matcher{}}}
 	l.read(files)
 	if len(files) == 0 {
 		l.diags = append(l.diags, Diagnostic{Level: LevelError, Code: CodeNoFiles, File: "rules", Message: "there are no rule files",
@@ -97,6 +98,8 @@ type loader struct {
 	// unread are files with a document that has a fault and does not tell which service it is of.
 	unread map[string]string // name to the first fault
 	names  map[string]bool   // of all files
+	// patterns are shared by all files.
+	patterns patterns
 }
 
 // draft is one document of a file on its way to a Service.
@@ -117,6 +120,7 @@ type draft struct {
 	lenient   bool // a Sloth file
 	allows    []allowed
 	found     Diagnostics // findings, which are said if the document turns out to have no errors
+	patterns  *patterns   // of the load
 
 	workings
 }
@@ -245,7 +249,8 @@ func (r *reader) problem(from, to int) string {
 
 // draft makes the draft of a document, empty.
 func (l *loader) draft(r *reader, n *node) *draft {
-	return &draft{r: r, opts: l.opts, node: n, service: &Service{File: r.src.name}, modeNames: map[string]*node{}, flagTypes: map[string]flagType{},
+	return &draft{r: r, opts: l.opts, node: n, service: &Service{File: r.src.name}, patterns: &l.patterns,
+		modeNames: map[string]*node{}, flagTypes: map[string]flagType{},
 		workings: workings{sloNames: map[string]*node{}, sliNames: map[string]*node{}, scheduleNames: map[string]*node{},
 			transitionNames: map[string]*node{}, queries: map[string][]string{}, meanings: map[string]inJSON{}}}
 }

@@ -148,7 +148,7 @@ type expander struct {
 	r       *reader
 	count   int
 	bytes   int
-	open    map[*yaml.Node]bool // being expanded
+	open    map[*yaml.Node]bool // those with an anchor that are being expanded
 	aliases bool                // there was one
 	refused bool
 }
@@ -184,8 +184,10 @@ func (x *expander) expand(y *yaml.Node, depth int) *node {
 		}
 		return x.expand(y.Alias, depth+1)
 	}
-	x.open[y] = true
-	defer delete(x.open, y)
+	if y.Anchor != "" { // nothing else can be expanded again inside itself
+		x.open[y] = true
+		defer delete(x.open, y)
+	}
 	n := &node{kind: y.Kind, line: y.Line, column: y.Column}
 	switch y.Kind {
 	case yaml.ScalarNode:
