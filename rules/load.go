@@ -70,7 +70,8 @@ func Load(files []File, opts Options) (*Set, error) { return Reload(nil, files, 
 // The set is never nil. The error is Diagnostics.
 func Reload(last *Set, files []File, opts Options) (*Set, error) {
 	opts = opts.withDefaults()
-	l := loader{opts: opts, last: last, unread: map[string]string{}, names: map[string]bool{}, patterns: patterns{by: map[pattern]*labels.Matcher{}}}
+	l := loader{opts: opts, last: last, unread: map[string]string{}, names: map[string]bool{},
+		patterns: patterns{by: map[pattern]*labels.Matcher{}}, texts: texts{by: map[string]*checkedText{}}}
 	l.read(files)
 	if len(files) == 0 {
 		l.diags = append(l.diags, Diagnostic{Level: LevelError, Code: CodeNoFiles, File: "rules", Message: "there are no rule files",
@@ -98,8 +99,9 @@ type loader struct {
 	// unread are files with a document that has a fault and does not tell which service it is of.
 	unread map[string]string // name to the first fault
 	names  map[string]bool   // of all files
-	// patterns are shared by all files.
+	// What is the same in many files is there once.
 	patterns patterns
+	texts    texts
 }
 
 // draft is one document of a file on its way to a Service.
@@ -121,6 +123,7 @@ type draft struct {
 	allows    []allowed
 	found     Diagnostics // findings, which are said if the document turns out to have no errors
 	patterns  *patterns   // of the load
+	texts     *texts      // likewise
 
 	workings
 }
@@ -249,7 +252,7 @@ func (r *reader) problem(from, to int) string {
 
 // draft makes the draft of a document, empty.
 func (l *loader) draft(r *reader, n *node) *draft {
-	return &draft{r: r, opts: l.opts, node: n, service: &Service{File: r.src.name}, patterns: &l.patterns,
+	return &draft{r: r, opts: l.opts, node: n, service: &Service{File: r.src.name}, patterns: &l.patterns, texts: &l.texts,
 		modeNames: map[string]*node{}, flagTypes: map[string]flagType{},
 		workings: workings{sloNames: map[string]*node{}, sliNames: map[string]*node{}, scheduleNames: map[string]*node{},
 			transitionNames: map[string]*node{}, queries: map[string][]string{}, meanings: map[string]inJSON{}}}
