@@ -53,12 +53,10 @@ type sketch struct {
 	windows  []mention
 }
 
-// compared is a number that a condition compares a signal with.
+// compared is a signal that a condition compares with a number.
 type compared struct {
-	function, name string
-	op             string // as if the signal stood on the left
-	than           float64
-	at             int // byte of the condition's text at which the number begins
+	*Comparison
+	at int // byte of the condition's text at which the number begins
 }
 
 // mention is a window that a condition names.
@@ -97,7 +95,7 @@ func (s *sketcher) claim(e ast.Expr) claim {
 		return s.opaque(e)
 	}
 	args := e.AsCall().Args()
-	switch name := e.AsCall().FunctionName(); name {
+	switch e.AsCall().FunctionName() {
 	case operators.LogicalAnd:
 		return both(s.claim(args[0]), s.claim(args[1]))
 	case operators.LogicalOr:
@@ -108,7 +106,7 @@ func (s *sketcher) claim(e ast.Expr) claim {
 		when := s.claim(args[0])
 		return either(both(when, s.claim(args[1])), both(not(when), s.claim(args[2])))
 	case operators.Less, operators.LessEquals, operators.Greater, operators.GreaterEquals, operators.Equals, operators.NotEquals:
-		return s.comparison(e, name, args[0], args[1])
+		return s.comparison(e)
 	}
 	if c := s.k.calls[e.ID()]; c != nil && c.burn != nil {
 		return s.burning(c.burn)
@@ -138,18 +136,13 @@ func rateName(slo string, window time.Duration) string {
 	return fmt.Sprintf("burn_rate(%q, %q)", slo, model.Duration(window))
 }
 
-// flipped is an operator with its sides exchanged.
-var flipped = map[string]string{
-	operators.Less: operators.Greater, operators.LessEquals: operators.GreaterEquals, operators.Greater: operators.Less,
-	operators.GreaterEquals: operators.LessEquals, operators.Equals: operators.Equals, operators.NotEquals: operators.NotEquals,
-}
-
-func (s *sketcher) comparison(e ast.Expr, op string, left, right ast.Expr) claim {
-	if _, constant := literal(left); constant || left.Kind() == ast.LiteralKind {
-		left, right, op = right, left, flipped[op]
-	}
+func (s *sketcher) comparison(e ast.Expr) claim {
+	left, right, op := sides(e.AsCall())
 	if than, constant := literal(right); constant {
-		name, scale := s.quantity(left, op, than, s.k.place(right))
+		if x := s.k.compares(e); x != nil {
+			s.out.compared = append(s.out.compared, compared{x, s.k.place(right)})
+		}
+		name, scale := s.quantity(left)
 		return compare(op, name, round(than*scale))
 	}
 	if right.Kind() == ast.LiteralKind && (op == operators.Equals || op == operators.NotEquals) {
@@ -171,7 +164,7 @@ func (s *sketcher) comparison(e ast.Expr, op string, left, right ast.Expr) claim
 	}
 	a, b := s.k.written(left), s.k.written(right)
 	for _, side := range []ast.Expr{left, right} {
-		s.quantity(side, "", 0, 0) // it may name windows
+		s.quantity(side) // it may name windows
 	}
 	if a > b {
 		a, b, op = b, a, flipped[op]
@@ -204,39 +197,9 @@ func round(f float64) float64 {
 	return v
 }
 
-// literal reads a number, or a duration in seconds, that is written out.
-func literal(e ast.Expr) (float64, bool) {
-	switch e.Kind() {
-	case ast.LiteralKind:
-		switch v := e.AsLiteral().(type) {
-		case types.Double:
-			return float64(v), true
-		case types.Int:
-			return float64(v), true
-		case types.Uint:
-			return float64(v), true
-		}
-	case ast.CallKind:
-		args := e.AsCall().Args()
-		switch e.AsCall().FunctionName() {
-		case operators.Negate:
-			v, ok := literal(args[0])
-			return -v, ok
-		case "duration":
-			if len(args) == 1 && args[0].Kind() == ast.LiteralKind {
-				if text, ok := args[0].AsLiteral().(types.String); ok {
-					d, err := time.ParseDuration(string(text))
-					return d.Seconds(), err == nil
-				}
-			}
-		}
-	}
-	return 0, false
-}
-
 // quantity names what stands on one side of a comparison, with what a number it is compared with has to be multiplied by: an error ratio
 // is the burn rate of the same window times the budget.
-func (s *sketcher) quantity(e ast.Expr, op string, than float64, at int) (name string, scale float64) {
+func (s *sketcher) quantity(e ast.Expr) (name string, scale float64) {
 	ast.PreOrderVisit(e, ast.NewExprVisitor(func(e ast.Expr) {
 		c := s.k.calls[e.ID()]
 		if c == nil || c.input.signal.Kind != SignalSLO || len(e.AsCall().Args()) != 2 {
@@ -252,9 +215,6 @@ func (s *sketcher) quantity(e ast.Expr, op string, than float64, at int) (name s
 		return s.k.written(e), 1
 	}
 	signal := c.input.signal
-	if op != "" {
-		s.out.compared = append(s.out.compared, compared{c.function, signal.Name, strings.Trim(op, "_"), than, at})
-	}
 	switch c.function {
 	case "burn_rate":
 		return rateName(signal.Name, signal.Window), 1
