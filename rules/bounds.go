@@ -131,6 +131,9 @@ func (k *compiler) simple() bool {
 		}
 		ok = false
 	}
+	if k.plain() {
+		return true
+	}
 	root := ast.NavigateAST(k.ast)
 	for _, e := range ast.MatchDescendants(root, ast.KindMatcher(ast.ComprehensionKind)) {
 		depth := 0
@@ -154,6 +157,15 @@ func (k *compiler) simple() bool {
 		}
 	}
 	return ok
+}
+
+// plain reports whether there are neither macros nor regular expressions in a condition.
+func (k *compiler) plain() bool {
+	plain := true
+	ast.PreOrderVisit(k.ast.Expr(), ast.NewExprVisitor(func(e ast.Expr) {
+		plain = plain && e.Kind() != ast.ComprehensionKind && (e.Kind() != ast.CallKind || e.AsCall().FunctionName() != "matches")
+	}))
+	return plain
 }
 
 // affords counts a regular expression and reports whether the file may still have it. One that does not parse costs nothing.

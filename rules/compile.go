@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -59,13 +60,19 @@ func (d *draft) compile(n *node, key, name string, narrows bool) (*Condition, bo
 	k := compiler{d: d, node: n, text: text, narrows: narrows, calls: map[int64]*call{}, said: map[int]bool{},
 		c: &Condition{Name: name, Text: strings.TrimSpace(text), Position: d.r.position(n)}}
 	before := d.r.faults
+	known := d.texts.of(text)
 	env := environment()
-	parsed, issues := env.Parse(text)
-	if issues.Err() != nil {
-		k.syntax(issues)
-		return nil, false
+	var parsed *cel.Ast
+	if known != nil {
+		k.ast = ast.Copy(known.ast)
+	} else {
+		var issues *cel.Issues
+		if parsed, issues = env.Parse(text); issues.Err() != nil {
+			k.syntax(issues)
+			return nil, false
+		}
+		k.ast = parsed.NativeRep()
 	}
-	k.ast = parsed.NativeRep()
 	if !k.simple() {
 		return nil, false
 	}
@@ -76,21 +83,27 @@ func (d *draft) compile(n *node, key, name string, narrows bool) (*Condition, bo
 			k.comparison(e)
 		}
 	}))
-	checked, issues := env.Check(parsed)
-	if issues.Err() != nil {
-		for _, e := range issues.Errors() {
-			k.problem(e)
+	if known == nil {
+		checked, issues := env.Check(parsed)
+		if issues.Err() != nil {
+			for _, e := range issues.Errors() {
+				k.problem(e)
+			}
 		}
-	}
-	if d.r.faults > before || !whole {
+		if d.r.faults > before || !whole {
+			return nil, false
+		}
+		if t := checked.OutputType(); !t.IsExactType(cel.BoolType) {
+			d.r.as(CodeBadCondition).within(n, 0, "compare it with something: "+clip(k.c.Text)+" > …", "a condition must be true or false, and this is a %s", t)
+			return nil, false
+		}
+		k.ast = checked.NativeRep()
+		canonical, _ := cel.AstToString(checked) // cannot fail: the text was parsed
+		known = d.texts.add(text, k.ast, canonical)
+	} else if d.r.faults > before || !whole {
 		return nil, false
 	}
-	if t := checked.OutputType(); !t.IsExactType(cel.BoolType) {
-		d.r.as(CodeBadCondition).within(n, 0, "compare it with something: "+clip(k.c.Text)+" > …", "a condition must be true or false, and this is a %s", t)
-		return nil, false
-	}
-	k.c.canonical, _ = cel.AstToString(checked) // cannot fail: the text was parsed
-	k.ast = checked.NativeRep()
+	k.c.canonical = known.canonical
 	if d.opts.Findings { // before build changes the expression
 		k.c.sketch = k.sketch(k.ast.Expr())
 	}
@@ -105,6 +118,47 @@ func (d *draft) compile(n *node, key, name string, narrows bool) (*Condition, bo
 		d.r.as(CodeConstantCondition).warnf(n, "ask for a signal: burning(…), sli(…), schedule(…)", "the condition depends on nothing: it never changes")
 	}
 	return k.c, true
+}
+
+// texts are conditions that have been parsed and found to be of the right types, for the files of a load: what one service shifts by,
+// many do, but for what its names stand for. A nil one knows none.
+type texts struct {
+	mu sync.Mutex
+	by map[string]*checkedText // guarded by mu
+}
+
+// checkedText is the tree of a condition, which nobody changes, and its canonical form.
+type checkedText struct {
+	ast       *ast.AST
+	canonical string
+}
+
+// mostTexts bounds how many are kept: they are some kilobytes each.
+const mostTexts = 1000
+
+// of is what is known of a text; nil when that is nothing.
+func (t *texts) of(text string) *checkedText {
+	if t == nil {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.by[text]
+}
+
+// add notes a tree, of which it takes a copy.
+func (t *texts) add(text string, tree *ast.AST, canonical string) *checkedText {
+	c := &checkedText{canonical: canonical}
+	if t == nil {
+		return c
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.by) < mostTexts {
+		c.ast = ast.Copy(tree)
+		t.by[text] = c
+	}
+	return c
 }
 
 // offset is the byte of the text at a CEL location.

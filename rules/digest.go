@@ -6,18 +6,96 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"strconv"
+	"sync"
+	"time"
+	"unicode/utf8"
 
 	"github.com/modeshift/modeshift/engine"
 )
 
 // digestOf is the SHA-256 of a value's JSON. Map keys are sorted there, so that equal values have equal digests.
 func digestOf(v any) engine.Digest {
-	b, err := json.Marshal(v)
+	b := buffers.Get().(*[]byte)
+	*b = appendJSON((*b)[:0], v)
+	sum := sha256.Sum256(*b)
+	buffers.Put(b)
+	return engine.Digest(hex.EncodeToString(sum[:]))
+}
+
+// buffers hold JSON that nobody needs once there is a digest of it.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// inJSON is a value's JSON, made once for the many values it is part of.
+type inJSON []byte
+
+// appendJSON appends what encoding/json makes of a value. Digests are made of lists, words and numbers, which it writes itself: what
+// stands behind the conditions of a thousand services is some hundred megabytes of JSON. All else it leaves to encoding/json.
+func appendJSON(b []byte, v any) []byte {
+	switch v := v.(type) {
+	case inJSON:
+		return append(b, v...)
+	case func([]byte) []byte: // appends its JSON itself
+		return v(b)
+	case []any:
+		return appendList(b, v)
+	case []string:
+		return appendList(b, v)
+	case string:
+		return appendText(b, v)
+	case engine.Digest:
+		return appendText(b, string(v))
+	case engine.Severity:
+		return appendText(b, string(v))
+	case SignalKind:
+		return appendText(b, string(v))
+	case NoTraffic:
+		return appendText(b, string(v))
+	case bool:
+		return strconv.AppendBool(b, v)
+	case int:
+		return strconv.AppendInt(b, int64(v), 10)
+	case time.Duration:
+		return strconv.AppendInt(b, int64(v), 10)
+	case nil:
+		return append(b, "null"...)
+	}
+	text, err := json.Marshal(v)
 	if err != nil {
 		panic(fmt.Sprintf("digest of %T: %v", v, err)) // they are strings and finite numbers
 	}
-	sum := sha256.Sum256(b)
-	return engine.Digest(hex.EncodeToString(sum[:]))
+	return append(b, text...)
+}
+
+func appendList[T any](b []byte, list []T) []byte {
+	if list == nil {
+		return append(b, "null"...)
+	}
+	b = append(b, '[')
+	for i := range list {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendJSON(b, list[i])
+	}
+	return append(b, ']')
+}
+
+// appendText appends a string that needs no escapes as it is.
+func appendText(b []byte, text string) []byte {
+	for i := range len(text) {
+		switch c := text[i]; {
+		case c < ' ', c >= utf8.RuneSelf, c == '"', c == '\\', c == '<', c == '>', c == '&':
+			quoted, err := json.Marshal(text)
+			if err != nil {
+				panic(fmt.Sprintf("digest of %q: %v", text, err)) // a string always has JSON
+			}
+			return append(b, quoted...)
+		}
+	}
+	b = append(b, '"')
+	b = append(b, text...)
+	return append(b, '"')
 }
 
 // digests fills in the digests of a document without faults. They are made of what the rules mean: queries and expressions in
@@ -26,7 +104,7 @@ func (d *draft) digests() {
 	s := d.service
 	p := &s.Policy
 	for i, c := range s.Conditions {
-		p.Conditions[i].Digest = digestOf(d.meaning(c))
+		p.Conditions[i].Digest = digestOf(func(b []byte) []byte { return d.meaning(b, c) })
 	}
 	for i := range p.Transitions {
 		t := &p.Transitions[i]
@@ -105,13 +183,13 @@ func (d *draft) reasons(i int) []string {
 	return out
 }
 
-// meaning is a condition's expression, and what stands behind each signal in it.
-func (d *draft) meaning(c *Condition) []any {
+// meaning appends a condition's expression, and what stands behind each signal in it.
+func (d *draft) meaning(out []byte, c *Condition) []byte {
 	s := d.service
-	out := []any{c.canonical}
+	out = appendText(append(out, '['), c.canonical)
 	for _, b := range c.burning {
 		for _, w := range s.SLO(b.slo).Tier(b.severity).Windows {
-			out = append(out, []any{b.slo, b.severity, w.Long, w.Short, w.Factor})
+			out = appendJSON(append(out, ','), []any{b.slo, b.severity, w.Long, w.Short, w.Factor})
 		}
 	}
 	for _, sig := range c.signals {
@@ -127,14 +205,21 @@ func (d *draft) meaning(c *Condition) []any {
 		case SignalSchedule:
 			behind = meaningSchedule(s.Schedule(sig.Name))
 		}
-		out = append(out, []any{sig.Kind, sig.Name, sig.Window, sig.Every, behind})
+		out = appendText(append(out, ",["...), string(sig.Kind))
+		out = appendText(append(out, ','), sig.Name)
+		out = strconv.AppendInt(append(out, ','), int64(sig.Window), 10)
+		out = strconv.AppendInt(append(out, ','), int64(sig.Every), 10)
+		out = append(appendJSON(append(out, ','), behind), ']')
 	}
-	return out
+	return append(out, ']')
 }
 
 func (d *draft) meaningSLO(s *SLO) any {
-	return []any{s.Objective.String(), s.Events, d.queries[s.Name], s.MinEvents, s.NoTraffic, s.MaxAge,
-		cmp.Or(s.Source, d.service.Source), s.Agree, s.Recorded}
+	if d.meanings[s.Name] == nil {
+		d.meanings[s.Name] = appendJSON(nil, []any{s.Objective.String(), s.Events, d.queries[s.Name], s.MinEvents, s.NoTraffic, s.MaxAge,
+			cmp.Or(s.Source, d.service.Source), s.Agree, s.Recorded})
+	}
+	return d.meanings[s.Name]
 }
 
 func (d *draft) meaningSLI(s *SLI) any {

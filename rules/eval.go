@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/big"
+	"slices"
 	"strconv"
 	"time"
 
@@ -280,7 +281,7 @@ func (p burnPair) text(s Signal) string {
 // newBurn makes it of a tier. pinned: each pair is decided at the multiples of its cadence, and stands in between; narrowed: see
 // Signal.
 func newBurn(s *SLO, t *Tier, pinned, narrowed bool) burnExpr {
-	x := burnExpr{text: fmt.Sprintf("burning(%q, %q)", s.Name, t.Severity)}
+	x := burnExpr{text: fmt.Sprintf("burning(%q, %q)", s.Name, t.Severity), pairs: make([]burnPair, 0, len(t.Windows))}
 	for _, w := range t.Windows {
 		short := Signal{Kind: SignalSLO, Name: s.Name, Window: w.Short, Narrowed: narrowed}
 		if pinned {
@@ -294,6 +295,7 @@ func newBurn(s *SLO, t *Tier, pinned, narrowed bool) burnExpr {
 }
 
 func (x burnExpr) signals(list []Signal) []Signal {
+	list = slices.Grow(list, 2*len(x.pairs))
 	for _, p := range x.pairs {
 		list = appendNew(appendNew(list, p.short), p.long)
 	}

@@ -16,7 +16,8 @@ import (
 // asked are the findings that depend on what Options or a Prometheus tell: that one of them is not found says nothing.
 var asked = []Code{CodeFlagExpired, CodeFlagUntested, CodeNoReceiver, CodeNoSuchSeries, CodeNoSuchLabel, CodeShortWindow}
 
-// findings looks for what is asked for, and takes away what files allow.
+// findings says what has been found in documents that turned out to have no errors, looks at what depends on other documents, and takes
+// away what files allow.
 func (l *loader) findings() {
 	if l.opts.Findings {
 		known := map[engine.Scope]*draft{}
@@ -35,7 +36,13 @@ func (l *loader) findings() {
 					}
 				}
 			}
-			d.look(imposed)
+			d.survive(func() {
+				d.lookAtModes(imposed)
+				for _, f := range d.found {
+					d.r.add(f)
+				}
+			})
+			d.found = nil
 		}
 	}
 	for _, d := range l.drafts {
@@ -43,13 +50,17 @@ func (l *loader) findings() {
 	}
 }
 
-// look finds what is asked for in one document. imposed are the modes that scopes above may impose.
-func (d *draft) look(imposed map[string]bool) {
+// look finds what is asked for in one document, as far as that depends on no other. It is said later, by findings: until all files have
+// been read nobody knows whether the document has errors.
+func (d *draft) look() {
+	r := d.r
+	defer func() { d.r = r }()
+	d.r = &reader{src: r.src}
 	d.lookAtService()
-	d.lookAtModes(imposed)
 	d.lookAtTransitions()
 	d.lookAtSLOs()
 	d.lookAtConditions()
+	d.found = d.r.diags
 }
 
 // allowed is a finding that a file lives with.

@@ -57,30 +57,30 @@ func (d *draft) lookAtCondition(c *Condition, n *node) {
 // lookAtNumber finds a share that is compared with a percentage, and a burn rate that nothing reaches.
 func (d *draft) lookAtNumber(x compared, n *node) {
 	share := false
-	switch x.function {
+	switch x.Function {
 	case "error_ratio", "divergence", "budget_remaining":
 		share = true
 	case "sli":
-		share = slices.Contains([]string{"ratio", "share"}, strings.ToLower(d.service.SLI(x.name).Unit))
+		share = slices.Contains([]string{"ratio", "share"}, strings.ToLower(d.service.SLI(x.Signal.Name).Unit))
 	case "burn_rate":
-		slo := d.service.SLO(x.name)
-		if most := round(1 / slo.Budget); x.than >= most && x.op == ">" || x.than > most && x.op == ">=" {
+		slo := d.service.SLO(x.Signal.Name)
+		if most := round(1 / slo.Budget); x.Number >= most && x.Op == ">" || x.Number > most && x.Op == ">=" {
 			d.note(CodeUnreachableFactor, n, x.at, "write a smaller one: all events failing is a burn rate of "+trimFloat(most),
-				"with an objective of %s %% a burn rate above %s cannot be reached", slo.Objective, trimFloat(x.than))
+				"with an objective of %s %% a burn rate above %s cannot be reached", slo.Objective, trimFloat(x.Number))
 		}
 	}
-	if !share || x.than <= 1 {
+	if !share || x.Number <= 1 {
 		return
 	}
 	hint := "it is a share, from 0 to 1"
-	if x.than <= 100 {
-		hint += fmt.Sprintf(": %s %% is %s", trimFloat(x.than), strconv.FormatFloat(round(x.than/100), 'f', -1, 64))
+	if x.Number <= 100 {
+		hint += fmt.Sprintf(": %s %% is %s", trimFloat(x.Number), strconv.FormatFloat(round(x.Number/100), 'f', -1, 64))
 	}
-	what := x.function + "()"
-	if x.name != "" {
-		what = fmt.Sprintf("%s(%q)", x.function, x.name)
+	what := x.Function + "()"
+	if x.Signal.Name != "" {
+		what = fmt.Sprintf("%s(%q)", x.Function, x.Signal.Name)
 	}
-	d.note(CodePercent, n, x.at, hint, "%s is compared with %s, and is never above 1", what, trimFloat(x.than))
+	d.note(CodePercent, n, x.at, hint, "%s is compared with %s, and is never above 1", what, trimFloat(x.Number))
 }
 
 // note warns of a place inside a condition.
@@ -113,7 +113,7 @@ func (d *draft) lookAtMention(m mention, n *node) {
 	if slo == nil || slo.Recorded {
 		return
 	}
-	if each := d.scrapes(slo.Source, slo.queryTexts()...); d.tooShort(m.slo, m.window, each) {
+	if each := d.scrapes(slo.Source, slo.queryTexts); d.tooShort(m.slo, m.window, each) {
 		d.note(CodeShortWindow, n, m.at, shortHint(each), shortWindow, model.Duration(m.window), model.Duration(each))
 	}
 }

@@ -55,12 +55,10 @@ type sketch struct {
 	windows  []mention
 }
 
-// compared is a number that a condition compares a signal with.
+// compared is a signal that a condition compares with a number.
 type compared struct {
-	function, name string
-	op             string // as if the signal stood on the left
-	than           float64
-	at             int // byte of the condition's text at which the number begins
+	*Comparison
+	at int // byte of the condition's text at which the number begins
 }
 
 // mention is a window that a condition names.
@@ -100,7 +98,7 @@ func (s *sketcher) claim(e ast.Expr) claim {
 		return s.opaque(e)
 	}
 	args := e.AsCall().Args()
-	switch name := e.AsCall().FunctionName(); name {
+	switch e.AsCall().FunctionName() {
 	case operators.LogicalAnd:
 		return both(s.claim(args[0]), s.claim(args[1]))
 	case operators.LogicalOr:
@@ -111,7 +109,7 @@ func (s *sketcher) claim(e ast.Expr) claim {
 		when := s.claim(args[0])
 		return either(both(when, s.claim(args[1])), both(not(when), s.claim(args[2])))
 	case operators.Less, operators.LessEquals, operators.Greater, operators.GreaterEquals, operators.Equals, operators.NotEquals:
-		return s.comparison(e, name, args[0], args[1])
+		return s.comparison(e)
 	}
 	if c := s.k.calls[e.ID()]; c != nil && c.burn != nil {
 		return s.burning(c.burn)
@@ -141,18 +139,13 @@ func rateName(slo string, window time.Duration) string {
 	return fmt.Sprintf("burn_rate(%q, %q)", slo, model.Duration(window))
 }
 
-// flipped is an operator with its sides exchanged.
-var flipped = map[string]string{
-	operators.Less: operators.Greater, operators.LessEquals: operators.GreaterEquals, operators.Greater: operators.Less,
-	operators.GreaterEquals: operators.LessEquals, operators.Equals: operators.Equals, operators.NotEquals: operators.NotEquals,
-}
-
-func (s *sketcher) comparison(e ast.Expr, op string, left, right ast.Expr) claim {
-	if _, constant := literal(left); constant || left.Kind() == ast.LiteralKind {
-		left, right, op = right, left, flipped[op]
-	}
+func (s *sketcher) comparison(e ast.Expr) claim {
+	left, right, op := sides(e.AsCall())
 	if than, constant := literal(right); constant {
-		name, scale := s.quantity(left, op, than, s.k.place(right))
+		if x := s.k.compares(e); x != nil {
+			s.out.compared = append(s.out.compared, compared{x, s.k.place(right)})
+		}
+		name, scale := s.quantity(left)
 		return compare(op, name, round(than*scale))
 	}
 	if right.Kind() == ast.LiteralKind && (op == operators.Equals || op == operators.NotEquals) {
@@ -180,7 +173,7 @@ func (s *sketcher) comparison(e ast.Expr, op string, left, right ast.Expr) claim
 	}
 	a, b := s.k.written(left), s.k.written(right)
 	for _, side := range []ast.Expr{left, right} {
-		s.quantity(side, "", 0, 0) // it may name windows
+		s.quantity(side) // it may name windows
 	}
 	if are(cel.StringType) && (op == operators.Equals || op == operators.NotEquals) {
 		equal := claim{op: claimTruth, name: min(a, b) + " == " + max(a, b)}
@@ -237,39 +230,9 @@ func round(f float64) float64 {
 	return v
 }
 
-// literal reads a number, or a duration in seconds, that is written out.
-func literal(e ast.Expr) (float64, bool) {
-	switch e.Kind() {
-	case ast.LiteralKind:
-		switch v := e.AsLiteral().(type) {
-		case types.Double:
-			return float64(v), true
-		case types.Int:
-			return float64(v), true
-		case types.Uint:
-			return float64(v), true
-		}
-	case ast.CallKind:
-		args := e.AsCall().Args()
-		switch e.AsCall().FunctionName() {
-		case operators.Negate:
-			v, ok := literal(args[0])
-			return -v, ok
-		case "duration":
-			if len(args) == 1 && args[0].Kind() == ast.LiteralKind {
-				if text, ok := args[0].AsLiteral().(types.String); ok {
-					d, err := time.ParseDuration(string(text))
-					return d.Seconds(), err == nil
-				}
-			}
-		}
-	}
-	return 0, false
-}
-
 // quantity names what stands on one side of a comparison, with what a number it is compared with has to be multiplied by: an error ratio
 // is the burn rate of the same window times the budget.
-func (s *sketcher) quantity(e ast.Expr, op string, than float64, at int) (name string, scale float64) {
+func (s *sketcher) quantity(e ast.Expr) (name string, scale float64) {
 	ast.PreOrderVisit(e, ast.NewExprVisitor(func(e ast.Expr) {
 		c := s.k.calls[e.ID()]
 		if c == nil || c.input.signal.Kind != SignalSLO || len(e.AsCall().Args()) != 2 {
@@ -285,9 +248,6 @@ func (s *sketcher) quantity(e ast.Expr, op string, than float64, at int) (name s
 		return s.k.written(e), 1
 	}
 	signal := c.input.signal
-	if op != "" {
-		s.out.compared = append(s.out.compared, compared{c.function, signal.Name, strings.Trim(op, "_"), than, at})
-	}
 	switch c.function {
 	case "burn_rate":
 		return rateName(signal.Name, signal.Window), 1
@@ -302,12 +262,24 @@ func (s *sketcher) quantity(e ast.Expr, op string, than float64, at int) (name s
 // apart is a claim whose quantities that are not the same for two conditions have names of their own: how long a mode has lasted, and
 // which mode that is, are asked in different modes.
 func (c claim) apart(side string, scope engine.Scope) claim {
-	if c.name == "dwell()" || c.name == fmt.Sprintf("mode(%q)", scope) {
-		c.name += " " + side
+	own := []string{"dwell()", fmt.Sprintf("mode(%q)", scope)}
+	if c.mentions(own) {
+		return c.renamed(own, " "+side)
+	}
+	return c
+}
+
+func (c *claim) mentions(names []string) bool {
+	return slices.Contains(names, c.name) || slices.ContainsFunc(c.of, func(c claim) bool { return c.mentions(names) })
+}
+
+func (c claim) renamed(names []string, more string) claim {
+	if slices.Contains(names, c.name) {
+		c.name += more
 	}
 	of := make([]claim, len(c.of))
 	for i := range c.of {
-		of[i] = c.of[i].apart(side, scope)
+		of[i] = c.of[i].renamed(names, more)
 	}
 	c.of = of
 	return c
@@ -403,47 +375,88 @@ const mostSearched = 50_000
 // witness searches for values that make a claim true. sure is whether there are none, if it finds none: not where it gave up.
 func witness(c claim, of map[string]bounds) (found []string, possible, sure bool) {
 	all := quantities(c, of)
-	values := map[string]float64{}
-	steps := 0
-	truth := func() engine.Truth { steps++; return c.truth(values, all) }
-	var search func(i int) bool
-	search = func(i int) bool {
-		switch truth() {
-		case engine.True:
-			return true
-		case engine.False:
-			return false
-		}
-		if i == len(all) || steps > mostSearched {
-			return false
-		}
-		for _, v := range all[i].values {
-			values[all[i].name] = v
-			if search(i + 1) {
-				return true
-			}
-		}
-		delete(values, all[i].name)
-		return false
+	s := search{all: all, formula: formulaOf(&c, all), values: make([]float64, len(all)), given: make([]bool, len(all))}
+	for i := range all {
+		all[i].values = s.formula.distinct(i, all[i].values)
 	}
-	if !search(0) {
-		return nil, false, steps <= mostSearched
+	if !s.from(0) {
+		return nil, false, s.steps <= mostSearched
 	}
-	for _, q := range all { // leave out what does not matter
-		v, given := values[q.name]
-		if !given {
+	for i := range all { // leave out what does not matter
+		if !s.given[i] {
 			continue
 		}
-		if delete(values, q.name); truth() != engine.True {
-			values[q.name] = v
+		if s.given[i] = false; s.truth() != engine.True {
+			s.given[i] = true
 		}
 	}
-	for _, q := range all {
-		if v, given := values[q.name]; given {
-			found = append(found, q.is(v))
+	for i := range all {
+		if s.given[i] {
+			found = append(found, all[i].is(s.values[i]))
 		}
 	}
 	return found, true, true
+}
+
+// search tries values of quantities in their order. Whole services wait for it, so it looks nothing up by name.
+type search struct {
+	all     []quantity
+	formula formula
+	values  []float64 // of each quantity that is given
+	given   []bool
+	open    []int // the quantities that the last truth, if it was unknown, depends on
+	steps   int
+}
+
+// from gives values to the quantities from the i-th on, and reports whether the claim is true with them.
+func (s *search) from(i int) bool {
+	switch s.truth() {
+	case engine.True:
+		return true
+	case engine.False:
+		return false
+	}
+	first := i
+	for ; i < len(s.all) && !slices.Contains(s.open, i); i++ {
+		s.values[i], s.given[i] = s.all[i].values[0], true // nothing depends on it any more: one value is as good as another
+	}
+	if i < len(s.all) && s.steps <= mostSearched {
+		for _, v := range s.all[i].values {
+			s.values[i], s.given[i] = v, true
+			if s.from(i + 1) {
+				return true
+			}
+		}
+		i++
+	}
+	clear(s.given[first:i])
+	return false
+}
+
+func (s *search) truth() engine.Truth {
+	s.steps++
+	s.open = s.open[:0]
+	return s.formula.truth(s)
+}
+
+// formula is a claim about quantities by their place among all.
+type formula struct {
+	op    claimOp // claimIs is a claimEqual with the word's place
+	of    []formula
+	about int // -1: not a leaf
+	than  float64
+	holds bool
+}
+
+func formulaOf(c *claim, all []quantity) formula {
+	f := formula{op: c.op, than: c.than, holds: c.holds, about: slices.IndexFunc(all, func(q quantity) bool { return q.name == c.name })}
+	if c.op == claimIs {
+		f.op, f.than = claimEqual, float64(slices.Index(all[f.about].words, c.word))
+	}
+	for i := range c.of {
+		f.of = append(f.of, formulaOf(&c.of[i], all))
+	}
+	return f
 }
 
 // is says in words that a quantity has a value.
@@ -461,17 +474,53 @@ func (q quantity) is(v float64) string {
 	return q.name + " = " + strconv.FormatFloat(v, 'g', 4, 64)
 }
 
-// truth is Kleene's: what has no value yet is unknown.
-func (c claim) truth(values map[string]float64, all []quantity) engine.Truth {
-	switch c.op {
+// distinct leaves out the values of a quantity for which each leaf about it says what it says of an earlier one.
+func (f *formula) distinct(about int, values []float64) []float64 {
+	out := values[:0:0]
+	for _, v := range values {
+		if !slices.ContainsFunc(out, func(earlier float64) bool { return f.alike(about, v, earlier) }) {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// alike reports whether each leaf about a quantity says the same of two values.
+func (f *formula) alike(about int, v, w float64) bool {
+	for i := range f.of {
+		if !f.of[i].alike(about, v, w) {
+			return false
+		}
+	}
+	return f.about != about || f.holdsOf(v) == f.holdsOf(w)
+}
+
+// holdsOf is what a leaf says of a value.
+func (f *formula) holdsOf(v float64) bool {
+	switch f.op {
+	case claimTruth:
+		return v != 0
+	case claimLess:
+		return v < f.than
+	case claimAtMost:
+		return v <= f.than
+	}
+	return v == f.than
+}
+
+// truth is Kleene's: what has no value yet is unknown. Where the truth is unknown, what it depends on is noted as open.
+func (f *formula) truth(s *search) engine.Truth {
+	switch f.op {
 	case claimConstant:
-		return engine.TruthOf(c.holds)
+		return engine.TruthOf(f.holds)
 	case claimAnd, claimOr:
-		stop := engine.TruthOf(c.op == claimOr)
-		out := engine.TruthOf(c.op == claimAnd)
-		for _, sub := range c.of {
-			switch t := sub.truth(values, all); t {
+		before := len(s.open)
+		stop := engine.TruthOf(f.op == claimOr)
+		out := engine.TruthOf(f.op == claimAnd)
+		for i := range f.of {
+			switch f.of[i].truth(s) {
 			case stop:
+				s.open = s.open[:before]
 				return stop
 			case engine.Unknown:
 				out = engine.Unknown
@@ -479,7 +528,7 @@ func (c claim) truth(values map[string]float64, all []quantity) engine.Truth {
 		}
 		return out
 	case claimNot:
-		switch c.of[0].truth(values, all) {
+		switch f.of[0].truth(s) {
 		case engine.True:
 			return engine.False
 		case engine.False:
@@ -487,26 +536,15 @@ func (c claim) truth(values map[string]float64, all []quantity) engine.Truth {
 		}
 		return engine.Unknown
 	case claimSame:
-		a, b := c.of[0].truth(values, all), c.of[1].truth(values, all)
+		a, b := f.of[0].truth(s), f.of[1].truth(s)
 		if a == engine.Unknown || b == engine.Unknown {
 			return engine.Unknown
 		}
 		return engine.TruthOf(a == b)
 	}
-	v, known := values[c.name]
-	if !known {
+	if !s.given[f.about] {
+		s.open = append(s.open, f.about)
 		return engine.Unknown
 	}
-	switch c.op {
-	case claimTruth:
-		return engine.TruthOf(v != 0)
-	case claimIs:
-		i := slices.IndexFunc(all, func(q quantity) bool { return q.name == c.name })
-		return engine.TruthOf(slices.Index(all[i].words, c.word) == int(v))
-	case claimLess:
-		return engine.TruthOf(v < c.than)
-	case claimAtMost:
-		return engine.TruthOf(v <= c.than)
-	}
-	return engine.TruthOf(v == c.than)
+	return engine.TruthOf(f.holdsOf(s.values[f.about]))
 }

@@ -3,6 +3,7 @@ package rules
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"math/big"
 	"slices"
 	"strings"
@@ -36,7 +37,7 @@ func (d *draft) lookAtSLOs() {
 		if s.Recorded {
 			continue
 		}
-		each := d.scrapes(s.Source, s.queryTexts()...)
+		each := d.scrapes(s.Source, s.queryTexts)
 		for _, t := range s.Tiers {
 			for _, w := range t.Windows {
 				if d.tooShort(s.Name, w.Short, each) {
@@ -51,7 +52,7 @@ func (d *draft) lookAtSLOs() {
 		if err != nil {
 			continue // it was parsed as a template, and braces may have a meaning of their own
 		}
-		each, told := d.scrapes(s.Source, s.Query), false
+		each, told := d.scrapes(s.Source, func() []string { return []string{s.Query} }), false
 		parser.Inspect(root, func(n parser.Node, _ []parser.Node) error {
 			if m, ok := n.(*parser.MatrixSelector); ok && m.Range < enoughScrapes*each && !told {
 				told = true
@@ -106,13 +107,21 @@ func (d *draft) lookAtOneError(s *SLO, at *node) {
 
 // oneErrorBelow is the largest number of events in the long window of a pair among which one failed is more than its factor allows.
 func oneErrorBelow(w Window) int64 {
-	num, den := new(big.Rat).SetFloat64(w.limit.num), new(big.Rat).SetFloat64(w.limit.den)
+	l := w.limit
+	if l.num == math.Trunc(l.num) && l.num > 0 { // a fraction of whole numbers, as nearly always
+		n := int64(l.den) / int64(l.num)
+		if math.Mod(l.den, l.num) == 0 { // as many events exactly: equal does not exceed
+			n--
+		}
+		return n
+	}
+	num, den := new(big.Rat).SetFloat64(l.num), new(big.Rat).SetFloat64(l.den)
 	if num == nil || den == nil || num.Sign() <= 0 {
 		return 0
 	}
 	x := den.Quo(den, num) // 1 ÷ (factor × budget)
 	n := new(big.Int).Quo(x.Num(), x.Denom())
-	if x.IsInt() { // as many events exactly: equal does not exceed
+	if x.IsInt() {
 		n.Sub(n, big.NewInt(1))
 	}
 	return n.Int64()
@@ -125,12 +134,12 @@ func (s *SLO) queryTexts() []string {
 }
 
 // scrapes is how far apart the samples are that queries read: the longest that anybody knows of.
-func (d *draft) scrapes(source string, queries ...string) time.Duration {
+func (d *draft) scrapes(source string, queries func() []string) time.Duration {
 	if d.opts.Scrape == nil {
 		return usualScrape
 	}
 	longest := time.Duration(0)
-	for _, q := range queries {
+	for _, q := range queries() {
 		root, err := promQL.ParseExpr(q)
 		if err != nil {
 			continue

@@ -283,3 +283,37 @@ func TestNumbersOutOfRangeAreAlwaysOrNeverExceeded(t *testing.T) {
 		}
 	}
 }
+
+// A document is looked at before the others have been read. What was found in it is not said if one of them shows it to be wrong.
+func TestNothingIsFoundInADocumentThatAnotherOneMakesWrong(t *testing.T) {
+	below := strings.Replace(preamble, "checkout", "cart", 1) + "parent: checkout\n" + shifting(`sli("p99") > 0.5`, `sli("p99") < 0.8`)
+	set, diags := load(t, findOptions, below)
+	if got := codesOf(append(diags, set.Warnings...)); fmt.Sprint(got) != "[unknown-name]" {
+		t.Errorf("without its parent: %v\n%v", got, diags)
+	}
+	set = mustLoad(t, findOptions, below, preamble+"modes: [{name: normal}, {name: degraded}]\n")
+	if got := codesOf(set.Warnings); fmt.Sprint(got) != "[entry-and-exit-together]" {
+		t.Errorf("with its parent: %v\n%v", got, set.Warnings)
+	}
+}
+
+// A panic in what looks for findings is a fault of the service that is looked at.
+func TestAPanicInAFindingIsAFaultOfOneService(t *testing.T) {
+	opts := findOptions
+	opts.Scrape = func(_ string, m []*labels.Matcher) time.Duration {
+		if m[len(m)-1].Value == "cursed" {
+			panic("nobody scrapes this")
+		}
+		return 0
+	}
+	text := func(service, metric string) string {
+		return strings.Replace(preamble, "checkout", service, 1) + "slis: [{name: x, query: \"max(" + metric + ")\"}]\n"
+	}
+	set, diags := load(t, opts, text("a", "blessed"), text("b", "cursed"))
+	if errs := diags.Errors(); len(errs) != 1 || errs[0].Code != CodeOurFault || errs[0].File != "b.yaml" {
+		t.Errorf("\n%v", diags)
+	}
+	if set.Service("a") == nil || set.Service("b") != nil {
+		t.Errorf("%v", set.Services)
+	}
+}

@@ -126,6 +126,9 @@ func (d *draft) bounds() map[string]bounds {
 	}
 	d.ranges = map[string]bounds{"divergence()": {0, 1}}
 	for _, c := range d.service.Conditions {
+		if c.sketch == nil {
+			continue // of a tier: nobody compares it with another
+		}
 		for _, s := range c.signals {
 			switch s.Kind {
 			case SignalSLO:

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/modeshift/modeshift/engine"
@@ -43,7 +44,7 @@ type Options struct {
 	Now time.Time
 	// Findings: look for what loads and is most likely not what was meant. It takes time, and a server has no use for it.
 	Findings bool
-	// Scrape tells findings how far apart samples are. Nil, or where it does not know: 15 s.
+	// Scrape tells findings how far apart samples are; it may be asked by many goroutines at once. Nil, or where it does not know: 15 s.
 	Scrape Scrape
 
 	seen func(what string, lenient bool, fields []field) // is told of each mapping that is read; nil outside of tests
@@ -69,7 +70,8 @@ func Load(files []File, opts Options) (*Set, error) { return Reload(nil, files, 
 // The set is never nil. The error is Diagnostics.
 func Reload(last *Set, files []File, opts Options) (*Set, error) {
 	opts = opts.withDefaults()
-	l := loader{opts: opts, last: last, unread: map[string]string{}, names: map[string]bool{}}
+	l := loader{opts: opts, last: last, unread: map[string]string{}, names: map[string]bool{},
+		patterns: patterns{by: map[pattern]*labels.Matcher{}}, texts: texts{by: map[string]*checkedText{}}}
 	l.read(files)
 	if len(files) == 0 {
 		l.diags = append(l.diags, Diagnostic{Level: LevelError, Code: CodeNoFiles, File: "rules", Message: "there are no rule files",
@@ -97,38 +99,63 @@ type loader struct {
 	// unread are files with a document that has a fault and does not tell, or not surely, which service it is of.
 	unread map[string]string // name to the first fault
 	names  map[string]bool   // of all files
+	// What is the same in many files is there once.
+	patterns patterns
+	texts    texts
 }
 
 // draft is one document of a file on its way to a Service.
 type draft struct {
 	r       *reader
 	opts    Options
-	node    *node // the document
+	node    *node // the document; once it has been read its place alone
 	end     int   // the line on which the next one of the file begins
 	scope   *node // the value of `service`
 	bad     bool
 	service *Service
 
-	sloNames, sliNames, scheduleNames, modeNames, transitionNames map[string]*node
-	flagTypes                                                     map[string]flagType
-	queries                                                       map[string][]string // of each SLO and SLI that is whole, canonical
-	modes                                                         *node
-	parent                                                        *node
-	circled                                                       bool  // it stands below itself, or too far down
-	declared                                                      *node // flags
-	recorded                                                      bool  // SLOs that do not say otherwise are read from what Sloth's rules record
-	undecided                                                     []int // indexes of SLOs that do not say how they are evaluated
-	agreeing                                                      []agreeing
-	sourced                                                       []sourced
-	transitions                                                   []transitionDraft
-	expiries                                                      []wayOut
-	escalations                                                   escalations // of SLOs that say nothing of them
-	pausings                                                      []*pausing
-	hushings                                                      []*hushing
-	lenient                                                       bool // a Sloth file
-	allows                                                        []allowed
-	ranges                                                        map[string]bounds // made once
-	short                                                         []mention         // windows that have been found too short
+	modeNames map[string]*node
+	flagTypes map[string]flagType
+	modes     *node
+	parent    *node
+	circled   bool // it stands below itself, or too far down
+	lenient   bool // a Sloth file
+	allows    []allowed
+	found     Diagnostics // findings, which are said if the document turns out to have no errors
+	patterns  *patterns   // of the load
+	texts     *texts      // likewise
+
+	workings
+}
+
+// workings are what only a document itself is read and looked at with. A draft lets go of them before the next file is read: what
+// they hold on to, above all the YAML of the file, is more than what comes of it.
+type workings struct {
+	sloNames, sliNames, scheduleNames, transitionNames map[string]*node
+	queries                                            map[string][]string // of each SLO and SLI that is whole, canonical
+	meanings                                           map[string]inJSON   // of each SLO, made once
+	declared                                           *node               // flags
+	recorded                                           bool                // SLOs that do not say otherwise are read from what Sloth's rules record
+	undecided                                          []int               // indexes of SLOs that do not say how they are evaluated
+	agreeing                                           []agreeing
+	sourced                                            []sourced
+	transitions                                        []transitionDraft
+	expiries                                           []wayOut
+	escalations                                        escalations // of SLOs that say nothing of them
+	pausings                                           []*pausing
+	hushings                                           []*hushing
+	ranges                                             map[string]bounds // made once
+	short                                              []mention         // windows that have been found too short
+}
+
+// forget lets go of the workings.
+func (d *draft) forget() {
+	d.workings = workings{}
+	d.node = d.node.bare()
+	d.modes = d.modes.bare()
+	for _, c := range d.service.Conditions {
+		c.sketch = nil
+	}
 }
 
 func (d *draft) name() engine.Scope { return d.service.Policy.Scope }
@@ -193,6 +220,10 @@ func (l *loader) file(f File) (c content) {
 		if r.faults == before && known {
 			r.survive(n, d.digests)
 		}
+		if r.faults == before && !r.broken[n] && d.name() != "" && l.opts.Findings {
+			r.survive(n, d.look)
+		}
+		d.forget()
 		d.end, d.bad = end, r.broken[n] || r.faults > before
 		// Of a broken one nobody knows which of two names is meant, or what a merge would have brought.
 		if d.bad && (d.name() == "" || r.broken[n]) {
@@ -221,9 +252,10 @@ func (r *reader) problem(from, to int) string {
 
 // draft makes the draft of a document, empty.
 func (l *loader) draft(r *reader, n *node) *draft {
-	return &draft{r: r, opts: l.opts, node: n, service: &Service{File: r.src.name},
-		sloNames: map[string]*node{}, sliNames: map[string]*node{}, scheduleNames: map[string]*node{},
-		modeNames: map[string]*node{}, transitionNames: map[string]*node{}, flagTypes: map[string]flagType{}, queries: map[string][]string{}}
+	return &draft{r: r, opts: l.opts, node: n, service: &Service{File: r.src.name}, patterns: &l.patterns, texts: &l.texts,
+		modeNames: map[string]*node{}, flagTypes: map[string]flagType{},
+		workings: workings{sloNames: map[string]*node{}, sliNames: map[string]*node{}, scheduleNames: map[string]*node{},
+			transitionNames: map[string]*node{}, queries: map[string][]string{}, meanings: map[string]inJSON{}}}
 }
 
 // document reads one document; false when it is not a rule file at all.

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/prometheus/prometheus/model/labels"
 )
 
 var update = flag.Bool("update", false, "rewrite the expected diagnostics in testdata/bad")
@@ -73,5 +75,29 @@ func TestGoodFilesLoadWithoutAWarning(t *testing.T) {
 	}
 	if got, want := fmt.Sprint(names), "[checkout gateway home-wifi k8s-apiserver myservice raw-home-wifi shop]"; got != want {
 		t.Errorf("services %s, want %s", got, want)
+	}
+}
+
+// Two services that select by the same regular expression hold one compiled one: it is larger than the rest of a selector.
+func TestRegularExpressionsAreSharedByAllFilesOfALoad(t *testing.T) {
+	const text = "version: modeshift/v1\nservice: %s\nslis: [{name: x, query: 'sum(rate(a{job=\"%[1]s\",code=~\"5..\"}[5m])) / sum(rate(a{code!~\"5..\"}[5m]))'}]\n"
+	set := mustLoad(t, Options{}, fmt.Sprintf(text, "a"), fmt.Sprintf(text, "b"))
+	shared := 0
+	for i, s := range set.Services[0].Selectors {
+		for k, m := range s.Matchers {
+			other := set.Services[1].Selectors[i].Matchers[k]
+			if m.GetRegexString() == "" {
+				continue
+			}
+			if shared++; m != other {
+				t.Errorf("%s: two matchers", m)
+			}
+			if matches := m.Matches("503"); matches != (m.Type == labels.MatchRegexp) {
+				t.Errorf("%s matches 503: %v", m, matches)
+			}
+		}
+	}
+	if shared != 2 {
+		t.Errorf("%d regular expressions, want two: hardly a test", shared)
 	}
 }

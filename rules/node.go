@@ -156,7 +156,7 @@ type expander struct {
 	r       *reader
 	count   int
 	bytes   int
-	open    map[*yaml.Node]bool // being expanded
+	open    map[*yaml.Node]bool // those with an anchor that are being expanded
 	aliases bool                // there was one
 	refused bool
 }
@@ -192,8 +192,10 @@ func (x *expander) expand(y *yaml.Node, depth int) *node {
 		}
 		return x.expand(y.Alias, depth+1)
 	}
-	x.open[y] = true
-	defer delete(x.open, y)
+	if y.Anchor != "" { // nothing else can be expanded again inside itself
+		x.open[y] = true
+		defer delete(x.open, y)
+	}
 	n := &node{kind: y.Kind, line: y.Line, column: y.Column}
 	switch y.Kind {
 	case yaml.ScalarNode:
@@ -394,6 +396,14 @@ func (n *node) without(keys ...string) *node {
 		c.items = n.items
 	}
 	return &c
+}
+
+// bare is n without what it holds; nil when there is no n.
+func (n *node) bare() *node {
+	if n == nil {
+		return nil
+	}
+	return &node{kind: n.kind, line: n.line, column: n.column}
 }
 
 // or is n, or another node where there is none.

@@ -90,6 +90,48 @@ var templateError = regexp.MustCompile(`^template: query:(\d+): (.*)$`)
 // template cuts the text at each {{.window}} and {{.instances}}. The text is a Go template, as Sloth has it, with no other
 // variables than names; the rest of the template language (loops, conditions) is refused, so that rendering always ends.
 func (r *reader) template(q *query, what string, names []string) bool {
+	if t, starts, plain := cut(q.node.value, names); plain {
+		q.template, q.starts = t, starts
+		return r.ranged(q, what, names)
+	}
+	return r.parsed(q, what, names)
+}
+
+// cut cuts a text at its actions where each of them is a name alone, as nearly always; plain is false where it takes a template's parser
+// to tell. The pieces, and where they begin, are the parser's.
+func cut(text string, names []string) (t template, starts []int, plain bool) {
+	t, starts = template{pieces: []string{""}}, []int{0}
+	for at := 0; at < len(text); {
+		action := strings.Index(text[at:], "{{")
+		if action < 0 {
+			action = len(text) - at
+		}
+		if action > 0 {
+			t.pieces[len(t.pieces)-1], starts[len(starts)-1] = text[at:at+action], at
+			at += action
+			continue
+		}
+		i := slices.IndexFunc(names, func(name string) bool { return strings.HasPrefix(text[at:], "{{."+name+"}}") })
+		if i < 0 {
+			return template{}, nil, false
+		}
+		t.pieces, t.places, starts = append(t.pieces, ""), append(t.places, place{instances: names[i] == instancesName}), append(starts, at)
+		at += len("{{." + names[i] + "}}")
+	}
+	return t, starts, true
+}
+
+// ranged refuses a query that may have a window, and has none.
+func (r *reader) ranged(q *query, what string, names []string) bool {
+	if slices.Contains(names, windowName) && !slices.ContainsFunc(q.template.places, func(p place) bool { return !p.instances }) {
+		r.as(CodeBadQuery).errorf(q.node, "write the range as [{{.window}}]", "%s does not contain {{.window}}", what)
+		return false
+	}
+	return true
+}
+
+// parsed is template, by a template's own parser.
+func (r *reader) parsed(q *query, what string, names []string) bool {
 	text := q.node.value
 	usage := "write {{." + names[0] + "}}"
 	all, are := "{{."+strings.Join(names, "}} and {{.")+"}}", "is"
@@ -151,12 +193,8 @@ func (r *reader) template(q *query, what string, names []string) bool {
 		r.as(CodeBadQuery).within(q.node, at, usage, "%s has a template action other than %s: %s", what, all, clip(n.String()))
 		return false
 	}
-	if slices.Contains(names, windowName) && !slices.ContainsFunc(t.places, func(p place) bool { return !p.instances }) {
-		r.as(CodeBadQuery).errorf(q.node, "write the range as [{{.window}}]", "%s does not contain {{.window}}", what)
-		return false
-	}
 	q.template = t
-	return true
+	return r.ranged(q, what, names)
 }
 
 // variable is x for the pipeline .x, else empty.

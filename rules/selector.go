@@ -3,6 +3,7 @@ package rules
 import (
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
@@ -47,6 +48,7 @@ func (d *draft) selectors(q, all *query, source *string) {
 			return nil
 		}
 		seen[bare] = true
+		d.patterns.share(v.LabelMatchers)
 		s := SeriesSelector{Text: bare, Matchers: v.LabelMatchers, src: d.r.src, node: q.node, at: q.source(int(v.PosRange.Start))}
 		if all != nil {
 			parser.Inspect(all.labelled, func(n parser.Node, _ []parser.Node) error {
@@ -60,6 +62,35 @@ func (d *draft) selectors(q, all *query, source *string) {
 		d.service.Selectors = append(d.service.Selectors, s)
 		return nil
 	})
+}
+
+// patterns are the matchers by regular expression of all files of a load, each once: compiled it takes more than a kilobyte, and most
+// are the same few.
+type patterns struct {
+	mu sync.Mutex
+	by map[pattern]*labels.Matcher // guarded by mu
+}
+
+type pattern struct {
+	how         labels.MatchType
+	name, value string
+}
+
+// share puts those that are there already in the place of their equals. A matcher does not change.
+func (p *patterns) share(matchers []*labels.Matcher) {
+	for i, m := range matchers {
+		if m.Type != labels.MatchRegexp && m.Type != labels.MatchNotRegexp {
+			continue
+		}
+		key := pattern{m.Type, m.Name, m.Value}
+		p.mu.Lock()
+		if same := p.by[key]; same != nil {
+			matchers[i] = same
+		} else {
+			p.by[key] = m
+		}
+		p.mu.Unlock()
+	}
 }
 
 // Metric is the name of the metric alone; empty where the selector does not name one.

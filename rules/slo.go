@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math/big"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -420,14 +421,18 @@ func (d *draft) finishSLO(s *sloDraft) {
 	}
 }
 
-// merged lays maps over one another; nil when there is nothing in them.
+// merged lays maps over one another; nil when there is nothing in them. Where only one of them holds anything it is that one.
 func merged(layers ...map[string]string) map[string]string {
+	layers = slices.DeleteFunc(layers, func(l map[string]string) bool { return len(l) == 0 })
+	switch len(layers) {
+	case 0:
+		return nil
+	case 1:
+		return layers[0]
+	}
 	out := map[string]string{}
 	for _, l := range layers {
 		maps.Copy(out, l)
-	}
-	if len(out) == 0 {
-		return nil
 	}
 	return out
 }

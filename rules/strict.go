@@ -113,7 +113,7 @@ func (r *Reader) Choose(s string, known []string, none string) string {
 
 // Condition compiles an expression over the signals of a service that has been loaded, as its own conditions are.
 func (r *Reader) Condition(set *Set, s *Service, n Node, name string) (*Condition, bool) {
-	d := &draft{r: r.r, node: n.n, service: s, sloNames: map[string]*node{}, sliNames: map[string]*node{}, scheduleNames: map[string]*node{}}
+	d := &draft{r: r.r, node: n.n, service: s, workings: workings{sloNames: map[string]*node{}, sliNames: map[string]*node{}, scheduleNames: map[string]*node{}}}
 	for i := range s.SLOs {
 		d.sloNames[s.SLOs[i].Name] = n.n
 	}

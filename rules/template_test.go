@@ -2,10 +2,14 @@ package rules
 
 import (
 	"fmt"
+	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // What narrows is narrowed where waves are verified, and stands for all instances everywhere else.
@@ -100,4 +104,32 @@ func FuzzAPatternMatchesTheNamesAndNothingElse(f *testing.F) {
 			t.Errorf("%q made of %q", pattern, name)
 		}
 	})
+}
+
+// What is cut without a template's parser is what the parser makes of it, to the byte at which each piece begins.
+func TestPlainTemplatesAreCutAsTheParserCutsThem(t *testing.T) {
+	parts := []string{"{{.window}}", "{{.instances}}", "{{ .window }}", "{{/* */}}", "{", "}", "}}", "{{", "rate(x[", "é", "\n"}
+	names := []string{windowName, instancesName}
+	plain, others := 0, 0
+	var try func(text string, depth int)
+	try = func(text string, depth int) {
+		got, starts, ok := cut(text, names)
+		r := &reader{src: newSource("a.yaml", text)}
+		q := &query{node: &node{kind: yaml.ScalarNode, tag: "!!str", value: text, line: 1, column: 1}}
+		r.parsed(q, "the query", names)
+		if !ok {
+			others++
+		} else if plain++; !reflect.DeepEqual(got, q.template) || !slices.Equal(starts, q.starts) {
+			t.Errorf("%q: %q from %v, and the parser: %q from %v %v", text, got.pieces, starts, q.template.pieces, q.starts, r.diags)
+		}
+		for _, p := range parts {
+			if depth > 0 {
+				try(text+p, depth-1)
+			}
+		}
+	}
+	try("", 4)
+	if plain < 1000 || others < 1000 {
+		t.Errorf("%d are cut, %d are not: hardly a test", plain, others)
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -81,6 +82,9 @@ func (v *rulesCheckCmd) Run(s *streams, c *cli) error {
 	if err != nil {
 		return err
 	}
+	// It lives for a second or two, and nearly all that it makes is gone as soon as a file has been read. To collect that less often saves a
+	// seventh of the time; of a thousand services with ten SLOs it takes 370 MB in place of 270.
+	debug.SetGCPercent(300)
 	opts := rules.Options{Kinds: kinds, Now: time.Now(), Findings: true}
 	var source *server.RuleSource
 	if v.Prometheus != "" {
