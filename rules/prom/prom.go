@@ -70,6 +70,10 @@ type Options struct {
 	// Watch is shown each condition that a tick evaluated, with what is known of its signals; from the goroutine of Evaluate. nil:
 	// nobody looks.
 	Watch func(engine.Scope, *rules.Condition, rules.Lookup)
+	// Repeat gives the Answer of an earlier tick again while all that it rests on is as it was then (see repeats). It is for sources
+	// that are Knowing. Stats are those of the earlier tick, and neither Metrics nor Watch see the later one. An Answer must not be
+	// changed then.
+	Repeat bool
 }
 
 // Evaluator finds out how the conditions of a set of rules stand.
@@ -84,6 +88,7 @@ type Evaluator struct {
 	periods map[*rules.Service]*periods // what Budget remembers; the map itself never changes
 	fusion  *fusion
 	spare   sync.Pool // of *scratch
+	repeats *repeats  // nil: each tick is worked out
 }
 
 // key is a signal of a scope.
@@ -104,6 +109,9 @@ func New(set *rules.Set, sources []Source, opts Options) *Evaluator {
 	opts.Parallel = max(1, cmp.Or(opts.Parallel, DefaultParallel))
 	e := &Evaluator{set: set, sources: sources, opts: opts, probes: map[key]*probe{}, held: held{values: map[key]heldValue{}},
 		costs: newCosts(), proved: proved{at: map[query]time.Time{}}, periods: map[*rules.Service]*periods{}, fusion: newFusion()}
+	if opts.Repeat {
+		e.repeats = &repeats{}
+	}
 	for _, service := range set.Services {
 		p := &periods{turn: make(chan struct{}, 1), read: map[string]periodRead{}}
 		p.turn <- struct{}{}
@@ -122,10 +130,16 @@ func New(set *rules.Set, sources []Source, opts Options) *Evaluator {
 
 // Evaluate answers a tick.
 func (e *Evaluator) Evaluate(ctx context.Context, in Tick) Answer {
+	if a, ok := e.repeats.find(e, in); ok {
+		return a
+	}
 	ctx, cancel := context.WithTimeout(ctx, e.opts.Budget)
 	defer cancel()
 	t := newTick(e, in)
 	defer t.done()
+	if e.repeats != nil {
+		t.fetcher.record = &recording{}
+	}
 	for {
 		wanted := t.step()
 		if len(wanted) == 0 {
@@ -134,6 +148,7 @@ func (e *Evaluator) Evaluate(ctx context.Context, in Tick) Answer {
 		t.ask(ctx, wanted)
 	}
 	a := t.answer()
+	e.repeats.note(t, a)
 	t.lag(ctx, a.Sources)
 	e.opts.Metrics.observed(t)
 	return a

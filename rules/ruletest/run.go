@@ -87,7 +87,7 @@ func (r *run) run(ctx context.Context) error {
 	if r.away, err = t.source(); err != nil {
 		return err
 	}
-	opts := prom.Options{QueryOffset: t.file.offset, QueryTimeout: patience, Budget: patience, Parallel: 1}
+	opts := prom.Options{QueryOffset: t.file.offset, QueryTimeout: patience, Budget: patience, Parallel: 1, Repeat: true}
 	if r.seen != nil {
 		opts.Watch = r.seen.see
 	}
