@@ -100,7 +100,12 @@ func (e *evaluation) used() []Signal {
 	return out
 }
 
-func (e *evaluation) miss(s Signal) { e.missing = appendNew(e.missing, s) }
+func (e *evaluation) miss(s Signal) {
+	if e.missing == nil { // it leaves the evaluation: most have the short windows of two pairs
+		e.missing = make([]Signal, 0, 2)
+	}
+	e.missing = appendNew(e.missing, s)
+}
 
 // agreed is the truth that enough of the replicas of a signal come to, each judged by itself; hopeless when they do not. Where
 // no agreement is asked for it is the truth of the value.
