@@ -57,7 +57,8 @@ func (c *Condition) Eval(lookup Lookup) Verdict {
 	}
 	v.Used, v.Disagree = e.used(), e.disagree
 	clear(e.answers)
-	*e = evaluation{answers: e.answers[:0]}
+	clear(e.frame.values)
+	*e = evaluation{answers: e.answers[:0], frame: frame{e.frame.values[:0]}, open: e.open[:0]}
 	evaluations.Put(e)
 	return v
 }

@@ -57,6 +57,9 @@ type evaluation struct {
 	both bool
 	// disagree are signals whose replicas came to different truths.
 	disagree []Signal
+	// frame and open are those of the atom that is run, one at a time: none is inside of another.
+	frame frame
+	open  []int
 }
 
 type answer struct {
@@ -65,16 +68,17 @@ type answer struct {
 	asked  bool
 }
 
-// get looks a signal up, once.
-func (e *evaluation) get(s Signal) (v Value, asked bool) {
+// get looks a signal up, once. The value is not to be changed: it is the one that all parts see.
+func (e *evaluation) get(s Signal) (v *Value, asked bool) {
 	for i := range e.answers {
 		if e.answers[i].signal == s {
-			return e.answers[i].value, e.answers[i].asked
+			return &e.answers[i].value, e.answers[i].asked
 		}
 	}
-	v, asked = e.lookup(s)
-	e.answers = append(e.answers, answer{s, v, asked})
-	return v, asked
+	e.answers = append(e.answers, answer{signal: s})
+	a := &e.answers[len(e.answers)-1]
+	a.value, a.asked = e.lookup(s)
+	return &a.value, a.asked
 }
 
 func (e *evaluation) used() []Signal {
@@ -96,15 +100,20 @@ func (e *evaluation) used() []Signal {
 	return out
 }
 
-func (e *evaluation) miss(s Signal) { e.missing = appendNew(e.missing, s) }
+func (e *evaluation) miss(s Signal) {
+	if e.missing == nil { // it leaves the evaluation: most have the short windows of two pairs
+		e.missing = make([]Signal, 0, 2)
+	}
+	e.missing = appendNew(e.missing, s)
+}
 
 // agreed is the truth that enough of the replicas of a signal come to, each judged by itself; hopeless when they do not. Where
 // no agreement is asked for it is the truth of the value.
-func (e *evaluation) agreed(s Signal, v Value, judge func(Value) outcome) outcome {
+func (e *evaluation) agreed(s Signal, v *Value, judge func(*Value) outcome) outcome {
 	if len(v.Replicas) == 0 {
 		return judge(v)
 	}
-	o := quorum(v.Agree, len(v.Replicas), func(i int) outcome { return judge(v.Replicas[i]) })
+	o := quorum(v.Agree, len(v.Replicas), func(i int) outcome { return judge(&v.Replicas[i]) })
 	if o.truth == engine.Unknown {
 		e.disagree = appendNew(e.disagree, s)
 	}
@@ -130,7 +139,7 @@ func quorum(need, n int, judge func(int) outcome) outcome {
 
 // known reports whether an answer says something. That a number is finite is checked again, so that no comparison ever
 // decides over NaN.
-func known(v Value) bool {
+func known(v *Value) bool {
 	return v.Reading.Why == "" && finite(v.Reading.Value) && finite(v.Errors) && finite(v.Total)
 }
 
@@ -245,7 +254,7 @@ func (x switchExpr) eval(e *evaluation) outcome {
 	case !known(v):
 		return hopeless
 	}
-	return e.agreed(x.signal, v, func(v Value) outcome {
+	return e.agreed(x.signal, v, func(v *Value) outcome {
 		if !known(v) {
 			return hopeless
 		}
@@ -308,7 +317,7 @@ func (p burnPair) exceeds(e *evaluation, s Signal) outcome {
 	if !asked {
 		return open
 	}
-	return e.agreed(s, v, func(v Value) outcome {
+	return e.agreed(s, v, func(v *Value) outcome {
 		if !known(v) || v.Errors < 0 || v.Total < 0 {
 			return hopeless
 		}
@@ -383,7 +392,7 @@ type atomExpr struct {
 // input is what a call of one of our functions inside an atom stands for.
 type input struct {
 	signal Signal
-	value  func(Value) ref.Val
+	value  func(*Value) ref.Val
 	burn   *burnExpr // for burning() that is not a truth of its own, such as burning(…) == burning(…)
 }
 
@@ -423,7 +432,7 @@ func (in *input) state(e *evaluation, replica int) (value ref.Val, open bool) {
 		if replica >= len(v.Replicas) {
 			return nil, false
 		}
-		v = v.Replicas[replica]
+		v = &v.Replicas[replica]
 	}
 	if !known(v) {
 		return nil, false
@@ -449,8 +458,8 @@ func (x *atomExpr) eval(e *evaluation) outcome {
 	return o
 }
 
-// run evaluates the atom. Where it is open, missing are the indexes of the inputs that keep it so. Where replicas have to
-// agree it is evaluated once with the values of each.
+// run evaluates the atom. Where it is open, missing are the indexes of the inputs that keep it so, until an atom is run again. Where
+// replicas have to agree it is evaluated once with the values of each.
 func (x *atomExpr) run(e *evaluation) (o outcome, missing []int) {
 	n, agree := x.replicas(e)
 	if n == 0 {
@@ -459,7 +468,7 @@ func (x *atomExpr) run(e *evaluation) (o outcome, missing []int) {
 	o = quorum(agree, n, func(i int) outcome {
 		one, misses := x.once(e, i)
 		if missing == nil {
-			missing = misses
+			missing = slices.Clone(misses)
 		}
 		return one
 	})
@@ -479,31 +488,29 @@ func (x *atomExpr) run(e *evaluation) (o outcome, missing []int) {
 	return o, nil
 }
 
-// once evaluates the atom with the values of one replica.
+// once evaluates the atom with the values of one replica; missing is good until the next time.
 func (x *atomExpr) once(e *evaluation, replica int) (o outcome, missing []int) {
-	f := frame{values: make([]ref.Val, len(x.inputs))}
-	stuck := false
+	e.frame.values, e.open = e.frame.values[:0], e.open[:0]
 	for i := range x.inputs {
 		v, open := x.inputs[i].state(e, replica)
 		switch {
 		case v != nil:
-			f.values[i] = v
-			continue
 		case open:
-			missing = append(missing, i)
-			f.values[i] = types.NewUnknown(int64(i+1), types.NewAttributeTrail("missing"))
-		default:
-			stuck = true
-			f.values[i] = types.NewUnknown(-int64(i+1), types.NewAttributeTrail("unknown"))
-		}
-		if x.strict && stuck {
+			e.open = append(e.open, i)
+			if !x.strict {
+				v = types.NewUnknown(int64(i+1), types.NewAttributeTrail("missing"))
+			}
+		case x.strict:
 			return hopeless, nil
+		default:
+			v = types.NewUnknown(-int64(i+1), types.NewAttributeTrail("unknown"))
 		}
+		e.frame.values = append(e.frame.values, v)
 	}
-	if x.strict && missing != nil {
-		return open, missing
+	if x.strict && len(e.open) > 0 {
+		return open, e.open
 	}
-	out, _, err := x.program.Eval(&f)
+	out, _, err := x.program.Eval(&e.frame)
 	if err != nil {
 		return hopeless, nil // a division by zero, an overflow: nobody can tell
 	}
@@ -511,15 +518,8 @@ func (x *atomExpr) once(e *evaluation, replica int) (o outcome, missing []int) {
 	case types.Bool:
 		return decided(bool(out)), nil
 	case *types.Unknown:
-		missing = nil
-		for i := range x.inputs {
-			for _, id := range out.IDs() {
-				if id == int64(i+1) {
-					missing = append(missing, i)
-				}
-			}
-		}
-		if missing != nil {
+		ids := out.IDs()
+		if missing = slices.DeleteFunc(e.open, func(i int) bool { return !slices.Contains(ids, int64(i+1)) }); len(missing) > 0 {
 			return open, missing
 		}
 	}
@@ -542,9 +542,9 @@ func (x *atomExpr) collect(e *evaluation, wantTrue, wantFalse bool) {
 
 // burnRate is errors ÷ (budget × total). Multiplying by the budget's fraction instead of its rounded value keeps 144 errors
 // of 10,000 at 99.9 % at exactly 14.4.
-func burnRate(budget *big.Rat) func(Value) ref.Val {
+func burnRate(budget *big.Rat) func(*Value) ref.Val {
 	l := limitOf(budget)
-	return func(v Value) ref.Val {
+	return func(v *Value) ref.Val {
 		burn := v.Errors * l.den / (v.Total * l.num)
 		if v.Total == 0 {
 			burn = v.Reading.Value * l.den / l.num // no traffic that counts as good
@@ -556,9 +556,9 @@ func burnRate(budget *big.Rat) func(Value) ref.Val {
 	}
 }
 
-func number(v Value) ref.Val { return types.Double(v.Reading.Value) }
-func truth(v Value) ref.Val  { return types.Bool(v.Reading.Value != 0) }
-func word(v Value) ref.Val   { return types.String(v.Reading.Text) }
-func span(v Value) ref.Val {
+func number(v *Value) ref.Val { return types.Double(v.Reading.Value) }
+func truth(v *Value) ref.Val  { return types.Bool(v.Reading.Value != 0) }
+func word(v *Value) ref.Val   { return types.String(v.Reading.Text) }
+func span(v *Value) ref.Val {
 	return types.Duration{Duration: time.Duration(v.Reading.Value * float64(time.Second))}
 }

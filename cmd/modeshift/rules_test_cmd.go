@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -111,6 +112,11 @@ func (rulesTestCmd) forms() []string { return []string{"json", "junit"} }
 // Run implements the verb.
 func (v *rulesTestCmd) Run(s *streams, c *cli) error {
 	began := time.Now()
+	// Each of many ticks leaves small things behind, and little is kept: to collect them less often costs some memory, and saves a good
+	// tenth of the time. Whoever sets GOGC knows better.
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400)
+	}
 	files, err := v.files()
 	var wrong rules.Diagnostics
 	switch {

@@ -128,7 +128,7 @@ func (l *Loop) follow(ctx context.Context) {
 	for len(l.moved) > 0 {
 		above := l.moved
 		l.moved = nil
-		for _, name := range slices.Sorted(maps.Keys(l.scopes)) {
+		for _, name := range l.sorted() {
 			sc := l.scopes[name]
 			if sc.policy == nil || sc.policy.Parent == "" || told[name] || !slices.Contains(above, sc.policy.Parent) {
 				continue

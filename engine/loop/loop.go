@@ -118,6 +118,7 @@ type Loop struct {
 	fleet   *engine.Policy // of what spans scopes, by these rules
 	gen     int            // counts rules; an answer under older ones is dropped
 	scopes  map[engine.Scope]*scope
+	names   []engine.Scope // of scopes; see sorted
 	tick    time.Time // the last evaluated instant, as marked
 	checked time.Time // the last checkpoint
 	heads   map[engine.Scope]engine.Version
@@ -300,6 +301,14 @@ func (l *Loop) fleetPolicy() *engine.Policy {
 	return p
 }
 
+// sorted are the names of all scopes, in order. Scopes are added, and none is ever removed.
+func (l *Loop) sorted() []engine.Scope {
+	if len(l.names) != len(l.scopes) {
+		l.names = slices.Sorted(maps.Keys(l.scopes))
+	}
+	return l.names
+}
+
 // replace takes other rules into force: scopes are added, told of their new rules, or retired.
 func (l *Loop) replace(ctx context.Context, rules Rules) error {
 	l.rules = rules
@@ -314,7 +323,7 @@ func (l *Loop) replace(ctx context.Context, rules Rules) error {
 		}
 	}
 	var faults []error
-	for _, name := range slices.Sorted(maps.Keys(l.scopes)) {
+	for _, name := range l.sorted() {
 		sc := l.scopes[name]
 		sc.problem = rules.Problems[name]
 		sc.policy, sc.seen = declared[name], nil

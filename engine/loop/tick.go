@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -34,8 +33,8 @@ func (l *Loop) ask(ctx context.Context, instant time.Time, missed int, answers c
 // question is a tick without its answer.
 func (l *Loop) question(ctx context.Context, instant time.Time, missed int) answered {
 	a := answered{gen: l.gen, began: time.Now(), missed: missed}
-	a.tick = Tick{Instant: instant, Modes: map[engine.Scope]engine.Mode{}}
-	for _, name := range slices.Sorted(maps.Keys(l.scopes)) {
+	a.tick = Tick{Instant: instant, Modes: map[engine.Scope]engine.Mode{}, Questions: make([]engine.Question, 0, len(l.scopes))}
+	for _, name := range l.sorted() {
 		sc := l.scopes[name]
 		if sc.doubt {
 			_ = l.readBack(ctx, name) // else the questions are of a mode that may be left; deciding finds out that it failed

@@ -47,6 +47,7 @@ type fetcher struct {
 	given   map[lane]*atomic.Int32 // timeouts since it last answered; the map itself does not change
 	again   int                    // requests that were parts of one that failed; owned by who calls run
 	now     time.Time              // the tick's instant, by which what was learnt grows old
+	record  *recording             // of what was asked and given; nil: nobody wants to know
 }
 
 func newFetcher(sources []Source, timeout time.Duration, limit int, now time.Time, metrics *Metrics) *fetcher {
@@ -124,6 +125,7 @@ func (f *fetcher) known(q query) (answer, bool) {
 	f.sent.Add(1)
 	f.given[q.lane()].Store(0)
 	a := answerOf(value, nil, nil)
+	f.record.note(q, a)
 	f.metrics.queried(f.sources[q.source].Name, a)
 	return a, true
 }
@@ -148,6 +150,7 @@ func (f *fetcher) one(ctx context.Context, q query) answer {
 		given.Store(0)
 	}
 	f.samples.Add(a.samples)
+	f.record.note(q, a)
 	f.metrics.queried(f.sources[q.source].Name, a)
 	return a
 }

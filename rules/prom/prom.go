@@ -76,6 +76,10 @@ type Options struct {
 	// Sparse looks at the past only where something happened. nil: everything is asked for at each tick. With it one goroutine
 	// at a time may call Evaluate, with instants that ascend.
 	Sparse *Sparse
+	// Repeat gives the Answer of an earlier tick again while all that it rests on is as it was then (see repeats). It is for sources
+	// that are Knowing. Stats are those of the earlier tick, and neither Metrics nor Watch see the later one. An Answer must not be
+	// changed then.
+	Repeat bool
 }
 
 // Evaluator finds out how the conditions of a set of rules stand.
@@ -91,6 +95,7 @@ type Evaluator struct {
 	fusion  *fusion
 	sparse  *sparse   // nil: there is none
 	spare   sync.Pool // of *scratch
+	repeats *repeats  // nil: each tick is worked out
 }
 
 // key is a signal of a scope.
@@ -111,6 +116,9 @@ func New(set *rules.Set, sources []Source, opts Options) *Evaluator {
 	opts.Parallel = max(1, cmp.Or(opts.Parallel, DefaultParallel))
 	e := &Evaluator{set: set, sources: sources, opts: opts, probes: map[key]*probe{}, held: held{values: map[key]heldValue{}},
 		costs: newCosts(), proved: proved{at: map[query]time.Time{}}, periods: map[*rules.Service]*periods{}, fusion: newFusion()}
+	if opts.Repeat {
+		e.repeats = &repeats{}
+	}
 	for _, service := range set.Services {
 		p := &periods{turn: make(chan struct{}, 1), read: map[string]periodRead{}}
 		p.turn <- struct{}{}
@@ -135,12 +143,18 @@ func (e *Evaluator) Evaluate(ctx context.Context, in Tick) Answer {
 	if a, ok := e.recall(in); ok {
 		return a
 	}
+	if a, ok := e.repeats.find(e, in); ok {
+		return a
+	}
 	ctx, cancel := context.WithTimeout(ctx, e.opts.Budget)
 	defer cancel()
 	t := newTick(e, in)
 	defer t.done()
 	if e.sparse != nil {
 		t.foresee(ctx)
+	}
+	if e.repeats != nil {
+		t.fetcher.record = &recording{}
 	}
 	for {
 		wanted := t.step()
@@ -153,6 +167,7 @@ func (e *Evaluator) Evaluate(ctx context.Context, in Tick) Answer {
 	if e.sparse != nil {
 		t.remember(a)
 	}
+	e.repeats.note(t, a)
 	t.lag(ctx, a.Sources)
 	e.opts.Metrics.observed(t)
 	return a

@@ -75,6 +75,12 @@ func (t *tick) done() {
 
 func newTick(e *Evaluator, in Tick) *tick {
 	t := e.tick(in, e.opts.QueryTimeout)
+	n := 0
+	for i := range in.Questions {
+		n += len(in.Questions[i].Conditions)
+	}
+	all := make([]ask, 0, n)
+	t.asks = make([]*ask, 0, n)
 	for i := range in.Questions {
 		q := &in.Questions[i]
 		service := e.set.Service(q.Scope)
@@ -83,9 +89,10 @@ func newTick(e *Evaluator, in Tick) *tick {
 		}
 		for _, index := range q.Conditions {
 			if index >= 0 && index < len(service.Conditions) {
-				a := &ask{question: q, service: service, index: index, condition: service.Conditions[index]}
+				a := ask{question: q, service: service, index: index, condition: service.Conditions[index]}
 				a.stands, a.done = e.stands(a.condition, in.Instant)
-				t.asks = append(t.asks, a)
+				all = append(all, a)
+				t.asks = append(t.asks, &all[len(all)-1])
 			}
 		}
 	}
@@ -273,7 +280,7 @@ type want struct {
 
 // fetch sends the queries of what is wanted that were not sent at this tick yet, each once.
 func (t *tick) fetch(ctx context.Context, fetcher *fetcher, wants []want) {
-	var ws []wanted
+	ws := make([]wanted, 0, 4*len(wants)) // errors, total and the proof of fresh samples, as a rule
 	for _, want := range wants {
 		for _, p := range want.probe.parts {
 			for _, w := range p.queries {
@@ -371,6 +378,9 @@ func (t *tick) observation(a *ask) (o engine.Observation, blindIn []string) {
 		}
 		o.Blind, o.Readings = true, []engine.Reading{{Signal: name, Why: engine.WhyFailed, Detail: a.panicked}}
 		return o, []string{""}
+	}
+	if len(a.verdict.Used) > 0 {
+		o.Readings = make([]engine.Reading, 0, len(a.verdict.Used))
 	}
 	for _, s := range a.verdict.Used {
 		if v, ok := t.values[key{a.service, s}]; ok {

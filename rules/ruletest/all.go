@@ -16,7 +16,10 @@ func RunAll(ctx context.Context, files []*File, cov *Coverage, told func(Result)
 	for _, f := range files {
 		tests = append(tests, f.Tests...)
 	}
-	return each(tests, func(t *Test) Result { return t.Run(ctx, cov) }, told)
+	return each(tests, func(t *Test) Result {
+		defer t.forget()
+		return t.Run(ctx, cov)
+	}, told)
 }
 
 // each runs each of some tests once.

@@ -15,9 +15,9 @@ transitions:
   - {name: recover, from: [degraded], to: normal, when: 'budget_remaining("availability") > 0.9'}
 `
 
-// near is a reading that a budget has a value, up to rounding.
+// near is a reading that a budget has a value, up to rounding: scenarios draw rates in whole parts of 2^-28 a second.
 func near(left float64) string {
-	return fmt.Sprintf(`'budget_remaining("availability") > %.12f && budget_remaining("availability") < %.12f': true`, left-1e-9, left+1e-9)
+	return fmt.Sprintf(`'budget_remaining("availability") > %.12f && budget_remaining("availability") < %.12f': true`, left-1e-6, left+1e-6)
 }
 
 // runBudget runs tests of rules and says what went wrong.

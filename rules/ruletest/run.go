@@ -88,7 +88,7 @@ func (r *run) run(ctx context.Context) error {
 	if r.away, err = t.source(); err != nil {
 		return err
 	}
-	opts := prom.Options{QueryOffset: t.file.offset, QueryTimeout: patience, Budget: patience, Parallel: 1}
+	opts := prom.Options{QueryOffset: t.file.offset, QueryTimeout: patience, Budget: patience, Parallel: 1, Repeat: true}
 	if r.book = t.newBook(); r.book != nil {
 		opts.Remaining = r.remaining
 	}

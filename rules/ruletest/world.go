@@ -127,6 +127,10 @@ func (t *Test) drawing() *drawing {
 	return &t.drawn
 }
 
+// forget lets go of what was drawn, megabytes for days of samples: whoever comes back to the test has it drawn again. Nobody may be
+// running it.
+func (t *Test) forget() { t.drawn = drawing{} }
+
 // source is what the conditions of a test are asked of, for one run. It has to be told the time.
 func (t *Test) source() (*series.Away, error) {
 	d := t.drawing()

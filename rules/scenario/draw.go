@@ -244,8 +244,9 @@ type sketch struct {
 // phase is a time in which everything is even. Its counts are those at its beginning, of one instance.
 type phase struct {
 	from      time.Time
-	rate      float64 // of one instance
 	share     float64
+	goods     float64 // a second, of one instance
+	bads      float64 // a second, of one instance
 	good, bad float64
 }
 
@@ -259,7 +260,8 @@ func (s *sketch) plan() {
 	s.from, s.to = p.At.Add(-p.Before), p.At.Add(lasts).Add(p.After)
 	rate := p.Rate / float64(len(p.Instances))
 	add := func(from time.Time, rate, share float64) {
-		next := phase{from: from, rate: rate, share: share}
+		next := phase{from: from, share: share, bads: even(rate * share)}
+		next.goods = even(rate) - next.bads
 		if n := len(s.phases); n > 0 {
 			next.good, next.bad = s.phases[n-1].at(from)
 		}
@@ -289,8 +291,16 @@ func (s *sketch) plan() {
 
 // at is what an instance has counted at a time in the phase.
 func (p *phase) at(t time.Time) (good, bad float64) {
-	n := p.rate * t.Sub(p.from).Seconds()
-	return p.good + n*(1-p.share), p.bad + n*p.share
+	d := t.Sub(p.from).Seconds()
+	return p.good + p.goods*d, p.bad + p.bads*d
+}
+
+// even is a rate in whole parts of a second of which floating point makes no more: while nothing happens all counts are exact, up to
+// tens of millions, and so are their differences. What comes evenly looks even then: its rate over a window is the same at each tick, to
+// the last bit.
+func even(rate float64) float64 {
+	const parts = 1 << 28
+	return math.Round(rate*parts) / parts
 }
 
 // instance draws the series of one instance.

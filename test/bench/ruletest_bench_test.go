@@ -18,10 +18,7 @@ import (
 func BenchmarkRulesTest(b *testing.B) {
 	promtool := promtest.Promtool(b)
 	dir := b.TempDir()
-	modeshift := filepath.Join(dir, "modeshift")
-	if out, err := exec.Command("go", "build", "-o", modeshift, "../../cmd/modeshift").CombinedOutput(); err != nil {
-		b.Fatalf("%v\n%s", err, out)
-	}
+	modeshift := built(b, dir)
 	const (
 		good = `http_requests_total{job="checkout",code="200"}`
 		bad  = `http_requests_total{job="checkout",code="500"}`
@@ -73,6 +70,58 @@ tests:
 	ours := least(b, exec.Command(modeshift, "rules", "test", filepath.Join(dir, "test.yaml")))
 	theirs := least(b, exec.Command(promtool, "test", "rules", filepath.Join(dir, "promtest.yaml")))
 	fmt.Printf("BENCH rules_test_12h_s %.3f s\nBENCH promtool_test_12h_s %.3f s\nBENCH rules_test_vs_promtool %.1f times\n", ours.Seconds(), theirs.Seconds(), float64(theirs)/float64(ours))
+}
+
+// BenchmarkRulesTestScenarios runs a hundred scenarios, ten of each kind, over three days each at a tick every fifteen seconds, as
+// `rules test` runs them: one file, as many at a time as there are processors. On a machine that does other things too the processor
+// time says more: spread over two cores it is to be no more than forty seconds.
+func BenchmarkRulesTestScenarios(b *testing.B) {
+	dir := b.TempDir()
+	modeshift := built(b, dir)
+	write(b, filepath.Join(dir, "rules.yaml"), `version: modeshift/v1
+service: checkout
+slos:
+  - name: availability
+    objective: 99.9
+    sli:
+      events:
+        error_query: sum(rate(http_requests_total{job="checkout",code=~"5.."}[{{.window}}]))
+        total_query: sum(rate(http_requests_total{job="checkout"}[{{.window}}]))
+    alerting: {name: CheckoutAvailability, page_alert: {}, ticket_alert: {}}
+slis:
+  - {name: queue, query: queue_length}
+modes:
+  - {name: normal}
+  - {name: degraded, max_duration: 4h}
+transitions:
+  - {name: shed, from: [normal], to: degraded, when: 'burning("availability", "page")', severity: page}
+  - {name: recover, from: [degraded], to: normal, when: '!burning("availability", "page") && sli("queue") < 10.0', for: 2m}
+`)
+	kinds := []string{"total-outage", "partial-outage", "slow-burn", "spike-train", "counter-reset", "scrape-gap", "first-error", "restart", "prometheus-away", "no-traffic"}
+	var text strings.Builder
+	text.WriteString("rule_files: [rules.yaml]\ntests:\n")
+	for i := range 100 {
+		fmt.Fprintf(&text, "  - name: scenario %d\n    scenarios: [{name: %s, slo: availability, at: %dm}]\n", i, kinds[i%len(kinds)], 60+7*i)
+		text.WriteString("    input_series: [{series: queue_length, values: 3x17290}]\n    expect: [{at: 3d, mode: normal}, {at: 59m, mode: normal, incidents: []}]\n")
+	}
+	write(b, filepath.Join(dir, "test.yaml"), text.String())
+	cmd := exec.Command(modeshift, "rules", "test", filepath.Join(dir, "test.yaml"))
+	began := time.Now()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		b.Fatalf("%v\n%s", err, out)
+	}
+	used := cmd.ProcessState
+	fmt.Printf("BENCH rules_test_100_scenarios_s %.2f s\nBENCH rules_test_100_scenarios_cpu_s %.2f s\n", time.Since(began).Seconds(), (used.UserTime() + used.SystemTime()).Seconds())
+}
+
+// built builds the command line in dir.
+func built(b *testing.B, dir string) string {
+	b.Helper()
+	modeshift := filepath.Join(dir, "modeshift")
+	if out, err := exec.Command("go", "build", "-o", modeshift, "../../cmd/modeshift").CombinedOutput(); err != nil {
+		b.Fatalf("%v\n%s", err, out)
+	}
+	return modeshift
 }
 
 // least is the processor time a command takes, the lesser of two runs: the machine may be busy with other things.
