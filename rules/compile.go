@@ -293,12 +293,17 @@ func (k *compiler) problem(e *cel.Error) {
 // call checks a call of one of our functions and notes what it stands for. It is false when what it names is broken itself,
 // which has been said where that is.
 func (k *compiler) call(e ast.Expr) bool {
-	if e.AsCall().FunctionName() == "dyn" {
+	name, dotted := strings.CutPrefix(e.AsCall().FunctionName(), ".")
+	if dotted && name != "dyn" { // CEL looks such a name up from its root, and finds the same function
+		k.d.r.as(CodeBadCondition).within(k.node, k.nameBefore(k.place(e), name), "write "+clip(name)+"(…)", "the name of a function begins with a dot")
+		return false
+	}
+	if name == "dyn" {
 		// It would turn type checking off, and with it the arithmetic that notices infinity.
 		k.d.r.as(CodeBadCondition).within(k.node, k.place(e), "remove it: everything in a condition has a type", "dyn() is not available in conditions")
 		return false
 	}
-	f := functionNamed(e.AsCall().FunctionName())
+	f := functionNamed(name)
 	if f == nil || len(e.AsCall().Args()) != len(f.params) {
 		return true // CEL's type checker will say so
 	}

@@ -40,9 +40,11 @@ func fuzzed(t *testing.T, data []byte) (*Set, Diagnostics) {
 			t.Fatalf("it allocates %d MB", (after.TotalAlloc-before.TotalAlloc)>>20)
 		}
 	}
-	again, err2 := Load(files, Options{Kinds: kinds})
-	if fmt.Sprint(err) != fmt.Sprint(err2) || set.Digest != again.Digest {
-		t.Fatalf("not the same twice:\n%v\n%v", err, err2)
+	if !inputs.Bulk() || len(data)%8 == 0 { // of a million an eighth says as much
+		again, err2 := Load(files, Options{Kinds: kinds})
+		if fmt.Sprint(err) != fmt.Sprint(err2) || set.Digest != again.Digest {
+			t.Fatalf("not the same twice:\n%v\n%v", err, err2)
+		}
 	}
 	var diags Diagnostics
 	if err != nil && !errors.As(err, &diags) || (err != nil) != (len(diags.Errors()) > 0) {

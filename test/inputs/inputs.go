@@ -32,6 +32,9 @@ const (
 	mostPool = 4_000
 )
 
+// Bulk reports whether so many inputs are tried that each may take a second and 200 MB at most.
+func Bulk() bool { return *many >= bulk }
+
 // Each calls use with as many inputs as -inputs says, each made of one of the seeds: texts that belong together. What use returns says
 // what came of it: which faults, say. It runs on the test's own goroutine; a panic names the input.
 func Each(t *testing.T, seeds [][]string, use func(t *testing.T, r *rand.Rand, in []string) string) {
@@ -54,7 +57,7 @@ func Each(t *testing.T, seeds [][]string, use func(t *testing.T, r *rand.Rand, i
 		if t.Failed() {
 			t.Fatalf("-inputs.seed %d: the input was %q", *seed, in)
 		}
-		if took := now().since(before); *many >= bulk && (took.cpu > mostTime || took.allocated > mostRAM) {
+		if took := now().since(before); Bulk() && (took.cpu > mostTime || took.allocated > mostRAM) {
 			t.Fatalf("%q took %v and %d MB", in, took.cpu, took.allocated>>20)
 		}
 		if !seen[said] && len(m.pool) < mostPool && len(strings.Join(in, "")) < mostSize {
@@ -79,7 +82,7 @@ type spent struct {
 }
 
 func now() spent {
-	if *many < bulk {
+	if !Bulk() {
 		return spent{}
 	}
 	var u syscall.Rusage
