@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"math"
 	"strconv"
 	"sync"
 	"time"
@@ -57,6 +58,10 @@ func appendJSON(b []byte, v any) []byte {
 		return strconv.AppendInt(b, int64(v), 10)
 	case time.Duration:
 		return strconv.AppendInt(b, int64(v), 10)
+	case float64:
+		if a := math.Abs(v); a == 0 || a >= 1e-6 && a < 1e21 { // others have an exponent
+			return strconv.AppendFloat(b, v, 'f', -1, 64)
+		}
 	case nil:
 		return append(b, "null"...)
 	}

@@ -17,7 +17,7 @@ func TestDigestsAreOfWhatEncodingJSONWrites(t *testing.T) {
 	for c := range 0x100 {
 		texts = append(texts, "a"+string([]byte{byte(c)})+"b", "a"+string(rune(c)))
 	}
-	values := []any{nil, true, false, 0, -7, math.MaxInt, time.Duration(math.MinInt64), 5 * time.Minute, 14.4, 1e21, 1e-7, 0.0,
+	values := []any{nil, true, false, 0, -7, math.MaxInt, time.Duration(math.MinInt64), 5 * time.Minute, 14.4, 1e21, 1e-7, 0.0, math.Copysign(0, -1), 1e-6, -1e-6, 9.99e-7, 999999999999999934464.0, -0.001, 1.0 / 3, math.MaxFloat64,
 		[]string{}, []string(nil), []any{}, []any(nil), engine.Gate{}, (*engine.Gate)(nil), []engine.Mode{"normal"}}
 	for _, s := range texts {
 		values = append(values, s, engine.Digest(s), engine.Severity(s), SignalKind(s), NoTraffic(s), engine.Scope(s), []string{s, s},

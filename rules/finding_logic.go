@@ -136,7 +136,7 @@ func (s *sketcher) burning(x *burnExpr) claim {
 }
 
 func rateName(slo string, window time.Duration) string {
-	return fmt.Sprintf("burn_rate(%q, %q)", slo, model.Duration(window))
+	return "burn_rate(" + strconv.Quote(slo) + ", " + strconv.Quote(model.Duration(window).String()) + ")"
 }
 
 func (s *sketcher) comparison(e ast.Expr) claim {

@@ -134,6 +134,7 @@ type workings struct {
 	sloNames, sliNames, scheduleNames, transitionNames map[string]*node
 	queries                                            map[string][]string // of each SLO and SLI that is whole, canonical
 	meanings                                           map[string]inJSON   // of each SLO, made once
+	usual                                              map[usual][]sized   // made once
 	declared                                           *node               // flags
 	recorded                                           bool                // SLOs that do not say otherwise are read from what Sloth's rules record
 	undecided                                          []int               // indexes of SLOs that do not say how they are evaluated
@@ -255,7 +256,8 @@ func (l *loader) draft(r *reader, n *node) *draft {
 	return &draft{r: r, opts: l.opts, node: n, service: &Service{File: r.src.name}, patterns: &l.patterns, texts: &l.texts,
 		modeNames: map[string]*node{}, flagTypes: map[string]flagType{},
 		workings: workings{sloNames: map[string]*node{}, sliNames: map[string]*node{}, scheduleNames: map[string]*node{},
-			transitionNames: map[string]*node{}, queries: map[string][]string{}, meanings: map[string]inJSON{}}}
+			transitionNames: map[string]*node{}, queries: map[string][]string{}, meanings: map[string]inJSON{},
+			usual: map[usual][]sized{}}}
 }
 
 // document reads one document; false when it is not a rule file at all.

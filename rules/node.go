@@ -102,7 +102,7 @@ func (r *reader) parse(f File) []*node {
 		r.as(CodeUnreadable).at(line, column, "save the file as UTF-8", "byte 0x%02x is not UTF-8", r.src.text[min(at, len(r.src.text)-1)])
 		return nil
 	}
-	if i := strings.IndexAny(r.src.text, "\u0085\u2028\u2029"); i >= 0 {
+	if i := invisibleBreak(r.src.text); i >= 0 {
 		line, column := r.src.place(i)
 		c, _ := utf8.DecodeRuneInString(r.src.text[i:])
 		r.as(CodeUnreadable).at(line, column, fmt.Sprintf(`write it as "\u%04x" in double quotes, or remove it`, c), "%U is a line break to YAML and invisible to people", c)
@@ -149,6 +149,17 @@ func (r *reader) parse(f File) []*node {
 		r.whole("the file holds nothing but comments", r.beginning())
 	}
 	return docs
+}
+
+// invisibleBreak is the first byte of the first line break that only YAML takes for one; -1 where there is none.
+func invisibleBreak(text string) int {
+	first := -1
+	for _, c := range []string{"\u0085", "\u2028", "\u2029"} { // each is looked for by bytes, which IndexAny does not do
+		if i := strings.Index(text, c); i >= 0 && (first < 0 || i < first) {
+			first = i
+		}
+	}
+	return first
 }
 
 // expander copies a YAML tree with its aliases and merge keys expanded. It gives up where that grows beyond bounds.

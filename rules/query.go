@@ -2,7 +2,6 @@ package rules
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"regexp"
 	"slices"
@@ -70,7 +69,7 @@ func (r *reader) query(n *node, what string, names ...string) *query {
 		r.as(CodeBadQuery).errorf(n, "", "%s gives a %s, and a number is needed", what, expr.Type())
 		return nil
 	}
-	q.canonical = fmt.Sprintf("%d %s", len(q.template.pieces), expr)
+	q.canonical = strconv.Itoa(len(q.template.pieces)) + " " + expr.String()
 	q.expr, q.labelled = expr, expr
 	if q.template.narrows() {
 		if !r.fitInstances(q, what, expr) {

@@ -112,7 +112,7 @@ func (r *reader) errorf(n *node, hint, format string, args ...any) {
 }
 
 func (r *reader) position(n *node) string {
-	return fmt.Sprintf("%s:%d:%d", r.src.name, n.line, n.column)
+	return r.src.name + ":" + strconv.Itoa(n.line) + ":" + strconv.Itoa(n.column)
 }
 
 // field is a key a mapping may have.

@@ -40,6 +40,49 @@ type pair struct {
 	node        *node // where it is written; nil for the workbook's
 }
 
+// sized is a pair beside the budget of an SLO.
+type sized struct {
+	pair
+	burns float64 // the factor, rounded
+	limit limit   // factor × budget
+	never bool    // all events failing are not enough
+}
+
+func (p pair) beside(budget *big.Rat) sized {
+	ratio := new(big.Rat).Mul(p.factor, budget)
+	s := sized{pair: p, limit: limitOf(ratio), never: ratio.Cmp(one) >= 0}
+	s.burns, _ = p.factor.Float64()
+	return s
+}
+
+// usual is what the workbook's pairs come to for an objective over a period. Most SLOs of a file have the same.
+type usual struct {
+	objective Objective
+	period    time.Duration
+}
+
+// sized are the pairs of an SLO beside its budget: its own, or else the workbook's.
+func (d *draft) sized(s *sloDraft) []sized {
+	key := usual{s.Objective, s.Period}
+	if known := d.usual[key]; known != nil && s.windows == nil {
+		return known
+	}
+	budget := s.Objective.budget()
+	var out []sized
+	if s.windows != nil {
+		for _, p := range s.pairs {
+			out = append(out, p.beside(budget))
+		}
+		return out
+	}
+	for _, p := range pairs {
+		factor := big.NewRat(p.percent*int64(s.Period), 100*int64(p.long))
+		out = append(out, pair{severity: p.severity, long: p.long, short: p.short, factor: factor}.beside(budget))
+	}
+	d.usual[key] = out
+	return out
+}
+
 // decimalShape keeps the exact arithmetic small; nobody has a budget with more digits.
 var decimalShape = regexp.MustCompile(`^[0-9]{1,9}(\.[0-9]{1,12})?$`)
 
@@ -96,7 +139,7 @@ type sloDraft struct {
 	node, objective, minEvents, windows *node
 	period, calendar, timezone          *node
 	errors, total                       *query
-	pairs                               []pair
+	pairs                               []pair // that it names itself
 	alerting                            alerting
 	saysHow                             bool // it says itself how it is evaluated
 }
@@ -354,8 +397,7 @@ func (d *draft) window(n *node, s *sloDraft) {
 // finishSLO checks what depends on several keys and makes the tiers.
 func (d *draft) finishSLO(s *sloDraft) {
 	r := d.r
-	budget := s.Objective.budget()
-	s.Budget, _ = budget.Float64()
+	s.Budget = s.Objective.Budget()
 	if s.minEvents != nil && s.MinEvents > 0 {
 		switch {
 		case s.Events && s.total != nil && s.unit == unitOther:
@@ -365,14 +407,10 @@ func (d *draft) finishSLO(s *sloDraft) {
 			r.errorf(s.minEvents, "write the SLI as `events`, or remove min_events", "min_events cannot be checked: a `raw` SLI does not tell how many events there were")
 		}
 	}
-	if s.windows == nil {
-		for _, p := range pairs {
-			factor := big.NewRat(p.percent*int64(s.Period), 100*int64(p.long))
-			s.pairs = append(s.pairs, pair{severity: p.severity, long: p.long, short: p.short, factor: factor})
-		}
-	}
+	all := d.sized(s)
 	var never []string
-	for _, p := range s.pairs {
+	for i := range all {
+		p := &all[i]
 		if p.long > s.Period {
 			if p.node != nil {
 				r.errorf(p.node.get("long"), fmt.Sprintf("write at most %s, or give the SLO a longer `period`", model.Duration(s.Period)), "long (%s) is longer than the SLO's period (%s)", model.Duration(p.long), model.Duration(s.Period))
@@ -382,9 +420,8 @@ func (d *draft) finishSLO(s *sloDraft) {
 			}
 			return
 		}
-		if new(big.Rat).Mul(p.factor, budget).Cmp(one) >= 0 {
-			f, _ := p.factor.Float64()
-			never = append(never, fmt.Sprintf("%s over %s", trimFloat(f), model.Duration(p.long)))
+		if p.never {
+			never = append(never, fmt.Sprintf("%s over %s", trimFloat(p.burns), model.Duration(p.long)))
 		}
 	}
 	if len(never) > 0 {
@@ -408,11 +445,10 @@ func (d *draft) finishSLO(s *sloDraft) {
 		tier := Tier{Severity: t.severity, Name: a.name,
 			Labels:      merged(d.service.Labels, s.Labels, a.labels, t.draft.labels),
 			Annotations: merged(a.annotations, t.draft.annotations)}
-		for _, p := range s.pairs {
-			if p.severity == t.severity {
-				f, _ := p.factor.Float64()
-				tier.Windows = append(tier.Windows, Window{Long: p.long, Short: p.short, Factor: f, Every: everySixtieth(p.severity, p.short, d.opts.Interval),
-					limit: limitOf(new(big.Rat).Mul(p.factor, budget))})
+		for i := range all {
+			if p := &all[i]; p.severity == t.severity {
+				tier.Windows = append(tier.Windows, Window{Long: p.long, Short: p.short, Factor: p.burns,
+					Every: everySixtieth(p.severity, p.short, d.opts.Interval), limit: p.limit})
 			}
 		}
 		if len(tier.Windows) > 0 {
