@@ -119,8 +119,8 @@ type Loop struct {
 	gen     int            // counts rules; an answer under older ones is dropped
 	scopes  map[engine.Scope]*scope
 	names   []engine.Scope // of scopes; see sorted
-	tick    time.Time // the last evaluated instant, as marked
-	checked time.Time // the last checkpoint
+	tick    time.Time      // the last evaluated instant, as marked
+	checked time.Time      // the last checkpoint
 	heads   map[engine.Scope]engine.Version
 	fault   *fault
 	moved   []engine.Scope // whose mode, or rules, changed, and whose children were not told yet
