@@ -49,7 +49,7 @@ of its service (and SLO) when it was opened from the incident's start up to its 
 The first one detects it; for severity page, the usual one, only a page does. Precision is: incidents with a page ÷ (these + pages of
 no incident), recall: incidents detected ÷ all. Services whose incidents nobody wrote down do not belong in such a run.
 
-While an SLO's windows are far from every limit they are looked at each third of their length, and at each tick as soon as they
+While an SLO's windows are far from every limit they are looked at every half of their length, and at each tick as soon as they
 come near one, so that a quiet month costs little. --every-tick looks at each tick all the time.
 
 The server is asked for at most 11,000 points a query and --parallel queries at a time. When it turns queries away they are sent again,

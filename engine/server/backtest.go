@@ -217,7 +217,7 @@ func (b *backtest) notes() []string {
 			api.Duration(b.Step), api.Duration(fineBacktest), api.Duration(b.Step-fineBacktest), b.Step/fineBacktest))
 	}
 	if !b.EveryTick {
-		notes = append(notes, "While an SLO's windows are far from every limit they are looked at each third of their length: a gap in the samples that is over before the next look is not seen. --every-tick looks at each tick, at several times the work.")
+		notes = append(notes, "While an SLO's windows are far from every limit they are looked at every half of their length: a gap in the samples that is over before the next look is not seen. --every-tick looks at each tick, at several times the work.")
 	}
 	if b.Approve < 0 {
 		notes = append(notes, "Nobody answers proposals, so that nothing behind a gate happens. --approve 5m says yes to each after five minutes.")
@@ -282,11 +282,12 @@ func (b *backtest) asking() asking {
 	if b.plain != nil {
 		return asking{ticks: b.plain(b.patient)}
 	}
-	ahead := func() v1.API { return prom.NewAhead(b.patient, prom.AheadOptions{Until: b.To}) }
+	ticks := prom.NewAhead(b.patient, prom.AheadOptions{Until: b.To})
 	if b.EveryTick {
-		return asking{ticks: ahead()}
+		return asking{ticks: ticks}
 	}
-	return asking{ticks: ahead(), grid: ahead()}
+	// On the grid nearly all is asked for up to the end.
+	return asking{ticks: ticks, grid: prom.NewAhead(b.patient, prom.AheadOptions{Until: b.To, First: 64, Growth: 16})}
 }
 
 // part begins a team under one version.
@@ -402,8 +403,8 @@ func (p *approvers) approve(ctx context.Context, r *rehearse.Rehearsal, a asked)
 	return nil
 }
 
-// fill reads what the SLOs of a part measured, for their budgets: the period before in hours, the time itself in fine buckets. What two
-// versions measure alike is read once.
+// fill reads what the SLOs of a part measured, for their budgets: the period before in hours, the time itself in fine buckets where a
+// reader would see the difference. What two versions measure alike is read once.
 func (b *backtest) fill(ctx context.Context, p *part, sources []prom.Source) error {
 	history := prom.NewHistory(p.set, sources, prom.HistoryOptions{Timeout: forever, Parallel: cmp.Or(b.Parallel, prom.DefaultPast)})
 	for _, f := range history.Followed() {
@@ -413,9 +414,13 @@ func (b *backtest) fill(ctx context.Context, p *part, sources []prom.Source) err
 		l := &ledger.Ledger{}
 		p.ledgers[f.Key] = l
 		hour := b.From.Truncate(time.Hour)
+		fine := hour
+		if !b.finely(f.Key.Scope) {
+			fine = b.To.Truncate(time.Hour)
+		}
 		for _, span := range []ledger.Ask{
-			{From: hour.Add(-f.Reach).Truncate(time.Hour), To: hour, Width: ledger.Coarse},
-			{From: hour, To: b.To.Truncate(ledger.Fine), Width: ledger.Fine},
+			{From: hour.Add(-f.Reach).Truncate(time.Hour), To: fine, Width: ledger.Coarse},
+			{From: fine, To: b.To.Truncate(ledger.Fine), Width: ledger.Fine},
 		} {
 			const most = 10_000 // points of an answer; a server gives 11,000
 			for from := span.From; from.Before(span.To); from = from.Add(most * span.Width) {
@@ -434,6 +439,29 @@ func (b *backtest) fill(ctx context.Context, p *part, sources []prom.Source) err
 		}
 	}
 	return nil
+}
+
+// finely reports whether hours are too coarse for a scope's budgets: a server has finer ones of its last three days, and a condition, a
+// mode that pauses an SLO or an incident may ask for them anywhere.
+func (b *backtest) finely(scope engine.Scope) bool {
+	if b.To.Sub(b.From) <= ledger.FineFor || len(b.Labels) > 0 {
+		return true
+	}
+	for _, v := range b.Versions {
+		s := v.Set.Service(scope)
+		if s == nil {
+			continue
+		}
+		if slices.ContainsFunc(s.Policy.Modes, func(m engine.ModeRule) bool { return len(m.Pause) > 0 }) {
+			return true
+		}
+		for _, c := range s.Conditions {
+			if slices.ContainsFunc(c.Signals(), func(s rules.Signal) bool { return s.Kind == rules.SignalBudget }) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // remaining is what is left of an SLO's budget at an instant of the rehearsal, for conditions.

@@ -1,6 +1,7 @@
 package prom
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"slices"
@@ -56,6 +57,9 @@ type AheadOptions struct {
 	Values int
 	// Kept bounds the values in memory, at 40 bytes each. What was asked for the longest ago is forgotten first. 0: 4,000,000.
 	Kept int
+	// First is how many steps the first range of a row has, and Growth how many times as long as the last one the next is. 0: 8, and 2.
+	// Where a row is likely to go on for long, greater ones save requests.
+	First, Growth int
 }
 
 // The limits of a range query.
@@ -74,6 +78,7 @@ func NewAhead(api v1.API, opts AheadOptions) *Ahead {
 	if opts.Kept <= 0 {
 		opts.Kept = 4_000_000
 	}
+	opts.First, opts.Growth = cmp.Or(opts.First, firstSteps), cmp.Or(opts.Growth, 2)
 	return &Ahead{API: api, opts: opts, runs: map[string]*run{}}
 }
 
@@ -205,7 +210,7 @@ func (a *Ahead) Expect(text string, at time.Time, step time.Duration) {
 	t := r.tracks[i]
 	// Some instants may have been on another track, or known.
 	if gap := ms - t.last; gap <= 0 || gap > maxMissed*apart || gap%apart != 0 {
-		t.next = firstSteps
+		t.next = a.opts.First
 	}
 	t.last = ms - apart
 	if len(r.expected) == maxExpected {
@@ -279,7 +284,7 @@ func (a *Ahead) runOf(text string) *run {
 		if len(a.runs) >= maxRuns {
 			a.forget(len(a.runs)-maxRuns/2, 0)
 		}
-		r = &run{form: form, turn: make(chan struct{}, 1), tracks: []*track{{next: firstSteps, last: math.MinInt64}}}
+		r = &run{form: form, turn: make(chan struct{}, 1), tracks: []*track{{next: a.opts.First, last: math.MinInt64}}}
 		a.runs[text] = r
 	}
 	return r
@@ -306,7 +311,7 @@ func (a *Ahead) plan(r *run, at time.Time) (*track, int) {
 		t.distant = d
 	}
 	if !goesOn {
-		t.next = firstSteps
+		t.next = a.opts.First
 	}
 	if t.wait > 0 {
 		t.wait--
@@ -320,7 +325,7 @@ func (a *Ahead) plan(r *run, at time.Time) (*track, int) {
 	if !a.opts.Until.IsZero() {
 		steps = int(min(int64(steps), max(0, a.opts.Until.UnixMilli()-ms)/t.step+1))
 	}
-	t.next = min(2*max(steps, firstSteps), maxSteps)
+	t.next = min(a.opts.Growth*max(steps, a.opts.First), maxSteps)
 	return t, steps
 }
 

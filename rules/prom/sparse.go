@@ -14,23 +14,23 @@ import (
 // a condition compares them with. It is for a past of weeks, of which nearly all is quiet: to lead a month through it at each
 // tick would cost the server a hundred times what it costs to see that nothing was near.
 //
-// A window w is looked at on a grid of about w/3. Between two instants g0 and g1 of the grid, no further apart than w, what lies
-// in the window of an instant lies in that of g0 or of g1:
+// A window w is looked at on a grid. Between two instants g0 and g1 of the grid, no further apart than w, what lies in the window of
+// an instant lies in that of g0 or of g1:
 //
 //	         g0-w     g1-w        g0          g1
 //	g0        |--------------------|
 //	t           |--------------------|
 //	g1                  |--------------------|
 //
-// so the window of t holds at most the errors of both, and as many events as either where the traffic does not change by much. Where
-// that says too little it is asked more exactly: those are at most the errors of g0's window and those since, which a window as
-// wide as the grid shows at g1.
+// so the window of t holds at most the errors of both, and as many events as either where the traffic does not change by much.
+// While those errors, with half as many again for what traffic does, are below the lowest limit at both ends, it is calm: at
+// each tick in between the signal has the value of g0. Else it is asked for at each tick, as without this: what is decided when
+// anything happens rests on the instants themselves.
 //
-// While those errors, with some more for what traffic and the extension of rates to the edges of a window do, are below the lowest
-// limit, it is calm: at each tick in between the signal has the value of g0. Else it is asked for at each tick, as without this:
-// what is decided when anything happens rests on the instants themselves.
+// A long window need not be asked for at all while the shortest one of its SLO says enough: what lies in the long one lies in one
+// of the short ones over that time, which overlap, so that nothing falls between two of them.
 //
-// Whatever is not known at one of the ends is not calm. A window that is longer than its SLO's samples may be old is so only
+// Whatever is not known at one of the instants is not calm. A window that is longer than its SLO's samples may be old is so only
 // while the short one that shows their age is. Nor is a signal that a condition does more with than compare it with numbers.
 type Sparse struct {
 	// Sources are those of the evaluator, asked at instants that lie far apart. They should be other Aheads: a text is asked
@@ -40,11 +40,13 @@ type Sparse struct {
 }
 
 const (
-	gridParts = 3 // of a window
-	sinceFrom = 2 // of a window that is so many times as wide as its grid it is asked what came since
-	// What the errors are multiplied with. Those since an instant are known; how both ends share them is not.
-	bothMargin  = 1.5
-	sinceMargin = 1.25
+	gridParts = 2 // of a window
+	paceParts = 8 // of a window that is seen in those of a shorter one
+	// What the errors are multiplied with, for what the traffic does, and the extension of rates to the edges of a window.
+	bothMargin = 1.5
+	partMargin = 1.25
+	// maxPieces is how many short windows a long one may be seen in.
+	maxPieces = 150
 )
 
 // sparse is what a Sparse finds out, for one evaluator. One goroutine owns it: that of Evaluate.
@@ -58,14 +60,21 @@ type sparse struct {
 
 // look is how a signal is looked at on its grid, and what was seen there last.
 type look struct {
-	probe    *probe
-	grid     time.Duration
-	since    *probe // over a window as wide as the grid; nil: that would tell nothing more
-	shows    key    // the signal that shows the age of its samples; zero: it does so itself
+	key
+	probe *probe
+	grid  time.Duration
+	shows *look         // of the signal that shows the age of its samples; nil: it does so itself
+	short *look         // of a shorter window of the SLO, in which it can be seen; nil: in none
+	pace  time.Duration // how far apart it is looked at in those
+
 	from, to time.Time
-	most     float64     // error ratio that it cannot have reached in between; infinite where that is not known
-	value    rules.Value // at from
+	most     float64               // error ratio that it cannot have reached in between; infinite where that is not known
+	value    rules.Value           // at from
+	seen     map[int64]rules.Value // on the grid, by Unix milliseconds
 }
+
+// maxSeen is how many values of a look are kept.
+const maxSeen = 4 * maxPieces
 
 // memo is what a condition came to, while that cannot change. What it rested on is what it will likely rest on afterwards.
 type memo struct {
@@ -81,30 +90,29 @@ func newSparse(e *Evaluator, opts Sparse) *sparse {
 		if k.signal.Kind != rules.SignalSLO || p == nil || p.fault != "" || len(p.parts) != 1 {
 			continue
 		}
-		service, signal := k.service, k.signal
-		slo := service.SLO(signal.Name)
-		l := &look{probe: p, grid: gridOf(signal, e.opts.Step)}
+		slo := k.service.SLO(k.signal.Name)
+		l := &look{key: k, probe: p, grid: gridOf(k.signal, e.opts.Step), most: math.Inf(1), seen: map[int64]rules.Value{}}
 		if l.grid == 0 {
 			continue
 		}
-		if slo.MaxAge > 0 && signal.Window > slo.MaxAge {
-			l.shows = key{service, rules.Signal{Kind: rules.SignalSLO, Name: slo.Name, Window: quickest(slo, signal.Window)}}
+		if l.aged() {
 			ageless := *slo
 			ageless.MaxAge = 0 // another signal tells
-			l.probe = e.probe(e.sources[p.source].Name, 0, func(q query, alone bool) part { return sloPart(service, &ageless, signal.Window, q, alone) })
-		}
-		if signal.Window >= sinceFrom*l.grid {
-			// Any number of events counts, and none too: what it is held against is the whole window.
-			plain := *slo
-			plain.MaxAge, plain.MinEvents, plain.NoTraffic = 0, 0, rules.NoTrafficGood
-			l.since = e.probe(e.sources[p.source].Name, 0, func(q query, alone bool) part { return rawPart(&plain, l.grid, plain.Queries, q, alone) })
+			l.probe = e.probe(e.sources[p.source].Name, 0, func(q query, alone bool) part { return sloPart(k.service, &ageless, k.signal.Window, q, alone) })
 		}
 		s.looks[k] = l
 	}
 	for k, l := range s.looks {
-		if l.shows.service != nil && s.looks[l.shows] == nil {
-			delete(s.looks, k)
+		slo := k.service.SLO(k.signal.Name)
+		shortest := key{k.service, rules.Signal{Kind: rules.SignalSLO, Name: slo.Name, Window: quickest(slo, k.signal.Window)}}
+		if !l.aged() {
+			continue
 		}
+		if l.shows = s.looks[shortest]; l.shows == nil {
+			delete(s.looks, k)
+			continue
+		}
+		l.see(l.shows)
 	}
 	for _, service := range e.set.Services {
 		for _, c := range service.Conditions {
@@ -114,7 +122,28 @@ func newSparse(e *Evaluator, opts Sparse) *sparse {
 	return s
 }
 
-// gridOf is how far apart a signal is looked at: a third of its window, or for a short one up to four ticks, if that is well
+// aged reports whether samples that are too old may be in the signal's window.
+func (l *look) aged() bool {
+	slo := l.service.SLO(l.signal.Name)
+	return slo.MaxAge > 0 && l.signal.Window > slo.MaxAge
+}
+
+// see finds out whether the signal can be seen in the windows of a shorter one: what they count has to be known in events.
+func (l *look) see(short *look) {
+	slo := l.service.SLO(l.signal.Name)
+	base := short.grid
+	if l.signal.Every > 0 {
+		for base%l.signal.Every != 0 && base < l.signal.Window {
+			base += short.grid
+		}
+	}
+	l.pace = max(base, l.signal.Window/paceParts/base*base)
+	if slo.Events && slo.EventsPerUnit(short.signal.Window) > 0 && (l.signal.Window+l.pace)/short.grid <= maxPieces && l.signal.Window >= 4*l.pace {
+		l.short = short
+	}
+}
+
+// gridOf is how far apart a signal is looked at: half of its window, or for a short one up to four ticks, if that is well
 // within it; 0 where a grid would save nothing. It is whole multiples of what short windows and its own cadence have, so that
 // what is asked for at once is asked for at one instant.
 func gridOf(s rules.Signal, step time.Duration) time.Duration {
@@ -163,61 +192,18 @@ func limitsOf(service *rules.Service, c *rules.Condition) map[rules.Signal]float
 
 // calm takes out of wants what is calm at their instants, and notes its values.
 func (t *tick) calm(ctx context.Context, wants []want) []want {
-	s := t.sparse
-	var todo []*look
-	var asked []want
-	see := func(k key, at time.Time) {
-		l := s.looks[k]
-		if l == nil || !at.Before(l.from) && at.Before(l.to) {
-			return
-		}
-		l.from = at.Truncate(l.grid)
-		l.to, l.most = l.from.Add(l.grid), math.Inf(1)
-		if l.to.Add(-t.opts.QueryOffset).After(s.Until) {
-			return
-		}
-		todo = append(todo, l)
-		from, to := l.from.Add(-t.opts.QueryOffset), l.to.Add(-t.opts.QueryOffset)
-		asked = append(asked, want{k, l.probe, from, l.grid}, want{k, l.probe, to, l.grid})
-	}
-	for _, w := range wants {
-		see(w.key, w.at.Add(t.opts.QueryOffset))
-		if l := s.looks[w.key]; l != nil && l.shows.service != nil {
-			see(l.shows, t.Instant)
-		}
-	}
-	if len(asked) > 0 {
-		fetcher := newFetcher(s.Sources, t.opts.QueryTimeout, t.opts.Parallel, t.Instant, t.opts.Metrics)
-		ends := t.measure(ctx, fetcher, asked)
-		var unsure []int // indexes into todo
-		var since []want
-		for i, l := range todo {
-			k := asked[2*i].key
-			l.value, l.most = ends[2*i], mostBetween(ends[2*i], ends[2*i+1], k)
-			if l.since != nil && !math.IsInf(l.most, 1) && l.most >= t.lowest(k) {
-				unsure = append(unsure, i)
-				since = append(since, want{k, l.since, asked[2*i+1].at, l.grid})
-			}
-		}
-		if len(since) > 0 {
-			for n, v := range t.measure(ctx, fetcher, since) {
-				i := unsure[n]
-				todo[i].most = min(todo[i].most, mostSince(ends[2*i], ends[2*i+1], v, since[n].key, since[n].apart))
-			}
-		}
-	}
 	return slices.DeleteFunc(wants, func(w want) bool {
-		l := s.looks[w.key]
-		if l == nil || !(l.most < t.lowest(w.key)) {
+		l, at := t.sparse.looks[w.key], w.at.Add(t.opts.QueryOffset)
+		if l == nil || !t.look(ctx, l, at, t.lowest(w.key)) {
 			return false
 		}
 		until := l.to
-		if l.shows.service != nil {
-			shows := s.looks[l.shows]
-			if math.IsInf(shows.most, 1) {
+		if l.shows != nil {
+			// What stands at the multiples of a cadence stands with what was known there.
+			if !t.look(ctx, l.shows, t.Instant, math.Inf(1)) || !t.known(ctx, l.shows, at) {
 				return false
 			}
-			until = earlier(until, shows.to)
+			until = earlier(until, l.shows.to)
 		}
 		v := l.value
 		if !l.from.Equal(t.Instant) {
@@ -226,6 +212,97 @@ func (t *tick) calm(ctx context.Context, wants []want) []want {
 		t.values[w.key], t.recalled[w.key], t.until[w.key] = v, true, until
 		return true
 	})
+}
+
+// look finds out whether a signal is below a limit between the instants around one, and all of it known.
+func (t *tick) look(ctx context.Context, l *look, at time.Time, limit float64) bool {
+	if !at.Before(l.from) && at.Before(l.to) {
+		return l.most < limit
+	}
+	if l.short != nil && t.piece(ctx, l, at, limit) {
+		return true
+	}
+	l.from = at.Truncate(l.grid)
+	l.to, l.most = l.from.Add(l.grid), math.Inf(1)
+	if a, ok := t.seen(ctx, l, l.from); ok {
+		if b, ok := t.seen(ctx, l, l.to); ok {
+			l.value, l.most = a, mostBetween(l, a, b)
+		}
+	}
+	if l.short != nil && l.most >= limit { // it may be calm again before the next instant of its own grid
+		l.to = earlier(l.to, at.Truncate(l.pace).Add(l.pace))
+	}
+	return l.most < limit
+}
+
+// known reports whether a signal is known at both ends of the stretch that an instant is in.
+func (t *tick) known(ctx context.Context, l *look, at time.Time) bool {
+	if !at.Before(l.from) && at.Before(l.to) {
+		return !math.IsInf(l.most, 1)
+	}
+	from := at.Truncate(l.grid)
+	a, ok := t.seen(ctx, l, from)
+	b, also := t.seen(ctx, l, from.Add(l.grid))
+	return ok && also && !math.IsInf(mostBetween(l, a, b), 1)
+}
+
+// seen is the value of a look at an instant of its grid; false where that is not to be looked at.
+func (t *tick) seen(ctx context.Context, l *look, at time.Time) (rules.Value, bool) {
+	v, ok := l.seen[at.UnixMilli()]
+	if ok {
+		return v, true
+	}
+	if at = at.Add(-t.opts.QueryOffset); at.After(t.sparse.Until) {
+		return rules.Value{}, false
+	}
+	fetcher := newFetcher(t.sparse.Sources, t.opts.QueryTimeout, t.opts.Parallel, t.Instant, t.opts.Metrics)
+	v = t.measure(ctx, fetcher, []want{{l.key, l.probe, at, l.grid}})[0]
+	if len(l.seen) >= maxSeen {
+		clear(l.seen)
+	}
+	l.seen[at.Add(t.opts.QueryOffset).UnixMilli()] = v
+	return v, true
+}
+
+// piece looks at a long window in those of a shorter one; false where they do not show that it is below the limit.
+func (t *tick) piece(ctx context.Context, l *look, at time.Time, limit float64) bool {
+	slo, window, width, grid := l.service.SLO(l.signal.Name), l.signal.Window, l.short.signal.Window, l.short.grid
+	from := at.Truncate(l.pace)
+	to := from.Add(l.pace)
+	unit := slo.EventsPerUnit(width)
+	// Two short windows that overlap count some events twice. Of the errors that is so much the better; the rest is shared as if it
+	// came evenly.
+	share := float64(grid) / float64(width)
+	var errors, total float64       // in any window between from and to: at most, and at least
+	var errorsNow, totalNow float64 // in the window at from, about
+	// The first short window begins before the long one of from, and the last one ends with that of to or after it.
+	for p := from.Add(-window).Truncate(grid).Add(grid); p.Before(to.Add(grid)); p = p.Add(grid) {
+		v, ok := t.seen(ctx, l.short, p)
+		if !ok || v.Reading.Why != "" {
+			return false
+		}
+		errors += v.Errors * unit
+		if p.After(from) {
+			continue
+		}
+		errorsNow += v.Errors * unit * share
+		totalNow += v.Total * unit * share
+		if !p.Add(-width).Before(to.Add(-window)) {
+			total += v.Total * unit * share
+		}
+	}
+	if !(total > 0) || slo.MinEvents > 0 && !(total > bothMargin*slo.MinEvents) {
+		return false
+	}
+	most := partMargin * errors / total
+	if !(most < limit) {
+		return false
+	}
+	whole := slo.EventsPerUnit(window)
+	l.from, l.to, l.most = from, to, most
+	l.value = rules.Value{Errors: errorsNow / whole, Total: totalNow / whole}
+	l.value.Reading = engine.Reading{Signal: l.signal.String(), Value: min(1, errorsNow/totalNow), Source: t.sources[l.probe.source].Name}
+	return true
 }
 
 // lowest is the lowest error ratio that a condition of this tick compares k with.
@@ -247,32 +324,16 @@ func earlier(a, b time.Time) time.Time {
 }
 
 // mostBetween is the error ratio that a signal cannot have reached between two instants of its grid; infinite where that is not known.
-func mostBetween(a, b rules.Value, k key) float64 {
+func mostBetween(l *look, a, b rules.Value) float64 {
 	least := min(a.Total, b.Total)
 	if a.Reading.Why != "" || b.Reading.Why != "" || !(least > 0) {
 		return math.Inf(1)
 	}
-	slo := k.service.SLO(k.signal.Name)
-	if slo.MinEvents > 0 && !(least*slo.EventsPerUnit(k.signal.Window) > bothMargin*slo.MinEvents) {
+	slo := l.service.SLO(l.signal.Name)
+	if slo.MinEvents > 0 && !(least*slo.EventsPerUnit(l.signal.Window) > bothMargin*slo.MinEvents) {
 		return math.Inf(1)
 	}
 	return bothMargin * (a.Errors + b.Errors) / least
-}
-
-// mostSince is mostBetween by what came since the first of the instants, where both are known.
-func mostSince(a, b, since rules.Value, k key, grid time.Duration) float64 {
-	if since.Reading.Why != "" {
-		return math.Inf(1)
-	}
-	slo, window := k.service.SLO(k.signal.Name), k.signal.Window
-	whole, part := slo.EventsPerUnit(window), slo.EventsPerUnit(grid)
-	switch {
-	case !slo.Events: // ratios of the same traffic
-		whole, part = window.Seconds(), grid.Seconds()
-	case whole == 0 || part == 0: // what a number stands for is not known
-		return math.Inf(1)
-	}
-	return sinceMargin * (a.Errors + since.Errors*part/whole) / min(a.Total, b.Total)
 }
 
 // stands is what a condition came to at an earlier tick, where that cannot have changed.

@@ -52,6 +52,7 @@ func lived(t *testing.T, r *rand.Rand) *data.Store {
 		from := r.IntN(steps)
 		bursts = append(bursts, burst{from, from + 1 + r.IntN([]int{4, 20, 240}[r.IntN(3)]), []float64{1, 0.2, 0.03, 0.015, 0.004}[r.IntN(5)]})
 	}
+	dark := r.IntN(2 * steps) // from then on nothing is seen of the service for a while
 	var list []data.Series
 	for instance := range 2 {
 		good := data.Series{Labels: labels.FromStrings("__name__", "a_total", "code", "200", "instance", fmt.Sprint(instance))}
@@ -83,7 +84,7 @@ func lived(t *testing.T, r *rand.Rand) *data.Store {
 			if k == restart {
 				g, b = 0, 0
 			}
-			if away >= 0 && k >= away && k < away+30 {
+			if away >= 0 && k >= away && k < away+30 || k >= dark && k < dark+40 {
 				continue
 			}
 			at := noon.Add(time.Duration(k)*30*time.Second + time.Duration(7*instance)*time.Second).UnixMilli()
