@@ -193,7 +193,7 @@ func FuzzLoad(f *testing.F) {
 	for _, data := range corpus(f) {
 		f.Add(data)
 	}
-	f.Fuzz(func(t *testing.T, data []byte) { loads(t, data) })
+	f.Fuzz(func(t *testing.T, data []byte) { _ = loads(t, data) })
 }
 
 func TestManyFilesLoadOrAreExplained(t *testing.T) {
@@ -243,7 +243,7 @@ func FuzzCondition(f *testing.F) {
 	for _, text := range conditionTexts {
 		f.Add(text)
 	}
-	f.Fuzz(func(t *testing.T, text string) { conditionLoads(t, text) })
+	f.Fuzz(func(t *testing.T, text string) { _ = conditionLoads(t, text) })
 }
 
 func TestManyConditionsLoadOrAreExplained(t *testing.T) {
@@ -295,7 +295,7 @@ func FuzzQuery(f *testing.F) {
 	for _, q := range queryTexts {
 		f.Add(q, q, q)
 	}
-	f.Fuzz(func(t *testing.T, errs, total, sli string) { queryLoads(t, errs, total, sli) })
+	f.Fuzz(func(t *testing.T, errs, total, sli string) { _ = queryLoads(t, errs, total, sli) })
 }
 
 func TestManyQueriesLoadOrAreExplained(t *testing.T) {
@@ -345,7 +345,7 @@ func FuzzSchedule(f *testing.F) {
 		f.Add(c[0], c[1], c[2], int64(1774746000), uint16(3000))
 	}
 	f.Fuzz(func(t *testing.T, cron, duration, zone string, at int64, minutes uint16) {
-		scheduleLoads(t, cron, duration, zone, at, minutes)
+		_ = scheduleLoads(t, cron, duration, zone, at, minutes)
 	})
 }
 

@@ -415,7 +415,7 @@ func (b *backtest) fill(ctx context.Context, p *part, sources []prom.Source) err
 		p.ledgers[f.Key] = l
 		hour := b.From.Truncate(time.Hour)
 		fine := hour
-		if !b.finely(f.Key.Scope) {
+		if !b.finely(f.Scope) {
 			fine = b.To.Truncate(time.Hour)
 		}
 		for _, span := range []ledger.Ask{
