@@ -165,7 +165,9 @@ func (p *reading) incidents(scope engine.Scope, n rules.Node) []claim {
 		if (severity != "page" && severity != "ticket") || kind < 0 {
 			p.Errorf(n, "write severity, kind and what it is about: `page slo availability`, `page transition shed`, `page too long degraded`; the kinds are: "+
 				strings.Join(names(incidentKinds), ", "), "%q does not name an incident", n.Value())
+			continue
 		}
+		p.subject(scope, n, engine.Severity(severity), incidentKinds[kind], strings.TrimPrefix(rest, string(incidentKinds[kind])+" "))
 	}
 	return p.set("incidents", scope, n, nil, func(m *moment) (list []string) {
 		for _, i := range m.state(scope).Incidents {
@@ -173,6 +175,36 @@ func (p *reading) incidents(scope engine.Scope, n rules.Node) []claim {
 		}
 		return list
 	})
+}
+
+// subject refuses an incident about something that is not declared: that there is never one would hold of any rules. Of a change that
+// somebody asks for, and of a source, the names are not known.
+func (p *reading) subject(scope engine.Scope, n rules.Node, severity engine.Severity, kind engine.IncidentKind, name string) {
+	service := p.file.set.Service(scope)
+	var known []string
+	switch kind {
+	case engine.IncidentSLO:
+		alerts := false // of a mutant the tiers may be others
+		for _, a := range service.Policy.Alerts {
+			known = append(known, a.SLO)
+			alerts = alerts || a.SLO == name && (a.Severity == severity || p.mutant)
+		}
+		if slices.Contains(known, name) && !alerts {
+			p.Errorf(n, "", "the SLO %s of %s has no alert of severity %s", name, scope, severity)
+		}
+	case engine.IncidentTransition, engine.IncidentWithheld, engine.IncidentGate:
+		known = transitionsOf(service)
+	case engine.IncidentTooLong, engine.IncidentStuckMode:
+		known = modesOf(service)
+	case engine.IncidentFlapping, engine.IncidentImposed, engine.IncidentDivergence:
+		known = []string{string(scope)}
+	default:
+		return
+	}
+	if !slices.Contains(known, name) {
+		slices.Sort(known)
+		p.Errorf(n, p.Choose(name, slices.Compact(known), "there are none"), "%s can have no incident of kind %s about %q", scope, kind, name)
+	}
 }
 
 func (p *reading) proposals(scope engine.Scope, n rules.Node) []claim {

@@ -279,6 +279,10 @@ func TestWhatIsWrongWithATestFileIsSaidWithItsPlace(t *testing.T) {
 		{test("    expect: [{during: 7m, mode: normal}]\n"), ":4:23", "during must be two times"},
 		{test("    expect: [{at: 500d, mode: normal}]\n"), ":3:5", "may last at most 90d"},
 		{test("    expect: [{at: 5m, incidents: [availability]}]\n"), ":4:35", "does not name an incident"},
+		{test("    expect: [{never: [0s, 5m], incidents: [page slo avialability]}]\n"), ":4:44", `did you mean "availability"?`},
+		{test("    expect: [{never: [0s, 5m], incidents: [page transition shet]}]\n"), ":4:44", `did you mean "shed"?`},
+		{test("    expect: [{never: [0s, 5m], incidents: [page too long degrade]}]\n"), ":4:44", `did you mean "degraded"?`},
+		{test("    expect: [{never: [0s, 5m], incidents: [ticket flapping shop]}]\n"), ":4:44", "can have no incident of kind flapping about"},
 		{test("    expect: [{at: 5m, proposals: [failover]}]\n"), ":4:35", `did you mean "fail-over"?`},
 		{test("    expect: [{at: 5m, withheld: {recovr: pinned}}]\n"), ":4:34", `did you mean "recover"?`},
 		{test("    expect: [{at: 5m, readings: ['sli(\"queu\") < 1.0']}]\n"), ":4:40", `there is no SLI "queu"`},
@@ -304,6 +308,17 @@ func TestWhatIsWrongWithATestFileIsSaidWithItsPlace(t *testing.T) {
 		}) {
 			t.Errorf("%q gives\n%v\nwant %s at %s", c.text, err, c.says, c.at)
 		}
+	}
+}
+
+func TestAnIncidentOfATierThatIsNotAlertedIsRefused(t *testing.T) {
+	quiet := strings.Replace(shop, "ticket_alert: {}", "ticket_alert: {disable: true}", 1)
+	text := "rule_files: [rules.yaml]\ntests: [{name: x, expect: [{never: [0s, 5m], incidents: [ticket slo availability]}]}]\n"
+	if _, err := parse(t, quiet, text); err == nil || !strings.Contains(err.Error(), "the SLO availability of checkout has no alert of severity ticket") {
+		t.Errorf("%v", err)
+	}
+	if _, err := parse(t, shop, text); err != nil {
+		t.Error(err)
 	}
 }
 
