@@ -422,6 +422,14 @@ tests:
       - {at: 9m, incidents: []}
       - {at: 20m, readings: {'burning("availability", "page")': unknown}}
       - {at: 40m, incidents: []}
+  - name: it is back when it is back, and not with the next tick
+    scenarios: [{name: prometheus-away, slo: availability, at: 5m1s, for: 10m5s}]
+`+queue+`
+    expect:
+      - {at: 5m, readings: {'burning("availability", "page")': false}}
+      - {at: 5m1s, readings: {'burning("availability", "page")': unknown}}
+      - {at: 15m5s, readings: {'burning("availability", "page")': unknown}}
+      - {at: 15m6s, readings: {'burning("availability", "page")': false}}
   - name: no traffic is no blindness
     scenarios: [{name: no-traffic, slo: availability, at: 5m}]
 `+queue+`

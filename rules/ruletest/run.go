@@ -358,6 +358,7 @@ func (r *run) look(ctx context.Context, c *claim, at time.Duration) (got string,
 
 // explain evaluates conditions of a scope, and tells what they rest on.
 func (r *run) explain(ctx context.Context, e *prom.Evaluator, scope engine.Scope, at time.Time, conditions []int) prom.Explanation {
+	r.away.Now(at)
 	r.book.until(ctx, at)
 	v, _ := r.rehearsal.View(scope)
 	q := engine.Question{Scope: scope, Dwell: v.State.Dwell(at), Known: len(r.test.instances[scope]), Conditions: conditions}
