@@ -1,13 +1,14 @@
 package rules
 
 import (
+	"slices"
 	"time"
 )
 
 // Burn is a burn that arithmetic can follow: after a clean history, longer than any window, a steady share of the requests fails.
 type Burn struct {
 	Share      float64       // of the requests that fail meanwhile, in [0, 1]
-	Background float64       // of those that fail before and after
+	Background float64       // of those that fail before and after; a tier that FiresAt it has neither a beginning nor an end
 	Lasts      time.Duration // 0: it does not end
 }
 
@@ -65,6 +66,11 @@ func (t *Tier) Detect(slo *SLO, b Burn) Detection {
 		out.Reset = reset
 	}
 	return out
+}
+
+// FiresAt reports whether one of the tier's pairs fires for as long as a steady share of the requests fails.
+func (t *Tier) FiresAt(slo *SLO, share float64) bool {
+	return slices.ContainsFunc(t.Windows, func(w Window) bool { return share > w.Factor*slo.Budget })
 }
 
 // Sampling is what stands between arithmetic and what is seen.

@@ -1,6 +1,7 @@
 package ruletest
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -32,7 +33,7 @@ type sum struct {
 func (t *Test) sums(d *drawing) []*sum {
 	var list []*sum
 	for i, s := range t.scenarios {
-		if !d.alone[i] || len(d.burns[i]) != 1 || s.params.Before != 0 || s.params.Rate != 0 && s.slo.MinEvents > 0 {
+		if !d.alone[i] || len(d.burns[i]) != 1 || s.params.Before != 0 {
 			continue
 		}
 		service := t.file.set.Service(s.scope)
@@ -43,6 +44,9 @@ func (t *Test) sums(d *drawing) []*sum {
 		burn := d.burns[i][0]
 		for k := range slo.Tiers {
 			tier := &slo.Tiers[k]
+			if tier.FiresAt(slo, s.params.Background) || !enough(slo, tier, s.params) {
+				continue // it fires before the burn too, or cannot be seen
+			}
 			name := "slo/" + slo.Name + "/" + string(tier.Severity)
 			list = append(list, &sum{
 				position: s.position, scope: s.scope, name: slo.Name + " " + string(tier.Severity), burn: burn.Span,
@@ -53,6 +57,13 @@ func (t *Test) sums(d *drawing) []*sum {
 		}
 	}
 	return list
+}
+
+// enough reports whether the requests of a scenario are clearly more than the SLO wants to see in each of a tier's windows: with fewer
+// the tier is unknown, whatever fails.
+func enough(slo *rules.SLO, tier *rules.Tier, p scenario.Params) bool {
+	rate := cmp.Or(p.Rate, scenario.DefaultRate)
+	return !slices.ContainsFunc(tier.Windows, func(w rules.Window) bool { return rate*w.Short.Seconds() < 2*slo.MinEvents })
 }
 
 // scrapeOf is how far apart the samples of a scenario are.

@@ -438,6 +438,32 @@ tests:
 `)
 }
 
+// The ticket tier fires at twice the budget before the burn and after it, and with few requests nothing fires.
+func TestArithmeticSaysNothingOfATierThatFiresAnywayOrCannotBeSeen(t *testing.T) {
+	passes(t, `
+tests:
+  - name: twice the budget at all other times
+    scenarios: [{name: total-outage, slo: availability, at: 10m, background: 0.002}]
+`+queue+`
+    expect: [{at: 90m, mode: normal, incidents: [ticket slo availability]}]
+`)
+	f, err := parse(t, strings.Replace(shop, "    alerting:", "    min_events: 100000\n    alerting:", 1), `rule_files: [rules.yaml]
+tests:
+  - name: too few requests in five minutes
+    scenarios: [{name: total-outage, slo: availability, at: 10m}]
+`+queue+`
+    expect: [{during: [0s, 45m], mode: normal}]
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range ruletest.RunAll(t.Context(), []*ruletest.File{f}, nil, nil) {
+		if !r.Passed {
+			t.Errorf("%s: %+v", r.Name, r.Failures)
+		}
+	}
+}
+
 func TestAScenarioThatCannotBeIsSaidWithItsPlace(t *testing.T) {
 	for _, c := range []struct{ scene, at, says string }{
 		{"{name: total-outrage, slo: availability}", ":4:24", `did you mean "total-outage"?`},

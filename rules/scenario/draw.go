@@ -67,12 +67,15 @@ type Params struct {
 	Spike  time.Duration // that each lasts; 0: a tenth of Every
 	// Background is the share of requests that fail at all other times.
 	Background float64
-	Rate       float64       // requests a second, of all instances together; 0: 20
+	Rate       float64       // requests a second, of all instances together; 0: DefaultRate
 	Scrape     time.Duration // between two samples; 0: 15 s
 	Instances  []string      // their names; empty: one, and of a restart three
 	// InstanceLabel is the label that bears them; empty: the one by which the SLO narrows to instances, or else instance.
 	InstanceLabel string
 }
+
+// DefaultRate is how many requests come a second where the parameters do not say.
+const DefaultRate = 20.0
 
 // World is what a scenario comes to.
 type World struct {
@@ -194,7 +197,7 @@ func (p *Params) complete(slo *rules.SLO, about About, d *derivation) error {
 	if about.Kind == SlowBurn {
 		p.Share, p.For = cmp.Or(p.Share, min(1, 2*slo.Budget)), cmp.Or(p.For, long)
 	}
-	p.Rate = cmp.Or(p.Rate, 20)
+	p.Rate = cmp.Or(p.Rate, DefaultRate)
 	p.Scrape = cmp.Or(p.Scrape, 15*time.Second)
 	p.InstanceLabel = cmp.Or(p.InstanceLabel, d.instance, "instance")
 	if len(p.Instances) == 0 {
