@@ -60,11 +60,15 @@ func (v *rulesProveCmd) Run(s *streams, c *cli) error {
 	if err != nil {
 		return err
 	}
-	if v.Replay != "" {
-		return v.replay(s, c, set)
-	}
 	if v.MaxStates < 1 || v.Timeout <= 0 {
 		return exit(exitUsage, "--max-states and --timeout are more than 0")
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, v.Timeout)
+	defer cancel()
+	if v.Replay != "" {
+		return v.replay(ctx, s, c, set)
 	}
 	var scopes []engine.Scope
 	for _, name := range v.Scope {
@@ -74,10 +78,6 @@ func (v *rulesProveCmd) Run(s *streams, c *cli) error {
 		}
 		scopes = append(scopes, of.Policy.Scope)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, v.Timeout)
-	defer cancel()
 	progress := newProgress(s.err)
 	reports := prove.Run(ctx, set, scopes, prove.Options{MaxStates: v.MaxStates, Progress: func(p prove.Progress) {
 		progress.say(func(time.Duration) string {
@@ -136,7 +136,7 @@ func (v *rulesProveCmd) load() (*rules.Set, error) {
 }
 
 // replay carries counter-examples out again.
-func (v *rulesProveCmd) replay(s *streams, c *cli, set *rules.Set) error {
+func (v *rulesProveCmd) replay(ctx context.Context, s *streams, c *cli, set *rules.Set) error {
 	b, err := os.ReadFile(v.Replay)
 	if err != nil {
 		return &exitError{exitUsage, err}
@@ -165,7 +165,7 @@ func (v *rulesProveCmd) replay(s *streams, c *cli, set *rules.Set) error {
 	stands := false
 	again := []prove.Replayed{}
 	for _, t := range traces {
-		r, err := prove.Replay(set, t)
+		r, err := prove.Replay(ctx, set, t, prove.Options{MaxStates: v.MaxStates})
 		if err != nil {
 			return exit(exitUsage, "%s: %w", v.Replay, err)
 		}

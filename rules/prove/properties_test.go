@@ -56,7 +56,7 @@ func counter(t *testing.T, set *rules.Set, p Property, says string) *Trace {
 	if f.Answer != CounterExample || !strings.Contains(f.Detail, says) {
 		t.Fatalf("%s: %s: %q, want a counter-example that says %q", f.Says, f.Answer, f.Detail, says)
 	}
-	r, err := Replay(set, f.Trace)
+	r, err := Replay(t.Context(), set, f.Trace, Options{})
 	if err != nil || !r.Stands {
 		t.Fatalf("it does not stand when it is carried out again: %v, %+v", err, r)
 	}
@@ -106,6 +106,58 @@ transitions:
 `)), WayBack, "checkout: from closed nothing that is declared leads back to normal")
 	if n := len(trace.Steps); n != 2 {
 		t.Errorf("the shortest way there has 2 steps, not %d: %v", n, then(trace))
+	}
+}
+
+// Rules that are mended elsewhere than on the way to the counter-example go the same way, and nothing is wrong at its end.
+func TestACounterExampleDoesNotStandOnceItsRulesAreMended(t *testing.T) {
+	closes := `
+modes: [{name: normal}, {name: degraded}, {name: closed}]
+transitions:
+  - {name: shed, from: [normal], to: degraded, when: sli("load") > 0.9}
+  - {name: recover, from: [degraded], to: normal, when: sli("load") < 0.5}
+  - {name: close, from: [degraded], to: closed, when: 'burning("availability", "page")'}
+`
+	waits := func(other string) *rules.Set {
+		back := func(other string) string {
+			return `
+modes: [{name: normal}, {name: degraded}]
+transitions:
+  - {name: shed, from: [normal], to: degraded, when: sli("load") > 0.9}
+  - {name: recover, from: [degraded], to: normal, when: 'sli("load") < 0.5 && mode("` + other + `'}
+`
+		}
+		return compile(t, service("cart", back(`checkout") == "normal"`)), service("checkout", back(other)))
+	}
+	ungated := func(destructive bool) *rules.Set {
+		set := compile(t, service("checkout", gated))
+		set.Services[0].Policy.Transitions[0].Gate = nil
+		set.Services[0].Policy.Transitions[0].Playbook.Steps[0].Destructive = destructive
+		return set
+	}
+	for _, c := range []struct {
+		property     Property
+		says         string
+		before, then *rules.Set
+		why          string
+	}{
+		{WayBack, "from closed", compile(t, service("checkout", closes)),
+			compile(t, service("checkout", closes+"  - {name: open, from: [closed], to: normal, when: '!burning(\"availability\", \"page\")'}\n")), "there is a way back now"},
+		{Wait, "waits for", waits(`cart") == "normal"`), waits(`cart") != "normal"`), "they do not wait for each other now"},
+		{Gate, "nobody is asked", ungated(true), ungated(false), "nothing of it is wrong now"},
+	} {
+		trace := counter(t, c.before, c.property, c.says)
+		if r, err := Replay(t.Context(), c.then, trace, Options{}); err != nil || r.Stands || !strings.Contains(r.Detail, c.why) {
+			t.Errorf("%s: %+v, %v; want it not to stand: %s", c.property, r, err, c.why)
+		}
+	}
+	trace := counter(t, compile(t, service("checkout", closes)), WayBack, "from closed")
+	if r, err := Replay(t.Context(), compile(t, service("checkout", closes)), trace, Options{MaxBytes: 1}); err != nil || !r.Stands || !strings.Contains(r.Detail, "a bound was reached: memory") {
+		t.Errorf("%+v, %v; want the bound to be said", r, err)
+	}
+	trace.Property = "frobnication"
+	if _, err := Replay(t.Context(), compile(t, service("checkout", closes)), trace, Options{}); err == nil {
+		t.Error("nobody knows what is wrong with a trace of no property")
 	}
 }
 

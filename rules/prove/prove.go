@@ -1,6 +1,7 @@
 package prove
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -23,6 +24,11 @@ const (
 	DefaultMaxStates = 1_000_000
 	DefaultMaxBytes  = 2 << 30
 )
+
+func (o Options) complete() Options {
+	o.MaxStates, o.MaxBytes = cmp.Or(o.MaxStates, DefaultMaxStates), cmp.Or(o.MaxBytes, DefaultMaxBytes)
+	return o
+}
 
 // Progress is how far a search is.
 type Progress struct {
@@ -97,12 +103,7 @@ func (r *Report) Answer() Answer {
 
 // Run proves what can be proved of the rules, group by group. With scopes it looks only at the groups of these.
 func Run(ctx context.Context, set *rules.Set, scopes []engine.Scope, opts Options) []Report {
-	if opts.MaxStates == 0 {
-		opts.MaxStates = DefaultMaxStates
-	}
-	if opts.MaxBytes == 0 {
-		opts.MaxBytes = DefaultMaxBytes
-	}
+	opts = opts.complete()
 	var reports []Report
 	for _, services := range groups(set) {
 		if wanted(services, scopes) {

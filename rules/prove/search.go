@@ -322,10 +322,14 @@ func inUse() uint64 {
 	return sample[0].Value.Uint64()
 }
 
+func emptySearch(g *group, opts Options) *search {
+	return &search{g: g, opts: opts, found: map[key]met{}, named: map[string]int32{}, rests: map[key]rest{}, faults: map[Property]fault{}}
+}
+
 // newSearch searches all that may become of a group: from its first modes on, and from each mode that nothing declared leads to, once somebody
 // has gone there by hand.
 func newSearch(ctx context.Context, g *group, opts Options) *search {
-	s := &search{g: g, opts: opts, found: map[key]met{}, named: map[string]int32{}, rests: map[key]rest{}, faults: map[Property]fault{}}
+	s := emptySearch(g, opts)
 	var buf writer
 	w := g.begin()
 	s.meet(g.key(w, &buf), 0, w, -1, step{})

@@ -1,6 +1,7 @@
 package prove
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -258,10 +259,14 @@ type Replayed struct {
 	Steps  []Step `json:"steps"` // as they went this time
 }
 
-// Replay carries a trace out again, through engine.Decide, with the policies as they are in force, automation on.
-func Replay(set *rules.Set, t *Trace) (Replayed, error) {
+// Replay carries a trace out again, through engine.Decide, with the policies as they are in force, automation on. It stands where it goes as
+// before, and what was wrong at its end is so still: of a way back that is searched for, within the bounds of opts.
+func Replay(ctx context.Context, set *rules.Set, t *Trace, opts Options) (Replayed, error) {
 	if t.Version != TraceVersion {
 		return Replayed{}, fmt.Errorf("the trace is of version %q, and this program reads %q", t.Version, TraceVersion)
+	}
+	if !slices.Contains(properties, t.Property) {
+		return Replayed{}, fmt.Errorf("the trace is of the property %q, and this program proves %v", t.Property, properties)
 	}
 	var services []*rules.Service
 	for _, scope := range t.Scopes {
@@ -318,10 +323,50 @@ func Replay(set *rules.Set, t *Trace) (Replayed, error) {
 		}
 	}
 	r.Stands, r.Detail = true, t.Says
-	if t.Loop > 0 && (t.Loop > len(t.Steps) || modes[t.Loop-1] != modes[len(modes)-1]) {
-		r.Stands, r.Detail = false, "it does not come round"
+	switch t.Property {
+	case Gate, AfterNo, Unknown:
+		r.Stands, r.Detail = false, "it goes as before, and nothing of it is wrong now"
+	case Livelock:
+		if t.Loop < 1 || t.Loop > len(t.Steps) || modes[t.Loop-1] != modes[len(modes)-1] {
+			r.Stands, r.Detail = false, "it does not come round"
+		}
+	case Wait:
+		targets := make([]engine.Mode, len(g.members))
+		for i := range g.members {
+			targets[i] = w.states[i].Target
+		}
+		if !g.waits(targets) {
+			r.Stands, r.Detail = false, "they do not wait for each other now"
+		}
+	case WayBack:
+		switch back, bound, err := wayBack(ctx, set, services, w, opts); {
+		case err != nil:
+			return Replayed{}, err
+		case back:
+			r.Stands, r.Detail = false, "there is a way back now"
+		case bound != "":
+			r.Detail = "it goes as before; whether there is a way back now cannot be told: a bound was reached: " + bound
+		}
 	}
 	return r, nil
+}
+
+// wayBack reports whether from a world on each scope can reach its first mode, as far as the bound lets it be seen that was reached.
+func wayBack(ctx context.Context, set *rules.Set, services []*rules.Service, w *world, opts Options) (back bool, bound string, err error) {
+	g, err := newGroup(set, services)
+	if err != nil {
+		return false, "", err
+	}
+	s := emptySearch(g, opts.complete())
+	var buf writer
+	s.meet(g.key(w, &buf), 0, w, -1, step{})
+	s.run(ctx, map[int32]*world{0: w}, 0)
+	for i := range g.members {
+		if !s.back(i, true)[0] {
+			return false, s.bound, nil
+		}
+	}
+	return true, "", nil
 }
 
 // read makes a step of what a trace says.

@@ -36,6 +36,16 @@ func (s *search) waits() (string, *Trace) {
 	return "", nil
 }
 
+// waits reports whether with these modes in force some scopes wait for each other.
+func (g *group) waits(modes []engine.Mode) bool {
+	for i := range g.members {
+		if g.round(modes, i, nil) != nil {
+			return true
+		}
+	}
+	return false
+}
+
 // round follows who waits for whom from a member on; nil when that ends.
 func (g *group) round(modes []engine.Mode, i int, path []int) []int {
 	if k := slices.Index(path, i); k >= 0 {
