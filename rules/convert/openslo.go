@@ -2,6 +2,7 @@ package convert
 
 import (
 	"fmt"
+	"math"
 	"math/big"
 	"slices"
 	"strconv"
@@ -275,7 +276,8 @@ func openDuration(n rules.Node, what string) (time.Duration, bool) {
 	text := n.Raw()
 	if len(text) > 1 && !n.IsMapping() && !n.IsList() {
 		unit, known := openUnits[text[len(text)-1]]
-		if count, err := strconv.ParseUint(text[:len(text)-1], 10, 16); known && err == nil && count > 0 {
+		// 585Y is more than a time.Duration holds, and would be 21 days.
+		if count, err := strconv.ParseUint(text[:len(text)-1], 10, 16); known && err == nil && count > 0 && count <= uint64(math.MaxInt64/unit) {
 			return time.Duration(count) * unit, true
 		}
 	}
