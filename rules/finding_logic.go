@@ -353,7 +353,11 @@ func between(cuts []float64, b bounds) []float64 {
 	}
 	var out []float64
 	if first := cuts[0]; math.IsInf(b.low, -1) {
-		out = append(out, first-1)
+		less := first - 1
+		if less == first { // it is too large to tell one less from it
+			less -= math.Abs(first) / 4
+		}
+		out = append(out, less)
 	} else if b.low < first {
 		out = append(out, b.low)
 	}

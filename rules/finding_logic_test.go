@@ -85,3 +85,17 @@ func TestTheSearchForAWitnessMissesNoneAndMakesNoneUp(t *testing.T) {
 		t.Errorf("%d possible, %d impossible: hardly a test", possible, impossible)
 	}
 }
+
+// Next to a number that is large enough, one less is the same number.
+func TestTheSearchFindsValuesBesideNumbersOfAnySize(t *testing.T) {
+	for _, than := range []float64{0, 1, 1e9, 1e16, 1e17, 1e300, math.MaxFloat64, -1e17, -1e300, -math.MaxFloat64} {
+		for name, c := range map[string]claim{
+			"less": {op: claimLess, name: "a", than: than},
+			"more": not(claim{op: claimAtMost, name: "a", than: than}),
+		} {
+			if _, possible, sure := witness(c, nil); !possible {
+				t.Errorf("%s than %g: possible %v (sure %v)", name, than, possible, sure)
+			}
+		}
+	}
+}

@@ -272,9 +272,10 @@ func (im *importer) unique(all *rules.Diagnostics) {
 
 // annotations reads those of an alert.
 func (im *importer) annotations(n rules.Node, s *slo) map[string]string {
-	for i, v := range n.Items() {
-		if strings.Contains(v.Raw(), "{{") {
-			im.template(v, n.Keys()[i].Raw(), s)
+	values := n.Items()
+	for i, k := range n.Keys() { // a list has none, and is refused below
+		if v := values[i]; strings.Contains(v.Raw(), "{{") {
+			im.template(v, k.Raw(), s)
 		}
 	}
 	return n.Labels("annotation")

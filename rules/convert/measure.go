@@ -376,6 +376,10 @@ func (im *importer) measured(m measurement, objective, method rules.Node, s *slo
 			}
 		}
 	case m.timed && !objective.Get("timeSliceTarget").Exists():
+		if w := objective.Get("timeSliceWindow"); w.Exists() {
+			im.differ(Changed, "slices", objective.Key("timeSliceWindow"), s, "",
+				"there are no slices of %s: without a timeSliceTarget each look at the value counts by itself", w.Raw())
+		}
 	default:
 		im.slices(m, objective, method, s)
 		return
@@ -435,6 +439,9 @@ func (im *importer) slices(m measurement, objective, method rules.Node, s *slo) 
 		good = strings.ReplaceAll(good, "[{{.window}}:"+polled+"]", "[{{.window}}:15s]")
 	}
 	good = windowed(good, length)
+	if method.Raw() == "RatioTimeslices" {
+		im.dropped(objective, "an objective", s, "a slice of RatioTimeslices counts with its own ratio", "timeSliceTarget")
+	}
 	if method.Raw() == "Timeslices" {
 		t, ok := objective.Need("timeSliceTarget", "an objective with Timeslices", "write the share of good events that makes a slice good: `timeSliceTarget: 0.95`")
 		if !ok {

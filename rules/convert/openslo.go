@@ -2,6 +2,7 @@ package convert
 
 import (
 	"fmt"
+	"math"
 	"math/big"
 	"slices"
 	"strconv"
@@ -275,7 +276,8 @@ func openDuration(n rules.Node, what string) (time.Duration, bool) {
 	text := n.Raw()
 	if len(text) > 1 && !n.IsMapping() && !n.IsList() {
 		unit, known := openUnits[text[len(text)-1]]
-		if count, err := strconv.ParseUint(text[:len(text)-1], 10, 16); known && err == nil && count > 0 {
+		// 585Y is more than a time.Duration holds, and would be 21 days.
+		if count, err := strconv.ParseUint(text[:len(text)-1], 10, 16); known && err == nil && count > 0 && count <= uint64(math.MaxInt64/unit) {
 			return time.Duration(count) * unit, true
 		}
 	}
@@ -461,9 +463,21 @@ func (o *open) alpha(x *object) {
 	if windows, ok := n.Need("timeWindows", "an SLO", "write `timeWindows: [{unit: Day, count: 30}]`"); ok {
 		list := windows.List("timeWindows")
 		if len(list) != 1 {
-			windows.Errorf("keep one", "timeWindows has %d entries", len(list))
+			if windows.IsList() {
+				windows.Errorf("keep one", "timeWindows has %d entries", len(list))
+			}
 			return
 		}
+		known := []string{"unit", "count", "isRolling", "calendar"}
+		unknown, ok := list[0].Mapping("a time window", known...)
+		if !ok {
+			return
+		}
+		im.unknown(unknown, "a time window", &base, known...)
+		if rolls := list[0].Get("isRolling"); rolls.Exists() && rolls.Raw() != "true" {
+			im.dropped(list[0], "a time window", &base, "Sloth lets every window roll", "isRolling")
+		}
+		im.dropped(list[0], "a time window", &base, "Sloth lets every window roll", "calendar")
 		unit, count := list[0].Get("unit"), list[0].Get("count")
 		days, err := strconv.ParseUint(count.Raw(), 10, 16)
 		if !strings.EqualFold(unit.Raw(), "day") || err != nil || days == 0 {
@@ -476,7 +490,11 @@ func (o *open) alpha(x *object) {
 	if !ok {
 		return
 	}
-	for i, objective := range list.List("objectives") {
+	objectives := list.List("objectives")
+	if len(objectives) == 0 && list.IsList() {
+		list.Errorf("", "an SLO needs at least one objective")
+	}
+	for i, objective := range objectives {
 		s := base
 		s.name = fmt.Sprintf("%s-%d", x.name, i)
 		s.alerting.page.disabled, s.alerting.ticket.disabled = true, true
@@ -497,6 +515,7 @@ func (o *open) alpha(x *object) {
 			continue
 		}
 		im.unknown(unknown, "ratioMetrics", &s, "good", "total")
+		im.dropped(ratio, "ratioMetrics", &s, "Sloth does not heed it", "incremental", "counter")
 		good, ok1 := o.alphaQuery(ratio, "good", &s)
 		total, ok2 := o.alphaQuery(ratio, "total", &s)
 		if !ok1 || !ok2 {
@@ -517,6 +536,12 @@ func (o *open) alphaQuery(ratio rules.Node, part string, s *slo) (string, bool) 
 	if !ok {
 		return "", false
 	}
+	known := []string{"source", "queryType", "query"}
+	unknown, ok := n.Mapping(part, known...)
+	if !ok {
+		return "", false
+	}
+	o.im.unknown(unknown, part, s, known...)
 	if source := strings.ToLower(n.Get("source").Raw()); source != "prometheus" && source != "sloth" {
 		n.Errorf("write `source: prometheus`", "the source of %s is %s, and Sloth asks prometheus alone", part, n.Get("source").Is())
 		return "", false

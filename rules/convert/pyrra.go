@@ -3,6 +3,7 @@ package convert
 import (
 	"fmt"
 	"math/big"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -353,7 +354,7 @@ func pyrraBucket(n rules.Node, v *parser.VectorSelector) bool {
 			return false
 		}
 		if _, err := strconv.ParseInt(m.Value, 10, 64); err == nil {
-			v.LabelMatchers[i] = labels.MustNewMatcher(labels.MatchRegexp, m.Name, m.Value+`(\.0)?`)
+			v.LabelMatchers[i] = labels.MustNewMatcher(labels.MatchRegexp, m.Name, regexp.QuoteMeta(m.Value)+`(\.0)?`)
 		}
 		return true
 	}

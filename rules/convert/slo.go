@@ -138,8 +138,12 @@ func single(e parser.Expr) bool {
 			return bare(e.LHS) && bare(e.RHS)
 		case e.Op == parser.LAND || e.Op == parser.LUNLESS:
 			return single(e.LHS)
+		case e.VectorMatching != nil && e.VectorMatching.Card == parser.CardManyToOne: // each of the many has its own
+			return single(e.LHS)
+		case e.VectorMatching != nil && e.VectorMatching.Card == parser.CardOneToMany:
+			return single(e.RHS)
 		}
-		return single(e.LHS) || single(e.RHS) // one to one, or each of many to the one: then many
+		return single(e.LHS) || single(e.RHS) // one to one
 	case *parser.SubqueryExpr:
 		return single(e.Expr)
 	case *parser.Call:
