@@ -206,10 +206,8 @@ func hardshipOf(err error) hardship {
 	}
 	_, text, _ := explain(err)
 	switch {
-	case e.Type == v1.ErrBadData:
-		return bad
 	case strings.Contains(text, "too many samples"), strings.Contains(text, "timed out"), strings.Contains(text, "maximum resolution"):
-		return much
+		return much // also where it is called bad data, as a resolution is
 	case e.Type == v1.ErrExec:
 		return its
 	case e.Type == v1.ErrServer, strings.HasSuffix(e.Msg, "429"):

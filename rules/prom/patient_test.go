@@ -109,6 +109,7 @@ func TestWhatIsTooMuchIsAskedForInHalvesAndComesBackWhole(t *testing.T) {
 	for name, err := range map[string]error{
 		"the limit of samples": &v1.Error{Type: v1.ErrExec, Msg: "query processing would load too many samples into memory in query execution"},
 		"the limit of time":    server("503", "timeout", "query timed out in expression evaluation"),
+		"the limit of points":  &v1.Error{Type: v1.ErrBadData, Msg: "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)"},
 		"a long answer":        fmt.Errorf("read: %w", errTooLong),
 		"no answer in time":    context.DeadlineExceeded,
 	} {
