@@ -413,13 +413,13 @@ func (b *backtest) fill(ctx context.Context, p *part, sources []prom.Source) err
 		}
 		l := &ledger.Ledger{}
 		p.ledgers[f.Key] = l
-		hour := b.From.Truncate(time.Hour)
+		hour, reach := b.From.Truncate(time.Hour), b.farthest(f.Key)
 		fine := hour
 		if !b.finely(f.Scope) {
 			fine = b.To.Truncate(time.Hour)
 		}
 		for _, span := range []ledger.Ask{
-			{From: hour.Add(-f.Reach).Truncate(time.Hour), To: fine, Width: ledger.Coarse},
+			{From: hour.Add(-reach).Truncate(time.Hour), To: fine, Width: ledger.Coarse},
 			{From: fine, To: b.To.Truncate(ledger.Fine), Width: ledger.Fine},
 		} {
 			const most = 10_000 // points of an answer; a server gives 11,000
@@ -439,6 +439,18 @@ func (b *backtest) fill(ctx context.Context, p *part, sources []prom.Source) err
 		}
 	}
 	return nil
+}
+
+// farthest is how far back the versions look at what they measure alike: their periods may differ.
+func (b *backtest) farthest(key ledger.Key) (reach time.Duration) {
+	for _, v := range b.Versions {
+		if s := v.Set.Service(key.Scope); s != nil {
+			if slo := s.SLO(key.SLO); slo != nil && slo.Measure == key.Digest {
+				reach = max(reach, prom.LedgerPeriod(slo).Reach())
+			}
+		}
+	}
+	return reach
 }
 
 // finely reports whether hours are too coarse for a scope's budgets: a server has finer ones of its last three days, and a condition, a
