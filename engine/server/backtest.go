@@ -542,7 +542,8 @@ func (b *backtest) spent(ctx context.Context, set *rules.Set, score *report.Scor
 	for i := range score.Incidents {
 		h := &score.Incidents[i]
 		service := set.Service(h.Service)
-		if !h.Detected || service == nil || !h.Start.Before(h.At) {
+		window := h.At.Sub(h.Start).Truncate(time.Millisecond) // queries know no shorter time
+		if !h.Detected || service == nil || window <= 0 {
 			continue
 		}
 		slo := service.SLO(h.SpentSLO)
@@ -552,7 +553,6 @@ func (b *backtest) spent(ctx context.Context, set *rules.Set, score *report.Scor
 		key := prom.LedgerKey(h.Service, slo)
 		one := &rules.Set{Services: []*rules.Service{service}}
 		history := prom.NewHistory(one, prom.Sources(one, b.patient), prom.HistoryOptions{Timeout: forever})
-		window := h.At.Sub(h.Start).Truncate(time.Millisecond)
 		a := history.Read(ctx, ledger.Ask{Keys: []ledger.Key{key}, From: h.At.Add(-window), To: h.At, Width: window})[0]
 		if ctx.Err() != nil {
 			return context.Cause(ctx)

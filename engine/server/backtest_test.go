@@ -306,3 +306,13 @@ func moved(b *report.Backtest) (out []any) {
 	}
 	return out
 }
+
+func TestWhatIsDetectedAtOnceSpentNothingThatCouldBeAskedFor(t *testing.T) {
+	t.Parallel()
+	set := ruleSet(t, shedding("total", ""))
+	b := &backtest{}
+	score := &report.Score{Incidents: []report.Hit{{Label: report.Label{Service: "total", Start: time.Unix(1e9, -1000)}, Detected: true, At: time.Unix(1e9, 0), SpentSLO: "availability"}}}
+	if err := b.spent(t.Context(), set, score); err != nil || score.Incidents[0].SpentKnown {
+		t.Errorf("%v, %+v", err, score.Incidents[0])
+	}
+}
