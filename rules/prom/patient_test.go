@@ -196,3 +196,26 @@ func TestWhoGivesUpIsNoFailure(t *testing.T) {
 		t.Errorf("%v, want the reason for giving up", err)
 	}
 }
+
+func TestASourceThatIsCalledLikeTheDefaultIsTheDefault(t *testing.T) {
+	set := load(t, "shop.yaml", `version: modeshift/v1
+service: shop
+slis:
+  - {name: here, query: 'max(latency)', source: prometheus, agree: 2}
+  - {name: west, query: 'max(latency)', source: west}
+  - {name: any, query: 'max(latency)'}
+`)
+	api := &archive{}
+	var got []string
+	for _, s := range Sources(set, api) {
+		got = append(got, fmt.Sprint(s.Name, " ", len(s.Replicas)))
+		for _, r := range s.Replicas {
+			if r != v1.API(api) {
+				t.Errorf("%s is %v", s.Name, r)
+			}
+		}
+	}
+	if strings.Join(got, ", ") != "prometheus 2, west 1" {
+		t.Errorf("%v, want both that agree in the one that is asked", got)
+	}
+}
