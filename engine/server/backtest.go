@@ -413,13 +413,13 @@ func (b *backtest) fill(ctx context.Context, p *part, sources []prom.Source) err
 		}
 		l := &ledger.Ledger{}
 		p.ledgers[f.Key] = l
-		hour := b.From.Truncate(time.Hour)
+		hour, reach := b.From.Truncate(time.Hour), b.farthest(f.Key)
 		fine := hour
 		if !b.finely(f.Scope) {
 			fine = b.To.Truncate(time.Hour)
 		}
 		for _, span := range []ledger.Ask{
-			{From: hour.Add(-f.Reach).Truncate(time.Hour), To: fine, Width: ledger.Coarse},
+			{From: hour.Add(-reach).Truncate(time.Hour), To: fine, Width: ledger.Coarse},
 			{From: fine, To: b.To.Truncate(ledger.Fine), Width: ledger.Fine},
 		} {
 			const most = 10_000 // points of an answer; a server gives 11,000
@@ -439,6 +439,18 @@ func (b *backtest) fill(ctx context.Context, p *part, sources []prom.Source) err
 		}
 	}
 	return nil
+}
+
+// farthest is how far back the versions look at what they measure alike: their periods may differ.
+func (b *backtest) farthest(key ledger.Key) (reach time.Duration) {
+	for _, v := range b.Versions {
+		if s := v.Set.Service(key.Scope); s != nil {
+			if slo := s.SLO(key.SLO); slo != nil && slo.Measure == key.Digest {
+				reach = max(reach, prom.LedgerPeriod(slo).Reach())
+			}
+		}
+	}
+	return reach
 }
 
 // finely reports whether hours are too coarse for a scope's budgets: a server has finer ones of its last three days, and a condition, a
@@ -530,7 +542,8 @@ func (b *backtest) spent(ctx context.Context, set *rules.Set, score *report.Scor
 	for i := range score.Incidents {
 		h := &score.Incidents[i]
 		service := set.Service(h.Service)
-		if !h.Detected || service == nil || !h.Start.Before(h.At) {
+		window := h.At.Sub(h.Start).Truncate(time.Millisecond) // queries know no shorter time
+		if !h.Detected || service == nil || window <= 0 {
 			continue
 		}
 		slo := service.SLO(h.SpentSLO)
@@ -540,7 +553,6 @@ func (b *backtest) spent(ctx context.Context, set *rules.Set, score *report.Scor
 		key := prom.LedgerKey(h.Service, slo)
 		one := &rules.Set{Services: []*rules.Service{service}}
 		history := prom.NewHistory(one, prom.Sources(one, b.patient), prom.HistoryOptions{Timeout: forever})
-		window := h.At.Sub(h.Start).Truncate(time.Millisecond)
 		a := history.Read(ctx, ledger.Ask{Keys: []ledger.Key{key}, From: h.At.Add(-window), To: h.At, Width: window})[0]
 		if ctx.Err() != nil {
 			return context.Cause(ctx)

@@ -247,6 +247,24 @@ func TestTwoVersionsReadTheSameAnswers(t *testing.T) {
 	}
 }
 
+func TestAVersionWithALongerPeriodKnowsAllOfIt(t *testing.T) {
+	t.Parallel()
+	h := newHistory(t)
+	o := h.options(t)
+	o.From, o.To = h.at.Add(-30*time.Minute), h.at.Add(30*time.Minute)
+	version := func(period string) BacktestRules {
+		return BacktestRules{Name: period, Set: ruleSet(t, strings.Replace(shedding("partial", ""), "    objective: 99.9\n", "    objective: 99.9\n    period: "+period+"\n", 1))}
+	}
+	left := func(b *report.Backtest, i int) report.Left { return b.Versions[i].Services[0].Budgets[0].Left }
+	o.Versions = []BacktestRules{version("14d")}
+	alone := h.run(t, o)
+	o.Versions = []BacktestRules{version("7d"), version("14d")}
+	beside := h.run(t, o)
+	if want := left(alone, 0); !want.Known || left(beside, 1) != want || !left(beside, 0).Known || left(beside, 0) == want {
+		t.Errorf("%v is left of 14 days alone, and beside 7 days %v; of those %v", want, left(beside, 1), left(beside, 0))
+	}
+}
+
 func TestWhatWasUnknownIsToldAsUnknown(t *testing.T) {
 	t.Parallel()
 	h := newHistory(t)
@@ -287,4 +305,14 @@ func moved(b *report.Backtest) (out []any) {
 		out = append(out, s.Scope, s.Moves, s.Told, s.Proposals)
 	}
 	return out
+}
+
+func TestWhatIsDetectedAtOnceSpentNothingThatCouldBeAskedFor(t *testing.T) {
+	t.Parallel()
+	set := ruleSet(t, shedding("total", ""))
+	b := &backtest{}
+	score := &report.Score{Incidents: []report.Hit{{Label: report.Label{Service: "total", Start: time.Unix(1e9, -1000)}, Detected: true, At: time.Unix(1e9, 0), SpentSLO: "availability"}}}
+	if err := b.spent(t.Context(), set, score); err != nil || score.Incidents[0].SpentKnown {
+		t.Errorf("%v, %+v", err, score.Incidents[0])
+	}
 }

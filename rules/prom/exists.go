@@ -88,8 +88,8 @@ func (m *existence) judge(s *rules.SeriesSelector) (rules.Diagnostics, error) {
 			return nil, err // the query for all events says so
 		}
 		for _, matcher := range s.Matchers {
-			labelled := fmt.Sprintf(`%s%s!=""}`, withComma(s.All), matcher.Name)
-			if found, err = m.there(labelled); err != nil {
+			labelled := labels.MustNewMatcher(labels.MatchNotEqual, matcher.Name, "") // which writes a name in quotes that needs them
+			if found, err = m.there(withComma(s.All) + labelled.String() + "}"); err != nil {
 				return nil, err
 			}
 			if !found {

@@ -5,7 +5,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/prometheus/model/labels"
+
 	"github.com/modeshift/modeshift/rules"
+	data "github.com/modeshift/modeshift/rules/series"
 	"github.com/modeshift/modeshift/test/promtest"
 )
 
@@ -105,5 +108,29 @@ modes: [{name: normal}, {name: degraded}]
 	set.Services[0].Allowed = map[rules.Code]bool{rules.CodeNoSuchSeries: true}
 	if got, err = Missing(t.Context(), dial(t, prometheus.URL)[0], set, noon.Add(time.Hour)); err != nil || len(got) > 0 {
 		t.Errorf("a file lives with it: %v, %v", got, err)
+	}
+}
+
+// Prometheus 3 takes any text for the name of a label, in quotes.
+func TestALabelWithADotIsLookedForByItsName(t *testing.T) {
+	store, err := data.New(data.Series{Labels: labels.FromStrings("__name__", "answers_total", "http.status", "200"), Samples: []data.Sample{{At: noon.UnixMilli()}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := load(t, "shop.yaml", `version: modeshift/v1
+service: shop
+slos:
+  - name: never-failed
+    objective: 99
+    sli: {events: {error_query: 'sum(rate(answers_total{"http.status"="500"}[{{.window}}]))', total_query: 'sum(rate(answers_total[{{.window}}]))'}}
+    alerting: {page_alert: {disable: true}, ticket_alert: {disable: true}}
+  - name: misspelt
+    objective: 99
+    sli: {events: {error_query: 'sum(rate(answers_total{"http.state"="500"}[{{.window}}]))', total_query: 'sum(rate(answers_total[{{.window}}]))'}}
+    alerting: {page_alert: {disable: true}, ticket_alert: {disable: true}}
+`)
+	got, err := Missing(t.Context(), only(store.API())[0], set, noon.Add(time.Hour))
+	if err != nil || len(got) != 1 || !strings.Contains(got[0].Summary(), `shop.yaml:10:43: no series has a label "http.state"`) {
+		t.Errorf("%v, %v; want the label that is not there", got, err)
 	}
 }

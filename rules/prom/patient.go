@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -33,8 +34,12 @@ func DialPast(name string, cfg config.HTTPClientConfig, url string) (v1.API, err
 // agrees with itself.
 func Sources(set *rules.Set, api v1.API) []Source {
 	sources := named(set)
+	sources[0].Name = "prometheus"
+	if i := slices.IndexFunc(sources[1:], func(s Source) bool { return s.Name == sources[0].Name }); i >= 0 { // rules may name one so
+		sources[0].Replicas = make([]v1.API, max(len(sources[0].Replicas), len(sources[i+1].Replicas)))
+		sources = slices.Delete(sources, i+1, i+2)
+	}
 	for i := range sources {
-		sources[i].Name = cmp.Or(sources[i].Name, "prometheus")
 		for k := range sources[i].Replicas {
 			sources[i].Replicas[k] = api
 		}
@@ -206,10 +211,8 @@ func hardshipOf(err error) hardship {
 	}
 	_, text, _ := explain(err)
 	switch {
-	case e.Type == v1.ErrBadData:
-		return bad
 	case strings.Contains(text, "too many samples"), strings.Contains(text, "timed out"), strings.Contains(text, "maximum resolution"):
-		return much
+		return much // also where it is called bad data, as a resolution is
 	case e.Type == v1.ErrExec:
 		return its
 	case e.Type == v1.ErrServer, strings.HasSuffix(e.Msg, "429"):

@@ -109,6 +109,7 @@ func TestWhatIsTooMuchIsAskedForInHalvesAndComesBackWhole(t *testing.T) {
 	for name, err := range map[string]error{
 		"the limit of samples": &v1.Error{Type: v1.ErrExec, Msg: "query processing would load too many samples into memory in query execution"},
 		"the limit of time":    server("503", "timeout", "query timed out in expression evaluation"),
+		"the limit of points":  &v1.Error{Type: v1.ErrBadData, Msg: "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)"},
 		"a long answer":        fmt.Errorf("read: %w", errTooLong),
 		"no answer in time":    context.DeadlineExceeded,
 	} {
@@ -193,5 +194,28 @@ func TestWhoGivesUpIsNoFailure(t *testing.T) {
 	p := NewPatient(&archive{}, PatientOptions{OnFail: func(err error) { t.Errorf("told %v", err) }})
 	if _, _, _, err := p.QueryRange(ctx, "up", hour); !errors.Is(err, enough) {
 		t.Errorf("%v, want the reason for giving up", err)
+	}
+}
+
+func TestASourceThatIsCalledLikeTheDefaultIsTheDefault(t *testing.T) {
+	set := load(t, "shop.yaml", `version: modeshift/v1
+service: shop
+slis:
+  - {name: here, query: 'max(latency)', source: prometheus, agree: 2}
+  - {name: west, query: 'max(latency)', source: west}
+  - {name: any, query: 'max(latency)'}
+`)
+	api := &archive{}
+	var got []string
+	for _, s := range Sources(set, api) {
+		got = append(got, fmt.Sprint(s.Name, " ", len(s.Replicas)))
+		for _, r := range s.Replicas {
+			if r != v1.API(api) {
+				t.Errorf("%s is %v", s.Name, r)
+			}
+		}
+	}
+	if strings.Join(got, ", ") != "prometheus 2, west 1" {
+		t.Errorf("%v, want both that agree in the one that is asked", got)
 	}
 }

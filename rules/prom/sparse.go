@@ -66,6 +66,8 @@ type look struct {
 	shows *look         // of the signal that shows the age of its samples; nil: it does so itself
 	short *look         // of a shorter window of the SLO, in which it can be seen; nil: in none
 	pace  time.Duration // how far apart it is looked at in those
+	// counts: its values are numbers of events, in the unit of the SLO's queries. What Sloth's rules record are ratios.
+	counts bool
 
 	from, to time.Time
 	most     float64               // error ratio that it cannot have reached in between; infinite where that is not known
@@ -95,6 +97,8 @@ func newSparse(e *Evaluator, opts Sparse) *sparse {
 		if l.grid == 0 {
 			continue
 		}
+		_, recorded := k.service.RecordedQuery(slo, k.signal.Window)
+		l.counts = slo.Events && !recorded
 		if l.aged() {
 			ageless := *slo
 			ageless.MaxAge = 0 // another signal tells
@@ -138,7 +142,7 @@ func (l *look) see(short *look) {
 		}
 	}
 	l.pace = max(base, l.signal.Window/paceParts/base*base)
-	if slo.Events && slo.EventsPerUnit(short.signal.Window) > 0 && (l.signal.Window+l.pace)/short.grid <= maxPieces && l.signal.Window >= 4*l.pace {
+	if short.counts && slo.EventsPerUnit(short.signal.Window) > 0 && (l.signal.Window+l.pace)/short.grid <= maxPieces && l.signal.Window >= 4*l.pace {
 		l.short = short
 	}
 }
@@ -330,7 +334,7 @@ func mostBetween(l *look, a, b rules.Value) float64 {
 		return math.Inf(1)
 	}
 	slo := l.service.SLO(l.signal.Name)
-	if slo.MinEvents > 0 && !(least*slo.EventsPerUnit(l.signal.Window) > bothMargin*slo.MinEvents) {
+	if slo.MinEvents > 0 && !(l.counts && least*slo.EventsPerUnit(l.signal.Window) > bothMargin*slo.MinEvents) {
 		return math.Inf(1)
 	}
 	return bothMargin * (a.Errors + b.Errors) / least

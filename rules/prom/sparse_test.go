@@ -172,3 +172,58 @@ func indexOf(s *rules.Service, name string) int {
 	}
 	return -1
 }
+
+// What Sloth's rules record is a ratio, and no number of events: how much an hour of it weighs in a day is not to be seen in it.
+func TestALongWindowIsNotSeenInRatiosThatWereRecorded(t *testing.T) {
+	t.Parallel()
+	set := load(t, "shop.yaml", `version: modeshift/v1
+service: shop
+evaluate: recorded
+slos:
+  - name: a
+    objective: 99.9
+    sli: {events: {error_query: 'sum(rate(a_total{code="500"}[{{.window}}]))', total_query: 'sum(rate(a_total[{{.window}}]))'}}
+    alerting: {name: A}
+modes: [{name: normal}, {name: degraded}]
+transitions:
+  - {name: shed, from: [normal], to: degraded, when: 'burn_rate("a", "6h") > 6.0'}
+`)
+	// Twenty minutes have more than five times the traffic of the six hours around them, and two of a hundred requests fail in them.
+	const minutes, batch = 16 * 60, 10 * 60
+	var errors, total [minutes + 1]float64 // up to a minute
+	for k := range minutes {
+		n, share := 600.0, 0.0001
+		if k >= batch && k < batch+20 {
+			n, share = 60_000, 0.02
+		}
+		errors[k+1], total[k+1] = errors[k]+n*share, total[k]+n
+	}
+	recorded := func(window string, width int) data.Series {
+		s := data.Series{Labels: labels.FromStrings("__name__", "slo:sli_error:ratio_rate"+window, "sloth_id", "shop-a")}
+		for k := width; k <= minutes; k++ {
+			s.Samples = append(s.Samples, data.Sample{At: noon.Add(time.Duration(k) * time.Minute).UnixMilli(), Value: (errors[k] - errors[k-width]) / (total[k] - total[k-width])})
+		}
+		return s
+	}
+	store, err := data.New(recorded("5m", 5), recorded("6h", 360))
+	if err != nil {
+		t.Fatal(err)
+	}
+	api, end := store.API(), noon.Add(minutes*time.Minute)
+	plain := New(set, only(api), Options{Step: time.Minute})
+	sparse := New(set, only(api), Options{Step: time.Minute, Sparse: &Sparse{Sources: only(api), Until: end}})
+	shed, burnt := indexOf(set.Services[0], "shed.when"), 0
+	for instant := noon.Add(7 * time.Hour); !instant.After(end); instant = instant.Add(time.Minute) {
+		in := Tick{Instant: instant, Questions: []engine.Question{{Scope: "shop", Conditions: []int{shed}}}}
+		want, got := plain.Evaluate(t.Context(), in).Observations["shop"][shed], sparse.Evaluate(t.Context(), in).Observations["shop"][shed]
+		if got.Truth != want.Truth {
+			t.Fatalf("at %s: %v %+v, want %v %+v", instant.Format("15:04"), got.Truth, got.Readings, want.Truth, want.Readings)
+		}
+		if want.Truth == engine.True {
+			burnt++
+		}
+	}
+	if burnt < 300 {
+		t.Errorf("it burned for %d minutes", burnt)
+	}
+}
