@@ -67,7 +67,8 @@ func (d *draft) compile(n *node, key, name string, narrows bool) (*Condition, bo
 		k.ast = ast.Copy(known.ast)
 	} else {
 		var issues *cel.Issues
-		if parsed, issues = env.Parse(text); issues.Err() != nil {
+		// Not by Err: it writes out all errors with all of the text, hundreds of megabytes for a page of semicolons.
+		if parsed, issues = env.Parse(text); len(issues.Errors()) > 0 {
 			k.syntax(issues)
 			return nil, false
 		}
@@ -85,7 +86,7 @@ func (d *draft) compile(n *node, key, name string, narrows bool) (*Condition, bo
 	}))
 	if known == nil {
 		checked, issues := env.Check(parsed)
-		if issues.Err() != nil {
+		if len(issues.Errors()) > 0 {
 			for _, e := range issues.Errors() {
 				k.problem(e)
 			}

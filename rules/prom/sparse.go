@@ -40,8 +40,10 @@ type Sparse struct {
 }
 
 const (
-	gridParts = 2 // of a window
-	paceParts = 8 // of a window that is seen in those of a shorter one
+	// Parts of a window, by which its grid is apart. A ratio does not tell how much happened: errors in a quiet hour are lost in it
+	// as soon as a busy one comes.
+	countParts, ratioParts = 2, 6
+	paceParts              = 8 // of a window that is seen in those of a shorter one
 	// What the errors are multiplied with, for what the traffic does, and the extension of rates to the edges of a window.
 	bothMargin = 1.5
 	partMargin = 1.25
@@ -93,12 +95,15 @@ func newSparse(e *Evaluator, opts Sparse) *sparse {
 			continue
 		}
 		slo := k.service.SLO(k.signal.Name)
-		l := &look{key: k, probe: p, grid: gridOf(k.signal, e.opts.Step), most: math.Inf(1), seen: map[int64]rules.Value{}}
-		if l.grid == 0 {
+		l := &look{key: k, probe: p, most: math.Inf(1), seen: map[int64]rules.Value{}}
+		_, recorded := k.service.RecordedQuery(slo, k.signal.Window)
+		parts := time.Duration(countParts)
+		if l.counts = slo.Events && !recorded; !l.counts {
+			parts = ratioParts
+		}
+		if l.grid = gridOf(k.signal, e.opts.Step, parts); l.grid == 0 {
 			continue
 		}
-		_, recorded := k.service.RecordedQuery(slo, k.signal.Window)
-		l.counts = slo.Events && !recorded
 		if l.aged() {
 			ageless := *slo
 			ageless.MaxAge = 0 // another signal tells
@@ -147,16 +152,16 @@ func (l *look) see(short *look) {
 	}
 }
 
-// gridOf is how far apart a signal is looked at: half of its window, or for a short one up to four ticks, if that is well
+// gridOf is how far apart a signal is looked at: a part of its window, or for a short one up to four ticks, if that is well
 // within it; 0 where a grid would save nothing. It is whole multiples of what short windows and its own cadence have, so that
 // what is asked for at once is asked for at one instant.
-func gridOf(s rules.Signal, step time.Duration) time.Duration {
+func gridOf(s rules.Signal, step, parts time.Duration) time.Duration {
 	for n := time.Duration(4); n > 1; n-- {
 		base := max(n*step, s.Every)
 		if s.Every > 0 && base%s.Every != 0 || base%step != 0 {
 			continue
 		}
-		grid := max(s.Window/gridParts/base*base, base)
+		grid := max(s.Window/parts/base*base, base)
 		if grid > step && grid > s.Every && grid <= s.Window*4/5 {
 			return grid
 		}
