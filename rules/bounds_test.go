@@ -79,7 +79,7 @@ func hostile() map[string]string {
 			`(a|b|c|d|e|f|g|h|i|j|k|l|m|n|o|p)(a|b|c|d|e|f|g|h|i|j|k|l|m|n|o)"})'}`+"\n"),
 		"matches":            head + transitions(500, `mode("a").matches("(((a{1,10}){1,10}){1,10})")`),
 		"macros":             head + transitions(500, strings.Repeat("[1,2].all(x, ", 60)+`alert("x")`+strings.Repeat(")", 60)),
-		"semicolons":         head + transitions(30, strings.Repeat("a;", 2000)),
+		"semicolons":         head + transitions(30, strings.Repeat(strings.Repeat("a", 50)+";", 78)),
 		"alerts":             head + transitions(250, strings.Repeat(`alert("a") || `, 270)+`alert("a")`),
 		"one line of faults": head + "slis: [" + each(500, "{name: a%d, unit: "+strings.Repeat("é", 300)+", query: max(x))}, ") + "]\n",
 	}
