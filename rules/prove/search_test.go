@@ -1,9 +1,11 @@
 package prove
 
 import (
+	"fmt"
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -79,6 +81,43 @@ func TestASearchFindsTheSameEachTime(t *testing.T) {
 }
 
 // What a search meets is worth something only when it meets what matters.
+// What rests in one scope is not what rests in another, and no transition stands for one of the same place modulo the bits there are.
+func TestWhatRestsElsewhereIsToldApart(t *testing.T) {
+	many := wellApart
+	for i := range 70 {
+		many += fmt.Sprintf("  - {name: recover-%d, from: [degraded], to: normal, when: sli(\"load\") < 0.1}\n", i)
+	}
+	look := func(other string) string {
+		return strings.Replace(many, "> 0.9", `> 0.9 && mode("`+other+`") == "normal"`, 1)
+	}
+	set := compile(t, service("cart", look("checkout")), service("checkout", look("cart")))
+	g, err := newGroup(set, groups(set)[0])
+	if err != nil || len(g.members) != 2 {
+		t.Fatalf("%v: %v", g, err)
+	}
+	var buf writer
+	type seen struct {
+		key       key
+		elsewhere uint64
+	}
+	had := map[seen]string{}
+	for i, m := range g.members {
+		for k := range m.policy.Transitions {
+			if leaves(&m.policy.Transitions[k], m.first()) {
+				continue
+			}
+			w := g.begin()
+			w.states[i].Resting = []engine.Rest{{Transition: m.policy.Transitions[k].Name, Since: w.now, Retry: engine.RetryRules{After: time.Hour}}}
+			as := seen{g.key(w, &buf), buf.elsewhere}
+			name := string(m.scope) + "/" + m.policy.Transitions[k].Name
+			if other, is := had[as]; is {
+				t.Fatalf("where %s rests is taken for where %s does", name, other)
+			}
+			had[as] = name
+		}
+	}
+}
+
 func TestASearchMeetsWhatMatters(t *testing.T) {
 	s := searched(t, filepath.Join("..", "..", "examples", "shop", "shop.rules.yaml"))
 	met := map[string]bool{}
