@@ -1,6 +1,7 @@
 package prove
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"reflect"
@@ -115,6 +116,31 @@ func TestWhatRestsElsewhereIsToldApart(t *testing.T) {
 			}
 			had[as] = name
 		}
+	}
+}
+
+func TestAWalkEndsWithItsContext(t *testing.T) {
+	body := "modes: [{name: normal}, {name: degraded}]\ntransitions:\n  - {name: recover, from: [degraded], to: normal, when: 'sli(\"load\") < 0.5 && sli(\"load\") > 0.5'}\n"
+	for i := range 5 { // each true, false or unknown by itself
+		body += fmt.Sprintf("  - {name: shed-%d, from: [normal], to: degraded, when: 'burn_rate(\"availability\", \"%dm\") > 2.0', for: 1m}\n", i, 5*(i+1))
+	}
+	set := compile(t, service("checkout", body))
+	g, err := newGroup(set, groups(set)[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, w := emptySearch(g, Options{}.complete()), g.begin()
+	s.meet(g.key(w, new(writer)), 0, w, -1, step{})
+	ctx, cancel := context.WithCancel(t.Context())
+	decided := 0
+	s.g.decide = func(p engine.Policy, was engine.State, in engine.Input) []engine.Event {
+		if decided++; decided == 3 {
+			cancel()
+		}
+		return engine.Decide(p, was, in)
+	}
+	if c := s.steady(ctx); c != nil || s.bound != "time" || decided > 300 { // those of one evaluation, 3^5
+		t.Errorf("%v after %d decisions, and the bound %q: want the walk to end with the time", c, decided, s.bound)
 	}
 }
 
