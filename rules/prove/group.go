@@ -313,7 +313,8 @@ func (g *group) find(w *world, at int64) []choice {
 		}
 		env = append(append(env, ' '), s.Mode...)
 		for k := range m.dwells {
-			if d := &m.dwells[k]; m.matters(s, d) {
+			d := &m.dwells[k]
+			if slices.ContainsFunc(d.conditions, func(c int) bool { return regards[i][c] != regardNot }) {
 				env = append(env, ' ', bit(m.lasts(s, d.leaf, at)))
 			}
 		}

@@ -119,6 +119,33 @@ func TestWhatRestsElsewhereIsToldApart(t *testing.T) {
 	}
 }
 
+// What is kept of an evaluation is given again only where all that it rests on is the same: also how long the mode has lasted, where a
+// transition out of another mode rests until its condition is false.
+func TestAnEvaluationIsNotTakenForOneAtAnotherAgeOfTheMode(t *testing.T) {
+	set := compile(t, service("checkout", wellApart[:strings.Index(wellApart, "transitions:")]+`transitions:
+  - {name: shed, from: [normal], to: degraded, when: sli("load") > 0.9}
+  - {name: recover, from: [degraded], to: normal, when: 'sli("load") < 0.5 && dwell() > duration("10m")'}
+`))
+	find := func(ages ...time.Duration) (choices []choice) {
+		g, err := newGroup(set, groups(set)[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, age := range ages {
+			w := g.begin()
+			w.states[0].Resting = []engine.Rest{{Transition: "recover", Since: w.now, Retry: engine.RetryRules{After: time.Hour}}}
+			w.now = w.now.Add(age)
+			choices = g.find(w, number(w.now))
+		}
+		return choices
+	}
+	for _, ages := range [][2]time.Duration{{time.Minute, 20 * time.Minute}, {20 * time.Minute, time.Minute}} {
+		if alone, after := find(ages[1]), find(ages[0], ages[1]); !reflect.DeepEqual(alone, after) {
+			t.Errorf("after %v it finds %d things, %+v; and after %v too %d, %+v", ages[1], len(alone), alone, ages[0], len(after), after)
+		}
+	}
+}
+
 func TestAWalkEndsWithItsContext(t *testing.T) {
 	body := "modes: [{name: normal}, {name: degraded}]\ntransitions:\n  - {name: recover, from: [degraded], to: normal, when: 'sli(\"load\") < 0.5 && sli(\"load\") > 0.5'}\n"
 	for i := range 5 { // each true, false or unknown by itself
