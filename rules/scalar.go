@@ -8,9 +8,10 @@ import (
 
 // Scalar is a value of a rule file, with the way to it and its places in the text.
 type Scalar struct {
-	Path  []string // keys, and an empty string for each list
-	Item  []int    // the index in each list of the path
-	Value string   // as YAML has it
+	Document int      // its index in the file
+	Path     []string // keys, and an empty string for each list
+	Item     []int    // the index in each list of the path
+	Value    string   // as YAML has it
 
 	src  *source
 	from []int // the byte of the text that each byte of the value came from; nil where that is not certain
@@ -22,6 +23,7 @@ func Scalars(f File) []Scalar {
 	r := &reader{src: newSource(f.Name, string(f.Data))}
 	var out []Scalar
 	seen := map[int]bool{}
+	document := 0
 	var walk func(n *node, path []string, item []int)
 	walk = func(n *node, path []string, item []int) {
 		switch {
@@ -31,7 +33,7 @@ func Scalars(f File) []Scalar {
 				return
 			}
 			seen[at] = true
-			s := Scalar{Path: slices.Clone(path), Item: slices.Clone(item), Value: n.value, src: r.src}
+			s := Scalar{Document: document, Path: slices.Clone(path), Item: slices.Clone(item), Value: n.value, src: r.src}
 			if w := (unfolder{text: r.src.text, at: at}); w.scalar(n.value) {
 				s.from = w.from
 			}
@@ -46,7 +48,8 @@ func Scalars(f File) []Scalar {
 			}
 		}
 	}
-	for _, n := range r.parse(f) {
+	for i, n := range r.parse(f) {
+		document = i
 		walk(n, nil, nil)
 	}
 	return out

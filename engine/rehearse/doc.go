@@ -10,8 +10,8 @@
 // # What callers may rely on
 //
 // A rehearsal of the same rules, answers, requests and outcomes gives the same events, in the same order: it has one goroutine, the
-// caller's, and no clock. It skips no tick. At one instant the tick comes before what is asked for, and what is asked for before the
-// outcomes of steps that are due then, the one that was owed first before the others.
+// caller's, and no clock. It skips no tick. At one instant the tick comes first, then the outcomes of steps that are due then, the one
+// that was owed first before the others, and then what is asked for with what follows from it at once.
 //
 // What is kept out are the parts of a server that decide nothing: the hash chain, checkpoints, retries of notices, and how long an
 // attempt waits before the next one, which is the caller's to say.

@@ -156,6 +156,17 @@ func TestAStepComesToWhatTheCallerSaysAndWhenHeSays(t *testing.T) {
 		"1m20s StepFailed", "1m20s StepStarted", "1m40s StepFailed", "1m40s StepStarted", "1m41s StepDone", "1m41s ChangeDone")
 }
 
+func TestAnOutcomeThatIsDueComesBeforeWhatIsAskedForAtTheSameInstant(t *testing.T) {
+	r := begin(t, rehearse.Options{Rules: rules(story, shop()), Outcome: func(engine.StepJob) rehearse.Outcome {
+		return rehearse.Outcome{After: 15 * time.Second}
+	}})
+	until(t, r, time.Minute+15*time.Second)
+	if _, err := r.Do(t.Context(), "checkout", engine.Actor{Principal: "ann", Person: "ann"}, &engine.FreezeRequested{Reason: "look"}); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "events", kinds(r)[6:], "1m15s StepDone", "1m15s ChangeDone", "1m15s AutomationFrozen")
+}
+
 func TestAStepOfWhichNobodyHearsIsWaitedFor(t *testing.T) {
 	r := begin(t, rehearse.Options{Rules: rules(story, shop()), Outcome: func(engine.StepJob) rehearse.Outcome { return rehearse.Outcome{Never: true} }})
 	until(t, r, 9*time.Minute)

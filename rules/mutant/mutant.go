@@ -100,7 +100,7 @@ func changesOf(f rules.File) []change {
 	names := namesOf(scalars)
 	for i := range scalars {
 		s := &scalars[i]
-		c := changer{scalar: s, where: names.where(s), modes: names.modes}
+		c := changer{scalar: s, where: names.where(s), modes: names.modes[s.Document]}
 		c.change()
 		out = append(out, c.out...)
 	}
@@ -109,18 +109,21 @@ func changesOf(f rules.File) []change {
 
 // names are what the things of a file are called.
 type names struct {
-	of    map[string]string // by list and index
-	modes []string
+	of    map[string]string // by document, list and index
+	modes map[int][]string  // by document
 }
 
+// thing is a member of one of the lists of a document.
+func thing(s *rules.Scalar) string { return fmt.Sprint(s.Document, s.Path[0], s.Item[0]) }
+
 func namesOf(scalars []rules.Scalar) names {
-	n := names{of: map[string]string{}}
+	n := names{of: map[string]string{}, modes: map[int][]string{}}
 	for i := range scalars {
 		s := &scalars[i]
 		if len(s.Path) == 3 && s.Path[1] == "" && s.Path[2] == "name" {
-			n.of[fmt.Sprint(s.Path[0], s.Item[0])] = s.Value
+			n.of[thing(s)] = s.Value
 			if s.Path[0] == "modes" {
-				n.modes = append(n.modes, s.Value)
+				n.modes[s.Document] = append(n.modes[s.Document], s.Value)
 			}
 		}
 	}
@@ -135,7 +138,7 @@ func (n names) where(s *rules.Scalar) string {
 		if what == "" {
 			what = strings.TrimSuffix(s.Path[0], "s")
 		}
-		return fmt.Sprintf("%s %s: %s", what, n.of[fmt.Sprint(s.Path[0], s.Item[0])], strings.Join(path[1:], " "))
+		return fmt.Sprintf("%s %s: %s", what, n.of[thing(s)], strings.Join(path[1:], " "))
 	}
 	return strings.Join(path, " ")
 }

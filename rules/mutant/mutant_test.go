@@ -3,6 +3,7 @@ package mutant
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -45,6 +46,23 @@ func of(t testing.TB, text string) []Mutant {
 		t.Fatal(err)
 	}
 	return list
+}
+
+// Of several documents each has its own names, and its own modes to take one for another.
+func TestAChangeIsNamedByItsOwnDocument(t *testing.T) {
+	second := strings.NewReplacer("service: shop", "service: cart", "name: availability", "name: success", `"availability"`, `"success"`,
+		"name: shed", "name: lose", "degraded", "worse", "name: normal", "name: usual", "[normal]", "[usual]", "to: normal", "to: usual").Replace(shop)
+	alone, both := of(t, second), of(t, shop+"---\n"+second)
+	first := of(t, shop)
+	if len(both) != len(first)+len(alone) {
+		t.Fatalf("%d mutants of two documents, and of each alone %d and %d", len(both), len(first), len(alone))
+	}
+	for i := range both {
+		want := slices.Concat(first, alone)[i]
+		if m := &both[i]; m.Where != want.Where || m.Was != want.Was || m.Is != want.Is {
+			t.Errorf("%s, want it to be %s: %s → %s", m, want.Where, want.Was, want.Is)
+		}
+	}
 }
 
 func TestAFileIsChangedInAllWaysOnceEach(t *testing.T) {

@@ -145,8 +145,10 @@ const (
 func newGroup(set *rules.Set, services []*rules.Service) (*group, error) {
 	g := &group{at: map[engine.Scope]int{}, outside: map[engine.Scope]*engine.Policy{}, decide: engine.Decide, choices: map[string][]choice{}}
 	p := &planter{inside: map[engine.Scope]bool{}, leaves: map[string]*leaf{}, by: map[string][]*leaf{}}
+	transitions := 0
 	for i, s := range services {
-		g.members = append(g.members, newMember(s))
+		g.members = append(g.members, newMember(s, transitions))
+		transitions += len(s.Policy.Transitions)
 		g.members[i].place = i
 		g.at[s.Policy.Scope] = i
 		p.inside[s.Policy.Scope] = true
@@ -311,7 +313,8 @@ func (g *group) find(w *world, at int64) []choice {
 		}
 		env = append(append(env, ' '), s.Mode...)
 		for k := range m.dwells {
-			if d := &m.dwells[k]; m.matters(s, d) {
+			d := &m.dwells[k]
+			if slices.ContainsFunc(d.conditions, func(c int) bool { return regards[i][c] != regardNot }) {
 				env = append(env, ' ', bit(m.lasts(s, d.leaf, at)))
 			}
 		}

@@ -108,7 +108,7 @@ func (m *member) write(s *engine.State, now time.Time, w *writer) {
 			continue
 		}
 		if m.elsewhere(s, r) {
-			w.elsewhere |= 1 << (m.index(r.Transition) % 64)
+			w.elsewhere |= 1 << m.bits[r.Transition]
 			continue
 		}
 		w.word(r.Transition)

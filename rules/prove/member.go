@@ -19,6 +19,7 @@ type member struct {
 	dwells  []dwell       // comparisons of how long the mode has lasted, each once
 	by      map[string]*engine.Transition
 	when    map[string]*engine.Transition // by the name of its condition
+	bits    map[string]int                // by transition, no two alike in the group; of those beyond the 64 there are it has none
 	undoes  bool                          // some transition takes back what the entry did
 	waves   bool                          // some transition goes by waves
 }
@@ -54,11 +55,15 @@ func bare(p engine.Policy) engine.Policy {
 	return p
 }
 
-func newMember(s *rules.Service) *member {
-	m := &member{service: s, scope: s.Policy.Scope, policy: bare(s.Policy), by: map[string]*engine.Transition{}, when: map[string]*engine.Transition{}}
+// newMember makes a member of a group whose members before it have so many transitions.
+func newMember(s *rules.Service, before int) *member {
+	m := &member{service: s, scope: s.Policy.Scope, policy: bare(s.Policy), by: map[string]*engine.Transition{}, when: map[string]*engine.Transition{}, bits: map[string]int{}}
 	for i := range m.policy.Transitions {
 		t := &m.policy.Transitions[i]
 		m.by[t.Name], m.when[m.policy.Conditions[t.When].Name] = t, t
+		if before+i < 64 {
+			m.bits[t.Name] = before + i
+		}
 		m.undoes = m.undoes || t.UndoEntry
 		m.waves = m.waves || t.Rollout != nil
 	}
@@ -225,12 +230,10 @@ func rests(s *engine.State, r *engine.Rest) bool {
 // and nothing that it could not do otherwise: it is as if the condition were not true. It ends with the time.
 func (m *member) elsewhere(s *engine.State, r *engine.Rest) bool {
 	t := m.by[r.Transition]
+	if _, has := m.bits[r.Transition]; !has {
+		return false // it is told apart as what rests here is
+	}
 	return t != nil && !leaves(t, s.Target) && (s.Own == "" || !leaves(t, s.Own)) && (s.Change == nil || s.Change.Transition != t.Name)
-}
-
-// index is where a transition stands in the file.
-func (m *member) index(transition string) int {
-	return slices.IndexFunc(m.policy.Transitions, func(t engine.Transition) bool { return t.Name == transition })
 }
 
 func proposal(s *engine.State, transition string) (*engine.Proposal, bool) {

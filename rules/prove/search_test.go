@@ -1,9 +1,12 @@
 package prove
 
 import (
+	"context"
+	"fmt"
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -79,6 +82,95 @@ func TestASearchFindsTheSameEachTime(t *testing.T) {
 }
 
 // What a search meets is worth something only when it meets what matters.
+// What rests in one scope is not what rests in another, and no transition stands for one of the same place modulo the bits there are.
+func TestWhatRestsElsewhereIsToldApart(t *testing.T) {
+	many := wellApart
+	for i := range 70 {
+		many += fmt.Sprintf("  - {name: recover-%d, from: [degraded], to: normal, when: sli(\"load\") < 0.1}\n", i)
+	}
+	look := func(other string) string {
+		return strings.Replace(many, "> 0.9", `> 0.9 && mode("`+other+`") == "normal"`, 1)
+	}
+	set := compile(t, service("cart", look("checkout")), service("checkout", look("cart")))
+	g, err := newGroup(set, groups(set)[0])
+	if err != nil || len(g.members) != 2 {
+		t.Fatalf("%v: %v", g, err)
+	}
+	var buf writer
+	type seen struct {
+		key       key
+		elsewhere uint64
+	}
+	had := map[seen]string{}
+	for i, m := range g.members {
+		for k := range m.policy.Transitions {
+			if leaves(&m.policy.Transitions[k], m.first()) {
+				continue
+			}
+			w := g.begin()
+			w.states[i].Resting = []engine.Rest{{Transition: m.policy.Transitions[k].Name, Since: w.now, Retry: engine.RetryRules{After: time.Hour}}}
+			as := seen{g.key(w, &buf), buf.elsewhere}
+			name := string(m.scope) + "/" + m.policy.Transitions[k].Name
+			if other, is := had[as]; is {
+				t.Fatalf("where %s rests is taken for where %s does", name, other)
+			}
+			had[as] = name
+		}
+	}
+}
+
+// What is kept of an evaluation is given again only where all that it rests on is the same: also how long the mode has lasted, where a
+// transition out of another mode rests until its condition is false.
+func TestAnEvaluationIsNotTakenForOneAtAnotherAgeOfTheMode(t *testing.T) {
+	set := compile(t, service("checkout", wellApart[:strings.Index(wellApart, "transitions:")]+`transitions:
+  - {name: shed, from: [normal], to: degraded, when: sli("load") > 0.9}
+  - {name: recover, from: [degraded], to: normal, when: 'sli("load") < 0.5 && dwell() > duration("10m")'}
+`))
+	find := func(ages ...time.Duration) (choices []choice) {
+		g, err := newGroup(set, groups(set)[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, age := range ages {
+			w := g.begin()
+			w.states[0].Resting = []engine.Rest{{Transition: "recover", Since: w.now, Retry: engine.RetryRules{After: time.Hour}}}
+			w.now = w.now.Add(age)
+			choices = g.find(w, number(w.now))
+		}
+		return choices
+	}
+	for _, ages := range [][2]time.Duration{{time.Minute, 20 * time.Minute}, {20 * time.Minute, time.Minute}} {
+		if alone, after := find(ages[1]), find(ages[0], ages[1]); !reflect.DeepEqual(alone, after) {
+			t.Errorf("after %v it finds %d things, %+v; and after %v too %d, %+v", ages[1], len(alone), alone, ages[0], len(after), after)
+		}
+	}
+}
+
+func TestAWalkEndsWithItsContext(t *testing.T) {
+	body := "modes: [{name: normal}, {name: degraded}]\ntransitions:\n  - {name: recover, from: [degraded], to: normal, when: 'sli(\"load\") < 0.5 && sli(\"load\") > 0.5'}\n"
+	for i := range 5 { // each true, false or unknown by itself
+		body += fmt.Sprintf("  - {name: shed-%d, from: [normal], to: degraded, when: 'burn_rate(\"availability\", \"%dm\") > 2.0', for: 1m}\n", i, 5*(i+1))
+	}
+	set := compile(t, service("checkout", body))
+	g, err := newGroup(set, groups(set)[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, w := emptySearch(g, Options{}.complete()), g.begin()
+	s.meet(g.key(w, new(writer)), 0, w, -1, step{})
+	ctx, cancel := context.WithCancel(t.Context())
+	decided := 0
+	s.g.decide = func(p engine.Policy, was engine.State, in engine.Input) []engine.Event {
+		if decided++; decided == 3 {
+			cancel()
+		}
+		return engine.Decide(p, was, in)
+	}
+	if c := s.steady(ctx); c != nil || s.bound != "time" || decided > 300 { // those of one evaluation, 3^5
+		t.Errorf("%v after %d decisions, and the bound %q: want the walk to end with the time", c, decided, s.bound)
+	}
+}
+
 func TestASearchMeetsWhatMatters(t *testing.T) {
 	s := searched(t, filepath.Join("..", "..", "examples", "shop", "shop.rules.yaml"))
 	met := map[string]bool{}

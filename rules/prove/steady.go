@@ -17,6 +17,7 @@ type cycle struct {
 // one way on for each thing that can be measured, and each ends where nothing changes any more, or goes round.
 type walk struct {
 	s         *search
+	ctx       context.Context // of one call of steady
 	buf       writer
 	steps     []step
 	keys      []key
@@ -31,7 +32,7 @@ const maxWalk = 2000
 
 // steady looks for a way that goes round, from each kind of world in which nothing is under way.
 func (s *search) steady(ctx context.Context) *cycle {
-	w := &walk{s: s}
+	w := &walk{s: s, ctx: ctx}
 	for _, k := range s.restOrder {
 		r := s.rests[k]
 		if s.bounded(ctx) {
@@ -62,6 +63,9 @@ func (w *walk) from(at *world, in within) {
 		if moved && !failed {
 			w.found = &cycle{steps: append([]step(nil), w.steps...), loop: i}
 		}
+		return
+	}
+	if w.ctx.Err() != nil && w.s.bounded(w.ctx) { // what may be measured can be thousands of things, each with a way on of its own
 		return
 	}
 	if len(w.keys) > maxWalk {

@@ -57,14 +57,13 @@ func NewCoverage(files []*File) *Coverage {
 // declare notes what there is to be reached of a service.
 func (c *Coverage) declare(s *rules.Service) {
 	add := func(key, position, kind, what string, want bits) {
-		key = string(s.Policy.Scope) + " " + key
 		if c.items[key] == nil {
 			c.items[key] = &covered{Gap{position, kind, s.Policy.Scope, what}, 0, want}
 		}
 	}
 	for i := range s.Policy.Transitions {
 		t := &s.Policy.Transitions[i]
-		add("transition "+t.Name, t.Position, "transition", t.Name, sawReached)
+		add(transitionKey(s.Policy.Scope, t), t.Position, "transition", t.Name, sawReached)
 	}
 	for _, cond := range s.Conditions {
 		for _, o := range operands(cond.Parts(nothing)) {
@@ -72,9 +71,18 @@ func (c *Coverage) declare(s *rules.Service) {
 			if tier(cond) {
 				kind = "tier"
 			}
-			add("condition "+cond.Name+" "+strconv.Itoa(o.index), cond.Position, kind, cond.Name+": "+o.text, sawTrue|sawFalse)
+			add(operandKey(s.Policy.Scope, cond, o), cond.Position, kind, cond.Name+": "+o.text, sawTrue|sawFalse)
 		}
 	}
+}
+
+// Things are told apart by their places too: of two test files each may have rules of its own in which a service has the same name.
+func transitionKey(scope engine.Scope, t *engine.Transition) string {
+	return fmt.Sprintf("%s %s transition %s", scope, t.Position, t.Name)
+}
+
+func operandKey(scope engine.Scope, c *rules.Condition, o operand) string {
+	return fmt.Sprintf("%s %s condition %s %d", scope, c.Position, c.Name, o.index)
 }
 
 // nothing is known of any signal.
@@ -121,7 +129,7 @@ type sighting map[string]bits
 // see notes how a condition stood.
 func (s sighting) see(scope engine.Scope, c *rules.Condition, known rules.Lookup) {
 	for _, o := range operands(c.Parts(known)) {
-		switch key := string(scope) + " condition " + c.Name + " " + strconv.Itoa(o.index); o.truth {
+		switch key := operandKey(scope, c, o); o.truth {
 		case engine.True:
 			s[key] |= sawTrue
 		case engine.False:
@@ -130,14 +138,24 @@ func (s sighting) see(scope engine.Scope, c *rules.Condition, known rules.Lookup
 	}
 }
 
-// events notes what became of transitions.
-func (s sighting) events(list []engine.Event) {
+// events notes what became of the transitions of rules.
+func (s sighting) events(list []engine.Event, set *rules.Set) {
 	for _, e := range list {
+		name, saw := "", sawReached
 		switch f := e.Fact.(type) {
 		case engine.ChangeStarted:
-			s[string(e.Stream)+" transition "+f.Transition] |= sawReached
+			name = f.Transition
 		case engine.ChangeProposed:
-			s[string(e.Stream)+" transition "+f.Proposal.Transition] |= sawProposed
+			name, saw = f.Proposal.Transition, sawProposed
+		}
+		service := set.Service(e.Stream)
+		if name == "" || service == nil {
+			continue
+		}
+		for i := range service.Policy.Transitions {
+			if t := &service.Policy.Transitions[i]; t.Name == name {
+				s[transitionKey(e.Stream, t)] |= saw
+			}
 		}
 	}
 }

@@ -395,6 +395,35 @@ func TestCoverageNamesWhatNoTestReachedWithItsPlace(t *testing.T) {
 	}
 }
 
+// Two test files may test two sets of rules in which a service has the same name: what is reached of one is not reached of the other.
+func TestCoverageTellsServicesOfOneNameApart(t *testing.T) {
+	reached, err := parse(t, shop, "rule_files: [rules.yaml]\ntests:\n  - name: shed and recover\n"+outage+"    expect: [{at: 90m, mode: normal}]\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	quiet, err := parse(t, shop, "rule_files: [rules.yaml]\ntests:\n  - {name: nothing happens, expect: [{at: 5m, mode: normal}]}\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gaps := func(files ...*ruletest.File) (counts []ruletest.Covered, n int) {
+		cov := ruletest.NewCoverage(files)
+		ruletest.RunAll(t.Context(), files, cov, nil)
+		counts, list := cov.Report()
+		return counts, len(list)
+	}
+	some, few := gaps(reached)
+	none, many := gaps(quiet)
+	both, all := gaps(reached, quiet)
+	if all != few+many || few == many {
+		t.Errorf("%d gaps of both, and of each alone %d and %d", all, few, many)
+	}
+	for i := range both {
+		if both[i].Of != some[i].Of+none[i].Of || both[i].Reached != some[i].Reached+none[i].Reached {
+			t.Errorf("%+v of both, and of each alone %+v and %+v", both[i], some[i], none[i])
+		}
+	}
+}
+
 const queue = `
     input_series: [{series: queue_length, values: 3x20000}]
 `

@@ -67,7 +67,7 @@ func (t *Test) Run(ctx context.Context, cov *Coverage) Result {
 	err := r.run(ctx)
 	if cov != nil {
 		if r.rehearsal != nil {
-			r.seen.events(r.rehearsal.Events())
+			r.seen.events(r.rehearsal.Events(), t.file.set)
 		}
 		cov.add(r.seen)
 	}
