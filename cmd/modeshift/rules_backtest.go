@@ -93,10 +93,7 @@ func (i instant) from(other time.Time) time.Time {
 
 // Run implements the verb.
 func (v *rulesBacktestCmd) Run(s *streams, c *cli) error {
-	o := server.BacktestOptions{Prometheus: v.Prometheus, Step: time.Duration(v.Step), Tolerance: time.Duration(v.Tolerance), Approve: -1, Parallel: v.Parallel, EveryTick: v.EveryTick}
-	if v.Approve != nil { // 0s: at once
-		o.Approve = time.Duration(*v.Approve)
-	}
+	o := server.BacktestOptions{Prometheus: v.Prometheus, Step: time.Duration(v.Step), Tolerance: time.Duration(v.Tolerance), Approve: v.approve(), Parallel: v.Parallel, EveryTick: v.EveryTick}
 	if err := v.span(&o, time.Now()); err != nil {
 		return err
 	}
@@ -134,6 +131,14 @@ func (v *rulesBacktestCmd) Run(s *streams, c *cli) error {
 		}
 	}
 	return c.show(s, b, func() error { return printBacktest(s, b) })
+}
+
+// approve is how long people take to say yes: 0s is at once, and left out it is never.
+func (v *rulesBacktestCmd) approve() time.Duration {
+	if v.Approve == nil {
+		return -1
+	}
+	return time.Duration(*v.Approve)
 }
 
 // span says which time is led through.

@@ -71,7 +71,7 @@ type plannedService struct {
 	Scope       engine.Scope         `json:"scope"`
 	What        outline.What         `json:"what"`
 	Digest      fromTo               `json:"digest"`
-	Refused     bool                 `json:"refused"` // it stays on the rules it has
+	Refused     bool                 `json:"refused"` // it stays on the rules it has; a new one has none
 	Differences []outline.Difference `json:"differences"`
 	Effects     []string             `json:"effects"` // on what is under way
 }
@@ -288,6 +288,8 @@ func (p *planned) print(w io.Writer, files int) error {
 		s := &p.Services[i]
 		fmt.Fprintf(&b, "%s: %s", s.Scope, s.What)
 		switch {
+		case s.Refused && s.What == outline.Added:
+			b.WriteString(", and refused: it does not come into force")
 		case s.Refused:
 			fmt.Fprintf(&b, ", and refused: it stays as it is (rules %s)", s.Digest.From.Short())
 		case s.What == outline.Changed:

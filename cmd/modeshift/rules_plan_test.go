@@ -91,3 +91,20 @@ func TestWhatBecomesOfWhatIsUnderWayIsSaid(t *testing.T) {
 		})
 	}
 }
+
+// A service that is new has no rules it could stay on.
+func TestWhatIsRefusedStaysAsItIsOrDoesNotCome(t *testing.T) {
+	p := planned{Services: []plannedService{
+		{Scope: "shop", What: outline.Changed, Refused: true, Digest: fromTo{From: "aaaa", To: "bbbb"}},
+		{Scope: "cart", What: outline.Added, Refused: true, Digest: fromTo{To: "cccc"}},
+	}}
+	var b strings.Builder
+	if err := p.print(&b, 2); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"shop: changed, and refused: it stays as it is (rules aaaa)\n", "cart: added, and refused: it does not come into force\n"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in\n%s", want, b.String())
+		}
+	}
+}

@@ -137,6 +137,7 @@ var Rules = []Rule{
 	{"for-longer", KindTransition, "for", "it protects later", func(c *change) bool { return rises(0)(c) && c.course().protects }},
 	{"severity", KindTransition, "severity", "fewer people hear of it, or later", func(c *change) bool { return higher("page", "ticket", "info")(c) }},
 	{"gate-removed", KindTransition, gateKey, "nobody is asked any more", gone},
+	{"gate-around", KindTransition, "", "a new way there asks fewer people than one that was there", around},
 	{"gate-within", KindTransition, gateKey, "a yes counts for longer", both(rises(0))},
 	{"gate-people", KindTransition, "approval.groups.*", "fewer people with this role are asked", func(c *change) bool { return falls(0)(c) && c.new.Field(gateKey) != nil }},
 	{"gate-otherwise", KindTransition, "approval.otherwise", "it goes on after its time in place of being denied", both(higher("deny", "page", "escalate"))},
@@ -180,6 +181,19 @@ var Rules = []Rule{
 
 // gateKey is there where a transition has a gate.
 const gateKey = "approval.within"
+
+// around reports whether a new transition leads where one led that asked somebody whom it does not ask: beside a gate, or under
+// another name.
+func around(c *change) bool {
+	return c.old == nil && slices.ContainsFunc(c.before.of(KindTransition), func(was *Entry) bool {
+		if was.Field(gateKey) == nil || was.Text("to") != c.new.Text("to") || len(common(was.List("from"), c.new.List("from"))) == 0 {
+			return false
+		}
+		return slices.ContainsFunc(was.fields(), func(f Field) bool {
+			return strings.HasPrefix(f.Key, "approval.groups.") && number(c.new.Field(f.Key), 0) < number(&f, 0)
+		})
+	})
+}
 
 func always(*change) bool    { return true }
 func removed(c *change) bool { return c.new == nil }

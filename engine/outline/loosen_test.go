@@ -186,6 +186,7 @@ var loosened = map[string][2]string{
 	"for-longer":          {"for: 1m", "for: 2m"},
 	"severity":            {"severity: page\n", "severity: ticket\n"},
 	"gate-removed":        {"    when: sli(\"p99\") > 5.0\n    approval: {groups: [{role: oncall, count: 1}], within: 15m, otherwise: escalate, to: [{role: chief, count: 2}]}\n", "    when: sli(\"p99\") > 5.0\n"},
+	"gate-around":         {"  - name: fail-over\n", "  - {name: too, from: [degraded], to: contained, when: sli(\"p99\") > 9.0}\n  - name: fail-over\n"},
 	"gate-within":         {"within: 15m, otherwise: page", "within: 20m, otherwise: page"},
 	"gate-people":         {"{role: oncall, count: 2}", "{role: oncall, count: 1}"},
 	"gate-otherwise":      {"within: 15m}", "within: 15m, otherwise: page}"},
@@ -306,6 +307,31 @@ func TestEveryRowMarksItsDifferenceOneWayAndNotTheOther(t *testing.T) {
 				t.Errorf("back: %v", got)
 			}
 		})
+	}
+}
+
+// Another name makes another transition of it, and its gate is none the less the one of that way.
+func TestAGateIsNotGotAroundByANewName(t *testing.T) {
+	before := compiled(t, strict)
+	for _, c := range []struct {
+		name string
+		edit [2]string
+		want bool
+	}{
+		{"as many people are asked", [2]string{"", ""}, false},
+		{"more people are asked", [2]string{"{role: oncall, count: 2}", "{role: oncall, count: 3}"}, false},
+		{"one fewer is asked", [2]string{"{role: oncall, count: 2}", "{role: oncall, count: 1}"}, true},
+		{"one role is not asked", [2]string{", {role: lead, count: 1}", ""}, true},
+		{"it starts elsewhere", [2]string{"from: [degraded]\n    to: failover", "from: [contained]\n    to: failover"}, false},
+		{"it leads elsewhere", [2]string{"to: failover\n", "to: read-only\n"}, false},
+	} {
+		if !strings.Contains(strict, c.edit[0]) {
+			t.Fatalf("no edit for it: %q", c.edit)
+		}
+		after := compiled(t, strings.Replace(strings.Replace(strict, "  - name: fail-over\n", "  - name: over\n", 1), c.edit[0], c.edit[1], 1))
+		if got := codes(before, after); slices.Contains(got, "gate-around") != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
 	}
 }
 

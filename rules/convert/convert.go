@@ -198,6 +198,7 @@ func (im *importer) result() (*Result, error) {
 		all = append(all, f.Diagnostics()...)
 	}
 	im.unique(&all)
+	im.some(&all)
 	out := &Result{}
 	if len(all.Errors()) == 0 {
 		for _, name := range im.names() {
@@ -248,6 +249,21 @@ func (im *importer) names() []string {
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
+}
+
+// some refuses files that have no SLO at all: nothing would be written, and that would pass for an import.
+func (im *importer) some(all *rules.Diagnostics) {
+	if len(im.slos) > 0 || len(all.Errors()) > 0 {
+		return
+	}
+	for _, f := range im.files {
+		if docs := f.Documents(); len(docs) > 0 {
+			d := docs[0].Place()
+			d.Message, d.Hint = "there is no SLO in the files", "give the files that have them too"
+			*all = append(*all, d)
+			return
+		}
+	}
 }
 
 // unique refuses two SLOs of one name in one service.
