@@ -27,7 +27,7 @@ type rulesBacktestCmd struct {
 	Tolerance  span    `default:"5m" placeholder:"DURATION" help:"How long after an incident's end what is told is still of it."`
 	Against    string  `placeholder:"PATH" xor:"other" help:"Other rules (a file, a folder, a glob), led through the same answers side by side."`
 	Git        string  `placeholder:"REV" xor:"other" help:"The same files in another revision, side by side."`
-	Approve    span    `placeholder:"DURATION" help:"People say yes to each proposal after so long; if not said, nobody answers."`
+	Approve    *span   `placeholder:"DURATION" help:"People say yes to each proposal after so long; if not said, nobody answers."`
 	HTML       string  `name:"html" placeholder:"FILE" help:"Write a page with charts too: one file that fetches nothing."`
 	EveryTick  bool    `help:"Ask for everything at each tick, also while nothing is near a limit: several times the work."`
 	Parallel   int     `default:"4" help:"How many queries may be under way at the Prometheus."`
@@ -93,10 +93,7 @@ func (i instant) from(other time.Time) time.Time {
 
 // Run implements the verb.
 func (v *rulesBacktestCmd) Run(s *streams, c *cli) error {
-	o := server.BacktestOptions{Prometheus: v.Prometheus, Step: time.Duration(v.Step), Tolerance: time.Duration(v.Tolerance), Approve: -1, Parallel: v.Parallel, EveryTick: v.EveryTick}
-	if v.Approve > 0 {
-		o.Approve = time.Duration(v.Approve)
-	}
+	o := server.BacktestOptions{Prometheus: v.Prometheus, Step: time.Duration(v.Step), Tolerance: time.Duration(v.Tolerance), Approve: v.approve(), Parallel: v.Parallel, EveryTick: v.EveryTick}
 	if err := v.span(&o, time.Now()); err != nil {
 		return err
 	}
@@ -134,6 +131,14 @@ func (v *rulesBacktestCmd) Run(s *streams, c *cli) error {
 		}
 	}
 	return c.show(s, b, func() error { return printBacktest(s, b) })
+}
+
+// approve is how long after a proposal people say yes, and negative where nobody does.
+func (v *rulesBacktestCmd) approve() time.Duration {
+	if v.Approve == nil {
+		return -1
+	}
+	return time.Duration(*v.Approve) // 0s is at once
 }
 
 // span says which time is led through.
