@@ -71,6 +71,8 @@ func TestAFlapIsTheReturnOfAModeThatWasLeftTooEarly(t *testing.T) {
 		{"back after half an hour", map[int][]engine.Fact{10: {directive("degraded", "a")}, 30: {directive("normal", "b")}, 60: {directive("degraded", "c")}}, 0},
 		{"a short trouble", map[int][]engine.Fact{10: {directive("degraded", "a")}, 20: {directive("normal", "b")}}, 0},
 		{"on to a third mode", map[int][]engine.Fact{10: {directive("degraded", "a")}, 20: {directive("normal", "b")}, 30: {directive("failover", "c")}}, 0},
+		{"back by way of a third mode", map[int][]engine.Fact{10: {directive("degraded", "a")}, 20: {directive("failover", "b")}, 25: {directive("normal", "c")}, 49: {directive("degraded", "d")}}, 1},
+		{"back by way of a third mode after half an hour", map[int][]engine.Fact{10: {directive("degraded", "a")}, 20: {directive("failover", "b")}, 25: {directive("normal", "c")}, 50: {directive("degraded", "d")}}, 0},
 	} {
 		w := report.NewWitness(shopPolicy(), dusk, after(2*time.Hour), time.Minute)
 		tc.facts[0] = []engine.Fact{engine.ScopeAdded{Mode: "normal"}}
