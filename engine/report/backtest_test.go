@@ -249,6 +249,25 @@ func TestThePageOfABacktestIsOneFileThatEscapesWhatComesFromOutside(t *testing.T
 	}
 }
 
+func TestAVersionIsCalledWhatItIsCalled(t *testing.T) {
+	b := twoVersions()
+	b.Versions[0].Name, b.Versions[1].Name = "rules/Shop.yaml", "REL-a"
+	for _, s := range b.Sections()[1:3] {
+		if n := len(s.Header); s.Header[n-2] != "rules/Shop.yaml" || s.Header[n-1] != "REL-a" {
+			t.Errorf("%s: the columns are %q", s.Title, s.Header)
+		}
+	}
+	var page bytes.Buffer
+	if err := b.HTML(&page); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{">rules/Shop.yaml</th>", ">REL-a</th>", ">Service</th>"} {
+		if strings.Count(page.String(), want) < 2 {
+			t.Errorf("the page has no two columns %q", want)
+		}
+	}
+}
+
 func TestThePageOfAHundredServicesStaysSmall(t *testing.T) {
 	b := twoVersions()
 	b.Versions = b.Versions[:1]
