@@ -350,8 +350,13 @@ func (w *Witness) Service() BacktestService {
 			continue
 		}
 		s.Modes[k].Entered++
-		if i+1 < len(s.Stays) && b.To.Sub(b.From) < FlapWithin && s.Stays[i+1].Mode == s.Stays[i-1].Mode && s.Stays[i+1].Mode != s.Modes[0].Mode {
-			s.Flaps++
+		for j := i - 1; j >= 0 && k > 0; j-- {
+			if s.Stays[j].Mode == b.Mode {
+				if b.From.Sub(s.Stays[j].To) < FlapWithin {
+					s.Flaps++
+				}
+				break
+			}
 		}
 	}
 	for _, code := range slices.Sorted(maps.Keys(w.withheld)) {

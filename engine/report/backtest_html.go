@@ -77,7 +77,10 @@ func (b *Backtest) HTML(w io.Writer) error {
 	for i, part := range b.Sections() {
 		p := sheetPart{ID: fmt.Sprintf("part-%d", i+1), Title: part.Title, Empty: part.Empty, More: part.More}
 		for _, h := range part.Header {
-			p.Header = append(p.Header, columnName(h))
+			if !slices.ContainsFunc(b.Versions, func(v BacktestVersion) bool { return v.Name == h }) {
+				h = columnName(h)
+			}
+			p.Header = append(p.Header, h)
 		}
 		for _, row := range part.Rows {
 			cells := make([]sheetCell, len(row))
@@ -98,7 +101,7 @@ func (b *Backtest) HTML(w io.Writer) error {
 	return nil
 }
 
-// columnName writes a header of a table for people as the page has it; the name of a version keeps its letters.
+// columnName writes a header of a table for people as the page has it.
 func columnName(header string) string {
 	if header == "SLO" {
 		return header

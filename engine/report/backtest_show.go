@@ -307,7 +307,7 @@ func (u UnknownTime) String() string {
 func (b *Backtest) momentSection() Section {
 	s := Section{Title: "What would have happened", Empty: "Nothing: nobody would have been told anything, and no mode would have changed."}
 	if len(b.Versions) == 2 {
-		s.Header = []string{"SERVICE", "WHAT", strings.ToUpper(b.Versions[0].Name), strings.ToUpper(b.Versions[1].Name)}
+		s.Header = []string{"SERVICE", "WHAT", b.Versions[0].Name, b.Versions[1].Name}
 		for _, row := range b.sideBySide() {
 			s.Rows = append(s.Rows, append([]string{string(row.scope), row.what}, row.cells...))
 		}
@@ -330,7 +330,7 @@ func (s Section) cut() Section {
 }
 
 func (b *Backtest) differenceSection() Section {
-	s := Section{Title: "Differences", Header: []string{"SERVICE", "WHAT", strings.ToUpper(b.Versions[0].Name), strings.ToUpper(b.Versions[1].Name)}, Empty: "None: both come to the same."}
+	s := Section{Title: "Differences", Header: []string{"SERVICE", "WHAT", b.Versions[0].Name, b.Versions[1].Name}, Empty: "None: both come to the same."}
 	for _, d := range b.Differences {
 		s.Rows = append(s.Rows, []string{string(d.Scope), d.What, d.Here, d.There})
 	}

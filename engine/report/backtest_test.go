@@ -71,6 +71,8 @@ func TestAFlapIsTheReturnOfAModeThatWasLeftTooEarly(t *testing.T) {
 		{"back after half an hour", map[int][]engine.Fact{10: {directive("degraded", "a")}, 30: {directive("normal", "b")}, 60: {directive("degraded", "c")}}, 0},
 		{"a short trouble", map[int][]engine.Fact{10: {directive("degraded", "a")}, 20: {directive("normal", "b")}}, 0},
 		{"on to a third mode", map[int][]engine.Fact{10: {directive("degraded", "a")}, 20: {directive("normal", "b")}, 30: {directive("failover", "c")}}, 0},
+		{"back by way of a third mode", map[int][]engine.Fact{10: {directive("degraded", "a")}, 20: {directive("failover", "b")}, 25: {directive("normal", "c")}, 49: {directive("degraded", "d")}}, 1},
+		{"back by way of a third mode after half an hour", map[int][]engine.Fact{10: {directive("degraded", "a")}, 20: {directive("failover", "b")}, 25: {directive("normal", "c")}, 50: {directive("degraded", "d")}}, 0},
 	} {
 		w := report.NewWitness(shopPolicy(), dusk, after(2*time.Hour), time.Minute)
 		tc.facts[0] = []engine.Fact{engine.ScopeAdded{Mode: "normal"}}
@@ -243,6 +245,25 @@ func TestThePageOfABacktestIsOneFileThatEscapesWhatComesFromOutside(t *testing.T
 	for _, want := range []string{`class="told-page"`, `class="labelled"`, "The brake is not rehearsed.", "Differences"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page has no %q", want)
+		}
+	}
+}
+
+func TestAVersionIsCalledWhatItIsCalled(t *testing.T) {
+	b := twoVersions()
+	b.Versions[0].Name, b.Versions[1].Name = "rules/Shop.yaml", "REL-a"
+	for _, s := range b.Sections()[1:3] {
+		if n := len(s.Header); s.Header[n-2] != "rules/Shop.yaml" || s.Header[n-1] != "REL-a" {
+			t.Errorf("%s: the columns are %q", s.Title, s.Header)
+		}
+	}
+	var page bytes.Buffer
+	if err := b.HTML(&page); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{">rules/Shop.yaml</th>", ">REL-a</th>", ">Service</th>"} {
+		if strings.Count(page.String(), want) < 2 {
+			t.Errorf("the page has no two columns %q", want)
 		}
 	}
 }

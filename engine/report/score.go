@@ -119,8 +119,8 @@ func (v *BacktestVersion) Judge(labels []Label, from, to time.Time, tolerance ti
 		}
 	}
 	claimed := map[engine.IncidentID]bool{}
-	first := map[engine.Severity]int{} // incidents told of at a severity
-	all := map[engine.Severity]int{}   // pages and tickets that are of some incident
+	hits := map[engine.Severity]int{}     // incidents told of at a severity
+	first := map[engine.IncidentID]bool{} // of each page and ticket that is of some incident, whether it is the first of one
 	for _, l := range labels {
 		h := Hit{Label: l}
 		switch {
@@ -137,11 +137,9 @@ func (v *BacktestVersion) Judge(labels []Label, from, to time.Time, tolerance ti
 			if !t.of(&l, tolerance) {
 				continue
 			}
-			if !claimed[t.ID] {
-				claimed[t.ID] = true // also of an incident that is left out: it is not false
-				if h.Why == "" {
-					all[t.Severity]++
-				}
+			claimed[t.ID] = true // also of an incident that is left out: it is not false
+			if h.Why == "" {
+				first[t.ID] = first[t.ID] || !at[t.Severity]
 			}
 			at[t.Severity] = true
 			if t.Severity != engine.SeverityPage && l.Severity == engine.SeverityPage {
@@ -163,7 +161,7 @@ func (v *BacktestVersion) Judge(labels []Label, from, to time.Time, tolerance ti
 			continue
 		}
 		for severity := range at {
-			first[severity]++
+			hits[severity]++
 		}
 		if h.Detected && !h.Open {
 			h.Reset = Seconds(max(0, last.Sub(l.End)).Seconds())
@@ -173,8 +171,11 @@ func (v *BacktestVersion) Judge(labels []Label, from, to time.Time, tolerance ti
 	s.Pages, s.Tickets = Fit{}, Fit{}
 	for _, severity := range []engine.Severity{engine.SeverityPage, engine.SeverityTicket} {
 		f := s.fit(severity)
-		f.True, f.Again = first[severity], max(0, all[severity]-first[severity])
+		f.True = hits[severity]
 		for _, t := range told {
+			if begins, counts := first[t.ID]; t.Severity == severity && counts && !begins {
+				f.Again++
+			}
 			if t.Severity == severity && !claimed[t.ID] {
 				f.False++
 				s.False = append(s.False, *t)

@@ -210,3 +210,28 @@ func TestTheMedianOfAnEvenNumberIsBetweenTheTwoInTheMiddle(t *testing.T) {
 		t.Errorf("reset %+v, want five minutes of the three that were resolved", s.Reset)
 	}
 }
+
+func TestAPageOfTwoIncidentsHidesNoPageAgain(t *testing.T) {
+	second := outage()
+	second.Start, second.End = after(110*time.Minute), after(3*time.Hour)
+	before := outage()
+	before.Start, before.End = after(-time.Hour), after(70*time.Minute)
+	page := func(id string, opened, lasted time.Duration) report.Told {
+		return told(id, engine.SeverityPage, opened, lasted)
+	}
+	both, again, third := page("both", 65*time.Minute, time.Hour), page("again", 130*time.Minute, time.Minute), page("third", 140*time.Minute, time.Minute)
+	for name, tc := range map[string]struct {
+		labels []report.Label
+		told   []report.Told
+		want   [2]int // true, again
+	}{
+		"one page of both":              {[]report.Label{outage(), second}, []report.Told{both}, [2]int{2, 0}},
+		"and another one of the second": {[]report.Label{outage(), second}, []report.Told{both, again}, [2]int{2, 1}},
+		"two more":                      {[]report.Label{outage(), second}, []report.Told{both, again, third}, [2]int{2, 2}},
+		"one of an incident that is left out as well": {[]report.Label{before, outage()}, []report.Told{page("early", 50*time.Minute, 30*time.Minute), both}, [2]int{1, 1}},
+	} {
+		if f := judge(tc.labels, tc.told...).Pages; f.True != tc.want[0] || f.Again != tc.want[1] || f.False != 0 {
+			t.Errorf("%s: %d true, %d again, %d false; want %v", name, f.True, f.Again, f.False, tc.want)
+		}
+	}
+}

@@ -212,6 +212,10 @@ func TestProposalsWaitForPeopleOrAreApprovedAfterAWhile(t *testing.T) {
 	if len(alone.Proposals) == 0 || alone.Proposals[0].Outcome == "approved" || alone.Modes[2].Time != 0 {
 		t.Errorf("nobody answers: %+v, modes %+v", alone.Proposals, alone.Modes)
 	}
+	o.Approve = 0
+	if p := h.run(t, o).Versions[0].Services[0].Proposals; len(p) == 0 || p[0].Outcome != "approved" || !p[0].Ended.Equal(p[0].At) {
+		t.Errorf("all are approved at once: %+v", p)
+	}
 	o.Approve = 2 * time.Minute
 	answered := h.run(t, o).Versions[0].Services[0]
 	if len(answered.Proposals) == 0 || answered.Proposals[0].Outcome != "approved" || answered.Proposals[0].Ended.Sub(answered.Proposals[0].At) != o.Approve {

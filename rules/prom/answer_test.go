@@ -89,13 +89,22 @@ func TestDetailsAreCutAtACharacterAndNeverLongerThanAReadingAllows(t *testing.T)
 
 func TestAnAnswerIsReadUpToTheBoundAndNotAByteFurther(t *testing.T) {
 	for _, c := range []struct {
-		size int
-		want error
-	}{{maxAnswer, nil}, {maxAnswer + 1, errTooLong}} {
-		b := &boundedBody{io.NopCloser(io.LimitReader(zeros{}, int64(c.size))), maxAnswer}
+		size, most int
+		want       string
+	}{
+		{maxAnswer, maxAnswer, ""},
+		{maxAnswer + 1, maxAnswer, "the answer is longer than 4 MiB: the query has to aggregate"},
+		{maxPast, maxPast, ""},
+		{maxPast + 1, maxPast, "the answer is longer than 64 MiB: the query has to aggregate"},
+	} {
+		b := &boundedBody{io.NopCloser(io.LimitReader(zeros{}, int64(c.size))), c.most, c.most}
 		n, err := io.Copy(io.Discard, b)
-		if n != maxAnswer || !errors.Is(err, c.want) {
-			t.Errorf("of %d bytes %d were read and then %v, want %d and %v", c.size, n, err, maxAnswer, c.want)
+		said := ""
+		if err != nil {
+			said = err.Error()
+		}
+		if n != int64(c.most) || said != c.want || errors.Is(err, errTooLong) != (c.want != "") {
+			t.Errorf("of %d bytes %d were read and then %v, want %d and %q", c.size, n, err, c.most, c.want)
 		}
 	}
 }

@@ -55,6 +55,8 @@ func Sources(set *rules.Set, api v1.API) []Source {
 // that nobody mentions looks like a quiet night. An error that the data of some instants make (a many-to-many match) is an answer
 // like any other, and is returned.
 //
+// How the server's clock stands does not matter: its samples bear its own time, and are asked for by that.
+//
 // A caller's deadline would be such a hole too: it has to be far away. A Patient is safe for concurrent use.
 type Patient struct {
 	v1.API
@@ -171,8 +173,13 @@ func (p *Patient) ask(ctx context.Context, request func(context.Context) error) 
 		}
 		p.sent.Add(1)
 		own, cancel := context.WithTimeout(ctx, p.opts.Timeout)
-		t = hardshipOf(request(own))
+		var noted note
+		t = hardshipOf(request(context.WithValue(own, noteKey{}, &noted)))
 		cancel()
+		// Of all attempts and halves. That the server's clock is ahead makes its present old, and not its past.
+		if asked, ok := ctx.Value(noteKey{}).(*note); ok {
+			asked.samples += noted.samples
+		}
 		<-p.slots // not held over the pause: others may have better luck
 		if t != busy || n == p.opts.Tries {
 			return t

@@ -13,6 +13,8 @@ import (
 
 	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/prometheus/common/model"
+
+	"github.com/modeshift/modeshift/engine"
 )
 
 var past = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -217,5 +219,38 @@ slis:
 	}
 	if strings.Join(got, ", ") != "prometheus 2, west 1" {
 		t.Errorf("%v, want both that agree in the one that is asked", got)
+	}
+}
+
+// skewed is a server whose clock is ahead, and that read five samples for each query.
+type skewed struct{ v1.API }
+
+func (s skewed) Query(ctx context.Context, query string, at time.Time, opts ...v1.Option) (model.Value, v1.Warnings, v1.Infos, error) {
+	*ctx.Value(noteKey{}).(*note) = note{samples: 5, ahead: time.Hour}
+	return s.API.Query(ctx, query, at, opts...)
+}
+
+func (s skewed) QueryRange(ctx context.Context, query string, r v1.Range, opts ...v1.Option) (model.Value, v1.Warnings, v1.Infos, error) {
+	*ctx.Value(noteKey{}).(*note) = note{samples: 5, ahead: time.Hour}
+	return s.API.QueryRange(ctx, query, r, opts...)
+}
+
+func TestThePastIsKnownWhateverTheServersClockShows(t *testing.T) {
+	api := skewed{&archive{fails: func(_ int, from, to time.Time) error {
+		if to.Sub(from) > 40*time.Minute {
+			return errTooLong
+		}
+		return nil
+	}}}
+	if a := send(t.Context(), api, "up", past, time.Minute); a.why != engine.WhyStale {
+		t.Errorf("of the present: %+v", a)
+	}
+	p := NewPatient(api, PatientOptions{OnFail: func(err error) { t.Error(err) }})
+	if a := send(t.Context(), p, "up", past, time.Minute); a.why != "" || a.samples != 5 {
+		t.Errorf("of the past: %+v", a)
+	}
+	var noted note
+	if _, _, _, err := p.QueryRange(context.WithValue(t.Context(), noteKey{}, &noted), "up", hour); err != nil || noted != (note{samples: 15}) {
+		t.Errorf("of a span that was too much and its halves: %+v, %v", noted, err)
 	}
 }

@@ -68,7 +68,7 @@ func (b bounded) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return resp, secret.Clean(err, b.secret...)
 	}
-	resp.Body = &boundedBody{resp.Body, b.most}
+	resp.Body = &boundedBody{resp.Body, b.most, b.most}
 	if resp.StatusCode/100 != 2 {
 		resp.Body = clean(resp, b.secret)
 	}
@@ -136,9 +136,10 @@ func sent(req *http.Request) (out []secret.Secret) {
 type boundedBody struct {
 	io.ReadCloser
 	left int
+	most int
 }
 
-var errTooLong = errors.New("the answer is longer than 4 MiB: the query has to aggregate")
+var errTooLong = errors.New("the query has to aggregate")
 
 func (b *boundedBody) Read(p []byte) (int, error) {
 	if b.left == 0 {
@@ -146,7 +147,7 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 		if n, err := b.ReadCloser.Read(p[:min(1, len(p))]); n == 0 {
 			return 0, err
 		}
-		return 0, errTooLong
+		return 0, fmt.Errorf("the answer is longer than %d MiB: %w", b.most>>20, errTooLong)
 	}
 	n, err := b.ReadCloser.Read(p[:min(b.left, len(p))])
 	b.left -= n
