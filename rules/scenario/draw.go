@@ -212,6 +212,8 @@ func (p *Params) complete(slo *rules.SLO, about About, d *derivation) error {
 	switch {
 	case p.At.IsZero():
 		return fmt.Errorf("a scenario needs the time at which it happens")
+	case p.Share > 0 && p.Share <= p.Background && about.Kind != Restart:
+		return fmt.Errorf("share is %v and background %v: no more would fail meanwhile than at all other times", p.Share, p.Background)
 	case p.Scrape < time.Second:
 		return fmt.Errorf("scrape is %s: the shortest that can be drawn is a second", p.Scrape)
 	case len(p.Instances) > maxInstances:

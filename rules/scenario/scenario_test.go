@@ -136,6 +136,12 @@ func TestParametersThatMakeNoSenseAreRefused(t *testing.T) {
 	if _, err := Draw(s, SpikeTrain, Params{At: noon, Every: time.Minute, Spike: time.Minute}); err == nil || !strings.Contains(err.Error(), "does not end") {
 		t.Error(err)
 	}
+	if _, err := Draw(s, PartialOutage, Params{At: noon, Background: 0.15}); err == nil || !strings.Contains(err.Error(), "no more would fail meanwhile") {
+		t.Error(err)
+	}
+	if _, err := Draw(s, PartialOutage, Params{At: noon, Background: 0.149}); err != nil {
+		t.Error(err)
+	}
 	if _, err := Draw(s, "outage", Params{At: noon}); err == nil || !strings.HasPrefix(err.Error(), `no scenario is called "outage": there are quiet, total-outage, `) {
 		t.Error(err)
 	}
