@@ -134,6 +134,9 @@ func (v *rulesImportCmd) options() (convert.Options, error) {
 			return opts, exit(exitUsage, "--severity %s=%s: a severity is page or ticket", word, severity)
 		}
 	}
+	if v.To.After(time.Now()) { // both would be asked for what nobody has seen, and come to the same
+		return opts, exit(exitUsage, "--to %s is not past yet", v.To.Format(time.RFC3339))
+	}
 	if len(v.Windows) > 0 {
 		var err error
 		if opts.Windows, err = rules.ReadFiles(v.Windows...); err != nil {
