@@ -279,7 +279,7 @@ func TestWhatIsWrongWithATestFileIsSaidWithItsPlace(t *testing.T) {
 		{test("    expect: [{during: 7m, mode: normal}]\n"), ":4:23", "during must be two times"},
 		{test("    expect: [{at: 500d, mode: normal}]\n"), ":3:5", "may last at most 90d"},
 		{test("    expect: [{at: 5m, incidents: [availability]}]\n"), ":4:35", "does not name an incident"},
-		{test("    expect: [{never: [0s, 5m], incidents: [page slo avialability]}]\n"), ":4:44", `did you mean "availability"?`},
+		{test("    expect: [{never: [0s, 5m], incidents: [page slo availabilitz]}]\n"), ":4:44", `did you mean "availability"?`},
 		{test("    expect: [{never: [0s, 5m], incidents: [page transition shet]}]\n"), ":4:44", `did you mean "shed"?`},
 		{test("    expect: [{never: [0s, 5m], incidents: [page too long degrade]}]\n"), ":4:44", `did you mean "degraded"?`},
 		{test("    expect: [{never: [0s, 5m], incidents: [ticket flapping shop]}]\n"), ":4:44", "can have no incident of kind flapping about"},
