@@ -217,7 +217,7 @@ func (b *backtest) notes() []string {
 			api.Duration(b.Step), api.Duration(fineBacktest), api.Duration(b.Step-fineBacktest), b.Step/fineBacktest))
 	}
 	if !b.EveryTick {
-		notes = append(notes, "While an SLO's windows are far from every limit they are looked at every half of their length: a gap in the samples that is over before the next look is not seen. --every-tick looks at each tick, at several times the work.")
+		notes = append(notes, "While an SLO's windows are far from every limit they are looked at every half of their length: a gap in the samples that is over before the next look is not seen, and errors in a short lull of the traffic may not be. --every-tick looks at each tick, at several times the work.")
 	}
 	if b.Approve < 0 {
 		notes = append(notes, "Nobody answers proposals, so that nothing behind a gate happens. --approve 5m says yes to each after five minutes.")

@@ -73,8 +73,8 @@ type Options struct {
 	// Step is the time between two ticks, for sources that want to know what they will be asked (Expecting), and for Sparse. 0: nobody
 	// says.
 	Step time.Duration
-	// Sparse looks at the past only where something happened. nil: everything is asked for at each tick. With it one goroutine
-	// at a time may call Evaluate, with instants that ascend.
+	// Sparse looks at the past only where something happened; it needs Step. nil: everything is asked for at each tick. With it one
+	// goroutine at a time may call Evaluate, with instants that ascend.
 	Sparse *Sparse
 	// Repeat gives the Answer of an earlier tick again while all that it rests on is as it was then (see repeats). It is for sources
 	// that are Knowing. Stats are those of the earlier tick, and neither Metrics nor Watch see the later one. An Answer must not be
@@ -132,7 +132,7 @@ func New(set *rules.Set, sources []Source, opts Options) *Evaluator {
 			}
 		}
 	}
-	if opts.Sparse != nil {
+	if opts.Sparse != nil && opts.Step > 0 {
 		e.sparse = newSparse(e, *opts.Sparse)
 	}
 	return e
