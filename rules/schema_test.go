@@ -158,27 +158,27 @@ func TestTheSchemaKnowsWhatTheLoaderKnows(t *testing.T) {
 		}
 	}
 	for _, s := range shapes(kinds) {
-		keys := read[s.what]
+		keys := read[s.What]
 		if keys == nil {
-			t.Errorf("the schema has %s, and no file of testdata has one", s.what)
+			t.Errorf("the schema has %s, and no file of testdata has one", s.What)
 			continue
 		}
-		for _, k := range s.keys {
-			needed, known := keys[k.name]
+		for _, k := range s.Keys {
+			needed, known := keys[k.Name]
 			switch {
 			case !known:
-				t.Errorf("the schema has the key %q of %s, and the loader has not", k.name, s.what)
-			case needed && !k.required:
-				t.Errorf("the loader needs the key %q of %s, and the schema does not ask for it", k.name, s.what)
-			case len(k.about) < 10:
-				t.Errorf("the schema does not say what %q of %s is", k.name, s.what)
+				t.Errorf("the schema has the key %q of %s, and the loader has not", k.Name, s.What)
+			case needed && !k.Required:
+				t.Errorf("the loader needs the key %q of %s, and the schema does not ask for it", k.Name, s.What)
+			case len(k.About) < 10:
+				t.Errorf("the schema does not say what %q of %s is", k.Name, s.What)
 			}
-			delete(keys, k.name)
+			delete(keys, k.Name)
 		}
 		for k := range keys {
-			t.Errorf("the loader has the key %q of %s, and the schema has not", k, s.what)
+			t.Errorf("the loader has the key %q of %s, and the schema has not", k, s.What)
 		}
-		delete(read, s.what)
+		delete(read, s.What)
 	}
 	for what := range read {
 		t.Errorf("the loader reads %s, and the schema has none", what)
@@ -188,9 +188,9 @@ func TestTheSchemaKnowsWhatTheLoaderKnows(t *testing.T) {
 // A key that is misspelt is refused in each mapping but those of Sloth, which ignores it.
 func TestTheSchemaRefusesAKeyThatNobodyKnows(t *testing.T) {
 	for _, s := range shapes(kinds) {
-		closed := s.schema()["additionalProperties"] == false
-		if sloth := s.what == slothFile || s.what == slothSLO; closed == sloth {
-			t.Errorf("%s refuses unknown keys: %v", s.what, closed)
+		closed := s.Schema()["additionalProperties"] == false
+		if sloth := s.What == slothFile || s.What == slothSLO; closed == sloth {
+			t.Errorf("%s refuses unknown keys: %v", s.What, closed)
 		}
 	}
 	if _, err := jsonschema.UnmarshalJSON(bytes.NewReader(Schema(nil))); err != nil {
