@@ -33,6 +33,21 @@ func (r *Reader) Faults() Diagnostics { return slices.Clone(r.r.diags).sorted() 
 // Wrong counts the faults so far.
 func (r *Reader) Wrong() int { return r.r.faults }
 
+// Watch shows each mapping that is read from now on: what it is, and its keys, each with whether it has to be there. nil: nobody looks.
+func (r *Reader) Watch(see func(what string, keys map[string]bool)) {
+	if see == nil {
+		r.r.seen = nil
+		return
+	}
+	r.r.seen = func(what string, _ bool, fields []field) {
+		keys := map[string]bool{}
+		for _, f := range fields {
+			keys[f.key] = f.required
+		}
+		see(what, keys)
+	}
+}
+
 // Field is a key that a mapping may have.
 type Field struct {
 	key      string

@@ -22,7 +22,7 @@ type rulesCmd struct {
 	Plan     rulesPlanCmd     `cmd:"" help:"Say what edited rule files mean beside those in force, and what that loosens."`
 	Backtest rulesBacktestCmd `cmd:"" help:"Lead rules through the past of a Prometheus, and say what they would have done."`
 	Import   rulesImportCmd   `cmd:"" help:"Make rule files of the files of Sloth, OpenSLO or Pyrra."`
-	Schema   rulesSchemaCmd   `cmd:"" help:"Print the JSON Schema of rule files, for editors."`
+	Schema   rulesSchemaCmd   `cmd:"" help:"Print the JSON Schema of rule files, or of their tests, for editors."`
 	Findings rulesFindingsCmd `cmd:"" help:"List what rules check finds in files that load, and explain it."`
 }
 

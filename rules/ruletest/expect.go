@@ -282,13 +282,18 @@ func (p *reading) flags(scope engine.Scope, n rules.Node) []claim {
 	return claims
 }
 
+// noticeSeverities are those of which notices can be counted, and maxNotices how far.
+var noticeSeverities = []engine.Severity{engine.SeverityPage, engine.SeverityTicket, engine.SeverityExec, engine.SeverityAsk, engine.SeverityInfo}
+
+const maxNotices = 1_000_000
+
 // notices count what people would have been sent so far: each page, ticket and question once, whatever was added to it.
 func (p *reading) notices(scope engine.Scope, n rules.Node) []claim {
 	var claims []claim
 	var fields []rules.Field
-	for _, severity := range []engine.Severity{engine.SeverityPage, engine.SeverityTicket, engine.SeverityExec, engine.SeverityAsk, engine.SeverityInfo} {
+	for _, severity := range noticeSeverities {
 		fields = append(fields, rules.Optional(string(severity), func(n rules.Node) {
-			want := p.Integer(n, "how many", 0, 1_000_000)
+			want := p.Integer(n, "how many", 0, maxNotices)
 			claims = append(claims, about("number of notices ("+string(severity)+")", scope, strconv.Itoa(want), func(m *moment) (string, bool) {
 				got := 0
 				for _, sent := range m.run.rehearsal.Notices() {

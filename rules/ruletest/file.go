@@ -20,6 +20,8 @@ import (
 type Options struct {
 	// Kinds are the kinds of action that rule files may have.
 	Kinds map[string]rules.Kind
+
+	seen func(what string, keys map[string]bool) // see rules.Reader.Watch; nil outside of tests
 }
 
 // File is a test file with the rules it tests.
@@ -77,6 +79,7 @@ func parse(f rules.File, opts Options, given []rules.File) (*File, error) {
 	if n == (rules.Node{}) {
 		return nil, r.Faults()
 	}
+	r.Watch(opts.seen)
 	p := &reading{Reader: r, file: file, mutant: given != nil}
 	scrape := time.Duration(0)
 	var faults rules.Diagnostics // of the rule files

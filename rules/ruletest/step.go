@@ -41,6 +41,9 @@ type outcome struct {
 	never   bool
 }
 
+// maxAttempts bounds how many attempts a test speaks of.
+const maxAttempts = 1000
+
 // found is what a step's selector finds.
 type found struct {
 	action string
@@ -50,6 +53,9 @@ type found struct {
 
 // verbs are what a step may do: the key that says so, and what its value names.
 var verbs = []string{"approve", "reject", "set", "unpin", "freeze", "unfreeze", "cancel", "undo", "settle", "action", "targets"}
+
+// stepShape is what a step is called, by its verb.
+func stepShape(verb string) string { return "a step that says " + verb }
 
 // step reads one step.
 func (p *reading) step(t *Test, n rules.Node) {
@@ -134,7 +140,7 @@ func (p *reading) request(t *Test, n rules.Node, verb string) {
 	case "settle":
 		fields = append(fields, rules.Required("as", func(n rules.Node) { as, _ = p.OneOf(n, "as", "done", "undone") }))
 	}
-	if !p.Mapping(n, "a step that says "+verb, fields...) || s.about == "" {
+	if !p.Mapping(n, stepShape(verb), fields...) || s.about == "" {
 		return
 	}
 	if !scoped {
@@ -273,13 +279,13 @@ func transitionsOf(s *rules.Service) (list []string) {
 // action reads what the attempts of an action come to.
 func (p *reading) action(t *Test, n rules.Node) {
 	o := &outcome{}
-	p.Mapping(n, "a step that says action",
+	p.Mapping(n, stepShape("action"),
 		rules.Required("action", func(n rules.Node) { o.action = p.actionName(n) }),
 		rules.Optional("at", p.setDuration(&o.from, "at")),
 		rules.Optional("scope", func(n rules.Node) { o.scope, _ = p.scope(n) }),
 		rules.Optional("undo", func(n rules.Node) { o.undo, _ = p.Boolean(n, "undo") }),
-		rules.Optional("fails", func(n rules.Node) { o.fails = p.Integer(n, "fails", 1, 1000) }),
-		rules.Optional("unknown", func(n rules.Node) { o.unknown = p.Integer(n, "unknown", 1, 1000) }),
+		rules.Optional("fails", func(n rules.Node) { o.fails = p.Integer(n, "fails", 1, maxAttempts) }),
+		rules.Optional("unknown", func(n rules.Node) { o.unknown = p.Integer(n, "unknown", 1, maxAttempts) }),
 		rules.Optional("takes", p.setDuration(&o.takes, "takes")),
 		rules.Optional("never", func(n rules.Node) { o.never, _ = p.Boolean(n, "never") }))
 	t.outcomes = append(t.outcomes, o)
@@ -288,7 +294,7 @@ func (p *reading) action(t *Test, n rules.Node) {
 // targets reads what a step's selector finds.
 func (p *reading) targets(t *Test, n rules.Node) {
 	f := &found{}
-	p.Mapping(n, "a step that says targets",
+	p.Mapping(n, stepShape("targets"),
 		rules.Required("targets", func(n rules.Node) { f.action = p.actionName(n) }),
 		rules.Optional("at", p.setDuration(&f.from, "at")),
 		rules.Required("found", func(n rules.Node) {
