@@ -214,7 +214,7 @@ func TestTheSchemaRefusesWhatIsWrongByItsForm(t *testing.T) {
 	s, name := compiledSchema(t), beside(t)
 	for _, c := range []struct{ old, text string }{
 		{"evaluation: {interval: 15s", "evaluation: {intervall: 15s"},
-		{"until: 2h", "untill: 2h"},
+		{"until: 2h", "unti: 2h"},
 		{"until: 2h", "until: 2 h"},
 		{"name: partial-outage", "name: partial_outage"},
 		{"slo: availability, at: 0, ", ""},
