@@ -269,12 +269,9 @@ func (l *loader) document(d *draft) bool {
 	}
 	version := n.get("version")
 	switch {
-	case version == nil && n.get("apiVersion") != nil:
-		api := n.get("apiVersion")
-		r.as(CodeUnknownVersion).errorf(api, "write its Sloth form: `version: prometheus/v1`, `service`, `slos`", "%q is a Kubernetes or OpenSLO manifest, which is not supported yet", clip(api.value))
-		return false
 	case version == nil:
-		r.as(CodeUnknownVersion).errorf(n, "write `version: modeshift/v1`, or `version: prometheus/v1` for a Sloth file", "the file does not say its version")
+		at, message, hint := r.stranger(n)
+		r.as(CodeUnknownVersion).errorf(at, hint, "%s", message)
 		return false
 	case version.value != versionOwn && version.value != versionSloth:
 		r.as(CodeUnknownVersion).errorf(version, "write `modeshift/v1`, or `prometheus/v1` for a Sloth file", "unknown version %q", clip(version.value))

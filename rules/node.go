@@ -267,6 +267,9 @@ func (x *expander) mapping(n *node, y *yaml.Node, depth int) {
 	}
 }
 
+// quotedStart is a key whose value begins with a quote and goes on behind the next one.
+var quotedStart = regexp.MustCompile(`^[ -]*[\w-]+: *"[^"]*" *[^\s#]`)
+
 var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
 
 // syntaxHints say what usually is behind an error of the YAML parser.
@@ -322,6 +325,8 @@ func (r *reader) syntax(err error) {
 		}
 	}
 	switch {
+	case strings.Contains(message, "did not find expected key") && quotedStart.MatchString(text):
+		hint = "a value that begins with a quote ends with it: put all of it in single quotes, '…'"
 	case conflictMark.MatchString(text):
 		message, hint = "a conflict of git was left in the file", "keep one of its two sides, and remove the lines with <<<<<<<, ======= and >>>>>>>"
 	case strings.Contains(message, "control characters"):
