@@ -202,25 +202,3 @@ func bracketed(s string) string {
 }
 
 func stamp(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05") }
-
-// paper is written to until writing fails.
-type paper struct {
-	w   io.Writer
-	err error
-}
-
-// line prints one line; text from outside cannot break out of it.
-func (p *paper) line(format string, args ...any) {
-	if p.err == nil {
-		_, p.err = fmt.Fprintln(p.w, oneLine(fmt.Sprintf(format, args...)))
-	}
-}
-
-// section prints a table under a title.
-func (p *paper) section(title, header string, rows func(row func(cells ...any))) {
-	p.line("")
-	p.line("%s", title)
-	if p.err == nil {
-		p.err = table(p.w, header, rows)
-	}
-}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/modeshift/modeshift/engine"
@@ -52,23 +51,7 @@ func (v *reviewCmd) Run(s *streams, c *cli) error {
 			for _, n := range r.LeftOut {
 				p.line("left out: %s", n)
 			}
-			for _, part := range r.Sections() {
-				if len(part.Rows) == 0 {
-					p.line("")
-					p.line("%s", strings.ToUpper(part.Title))
-					p.line("%s", part.Empty)
-					continue
-				}
-				p.section(strings.ToUpper(part.Title), strings.Join(part.Header, "\t"), func(row func(...any)) {
-					for _, cells := range part.Rows {
-						words := make([]any, len(cells))
-						for i := range cells {
-							words[i] = cells[i]
-						}
-						row(words...)
-					}
-				})
-			}
+			p.parts(r.Sections())
 			return p.err
 		})
 	})

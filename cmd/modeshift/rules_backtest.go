@@ -240,26 +240,7 @@ func printBacktest(s *streams, b *reports.Backtest) error {
 	for _, n := range b.Notes {
 		p.line("note: %s", n)
 	}
-	for _, part := range b.Sections() {
-		if len(part.Rows) == 0 {
-			p.line("")
-			p.line("%s", strings.ToUpper(part.Title))
-			p.line("%s", part.Empty)
-			continue
-		}
-		p.section(strings.ToUpper(part.Title), strings.Join(part.Header, "\t"), func(row func(...any)) {
-			for _, cells := range part.Rows {
-				words := make([]any, len(cells))
-				for i := range cells {
-					words[i] = cells[i]
-				}
-				row(words...)
-			}
-		})
-		if part.More > 0 {
-			p.line("… and %d more: -o json has all", part.More)
-		}
-	}
+	p.parts(b.Sections())
 	for i := range b.Versions {
 		if score := b.Versions[i].Score; score != nil {
 			name := ""
