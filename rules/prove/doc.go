@@ -8,7 +8,7 @@
 //     burn_rate < 1 and burn_rate > 14.4 are never true at once. A leaf that is more than such a comparison may be anything.
 //   - time: the next evaluation and, where that would change nothing, the one at which something the state waits for is over (a
 //     `for`, min_duration, a gate, a rest, …). The evaluations in between find the same and change nothing, so one call stands for
-//     all of them.
+//     all of them. What would change something sooner is also tried in that very evaluation, after others that found nothing.
 //   - every answer at a gate (yes, blind yes, no, one that comes too late, none), every outcome of a step, every number of targets,
 //     what instances say of a wave, and what a person finds of a change that is stuck.
 //
@@ -21,7 +21,7 @@
 // them, so that whatever the search meets can happen, to the second.
 //
 // What that leaves out: of three or more spans that run at once, an order that comes about only for particular moments at which
-// conditions turn may not be met. Further
+// conditions turn may not be met; nor, of two, that they end in one and the same evaluation. Further
 //
 //   - truths that the core takes for the same in a state are one. Where only that a condition is true matters, unknown stands for false
 //     too: that is the one of which it has to be shown that it moves nothing.

@@ -162,7 +162,7 @@ func (s *search) finding(ctx context.Context, p Property, r *Report) Finding {
 		return f
 	}
 	if wrong, is := s.faults[p]; is {
-		return counter(wrong.text, s.trace(p, append(s.path(wrong.node), wrong.step)))
+		return counter(wrong.text, s.trace(p, s.path(wrong.node, wrong.step)))
 	}
 	switch p {
 	case Livelock:

@@ -19,13 +19,19 @@ func load(t testing.TB, paths ...string) *rules.Set {
 	return compile(t, files...)
 }
 
-func compile(t testing.TB, files ...rules.File) *rules.Set {
+// formKinds are the kinds of action that there are.
+func formKinds(t testing.TB) map[string]rules.Kind {
 	t.Helper()
 	kinds, err := server.FormKinds()
 	if err != nil {
 		t.Fatal(err)
 	}
-	set, err := rules.Load(files, rules.Options{Kinds: kinds})
+	return kinds
+}
+
+func compile(t testing.TB, files ...rules.File) *rules.Set {
+	t.Helper()
+	set, err := rules.Load(files, rules.Options{Kinds: formKinds(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

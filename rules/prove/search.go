@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/metrics"
+	"slices"
 	"sync"
 	"time"
 
@@ -100,7 +101,8 @@ type expansion struct {
 
 // evaluations are what an evaluation can find, and what becomes of the world: at the next instant or, where that changes nothing, at the
 // next one at which it may. One call of Decide stands for all the evaluations until then: each of them finds the same, and changes
-// nothing, because nothing the state waits for is due before. With all, each part of what may be measured is followed by itself.
+// nothing, because nothing the state waits for is due before. What would change something sooner may come about at that very instant too.
+// With all, each part of what may be measured is followed by itself, and stays as it is.
 func (g *group) evaluations(w *world, in within, all bool, buf *writer, give func(st step, of within, next *world, events [][]engine.Event, wrong []violation)) int {
 	here, decisions := g.key(w, buf), 0
 	soon := number(w.now.Add(g.members[0].policy.Interval))
@@ -123,7 +125,9 @@ func (g *group) evaluations(w *world, in within, all bool, buf *writer, give fun
 	if quiet == nil || due <= soon {
 		return decisions
 	}
+	var before *world // with all but what is due
 	for _, c := range g.find(w, due) {
+		found := false
 		for _, still := range quiet {
 			of, one := c.of.meet(still)
 			if of == nil {
@@ -133,10 +137,24 @@ func (g *group) evaluations(w *world, in within, all bool, buf *writer, give fun
 			next, events, wrong := g.apply(w, &st)
 			decisions++
 			give(st, of, next, events, wrong)
-			if !all {
+			if found = true; !all {
 				break // whatever else comes to this, the same follows from it
 			}
 		}
+		if found || all {
+			continue
+		}
+		// What moves something by itself, and comes about in the very evaluation in which something is due.
+		calm := step{kind: stepObserve, at: due - soon + number(w.now), valuation: quiet[0].one()}
+		if before == nil {
+			g.fill(w, &calm, false)
+			before, _, _ = g.apply(w, &calm)
+			decisions++
+		}
+		st := step{kind: stepObserve, at: due, valuation: c.valuation, seen: c.seen, modes: c.modes, before: calm.valuation}
+		next, events, wrong := g.apply(before, &st)
+		decisions++
+		give(st, c.of, next, events, wrong)
 	}
 	return decisions
 }
@@ -377,16 +395,22 @@ func (g *group) scopes() []engine.Scope {
 	return list
 }
 
-// path are the steps that lead to a node.
-func (s *search) path(id int32) []step {
+// path are the steps that lead to a node, and then others.
+func (s *search) path(id int32, then ...step) []step {
 	var list []step
 	for ; s.nodes[id].parent >= 0; id = s.nodes[id].parent {
 		list = append(list, s.nodes[id].step)
 	}
-	for i, k := 0, len(list)-1; i < k; i, k = i+1, k-1 {
-		list[i], list[k] = list[k], list[i]
+	slices.Reverse(list)
+	var whole []step
+	for _, st := range append(list, then...) {
+		if st.before != nil {
+			whole = append(whole, step{kind: stepObserve, at: st.at - int64(s.g.members[0].policy.Interval), valuation: st.before})
+			st.before = nil
+		}
+		whole = append(whole, st)
 	}
-	return list
+	return whole
 }
 
 // fill gives an evaluation its observations again: as the search saw them or, for people, exactly.

@@ -198,3 +198,36 @@ func TestASearchMeetsWhatMatters(t *testing.T) {
 		}
 	}
 }
+
+// What moves a scope may come about in the very evaluation in which something else is due: here the last wave of a way back is over, its
+// step begins, and the service is shed again.
+func TestWhatTurnsInTheEvaluationInWhichSomethingIsDueIsMet(t *testing.T) {
+	set := compile(t, service("shop", `
+modes: [{name: normal}, {name: degraded}]
+transitions:
+  - {name: shed, from: [normal], to: degraded, when: sli("load") > 0.9}
+  - name: recover
+    from: [degraded]
+    to: normal
+    when: sli("load") < 0.5
+    actions: [{name: warm, webhook: {url: "https://x.example.com/warm"}}]
+    rollout: {waves: [50, 100], pause: 2m}
+`))
+	g, err := newGroup(set, groups(set)[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSearch(t.Context(), g, Options{MaxStates: DefaultMaxStates})
+	for id := range s.nodes {
+		w := g.begin()
+		for _, st := range s.path(int32(id)) {
+			g.fill(w, &st, false)
+			next, events, _ := g.apply(w, &st)
+			told := strings.Join(g.members[0].tell(&w.states[0], events[0]), "; ")
+			if w = next; strings.Contains(told, "warm runs") && strings.Contains(told, "shed starts") {
+				return
+			}
+		}
+	}
+	t.Errorf("in none of %d states has the step begun in the evaluation in which the service was shed", len(s.nodes))
+}

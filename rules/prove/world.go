@@ -57,8 +57,10 @@ type step struct {
 	count      int
 	// valuation is what an evaluation finds; seen and modes say it in full, while the step is carried out.
 	valuation []int32
-	seen      [][]engine.Observation
-	modes     map[engine.Scope]engine.Mode
+	// before is what the evaluations before it found, where that is something else; nil: the same.
+	before []int32
+	seen   [][]engine.Observation
+	modes  map[engine.Scope]engine.Mode
 }
 
 // known is how many instances a scope with waves has: as few as can tell a wave from all.
