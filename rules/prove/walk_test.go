@@ -46,7 +46,8 @@ func (g *group) coarse(w *world) string {
 }
 
 // live lets things happen at random, evaluation by evaluation and with no regard to what is due, for some lives. It returns how many kinds
-// of world were met, and, where the search has none of a kind, what had happened by then.
+// of world were met, and, where the search has none of a kind, what had happened by then. A life ends where that is because two spans ended
+// in one evaluation: it is what the search leaves out.
 func (s *search) live(r *rand.Rand, lives int) (kinds int, missing string) {
 	g := s.g
 	met := map[string]bool{}
@@ -60,27 +61,36 @@ func (s *search) live(r *rand.Rand, lives int) (kinds int, missing string) {
 	}
 	seen := map[string]bool{}
 	for range lives {
-		w := g.begin()
+		w, over := g.begin(), false
 		var trail []string
 		note := func(format string, args ...any) {
 			trail = append(trail[max(0, len(trail)-8):], fmt.Sprint(After(w.now))+" "+fmt.Sprintf(format, args...))
 		}
-		for range 100 {
+		for turn := 0; turn < 100 && !over; turn++ {
 			// Something is measured for a while, and meanwhile people and targets do what they may.
 			valuation := make([]int32, len(g.blocks))
 			for i, b := range g.blocks {
 				valuation[i] = int32(r.IntN(len(b.valuations)))
 			}
-			for range 1 + r.IntN(1<<r.IntN(9)) {
+			for ticks := 1 + r.IntN(1<<r.IntN(9)); ticks > 0 && !over; ticks-- {
 				st := step{kind: stepObserve, at: number(w.now.Add(g.members[0].policy.Interval)), valuation: valuation}
 				g.fill(w, &st, true)
 				for {
+					ends := g.ending(w, st.at)
 					w, _, _ = g.apply(w, &st)
 					c := g.coarse(w)
-					if note("step %d %s %s %v:\n%s", st.kind, st.word, st.role, st.valuation, c); !met[c] {
+					note("step %d %s %s %v:\n%s", st.kind, st.word, st.role, st.valuation, c)
+					switch {
+					case met[c]:
+						seen[c] = true
+					case ends > 1:
+						over = true
+					default:
 						return len(seen), c + "after\n" + strings.Join(trail, "")
 					}
-					seen[c] = true
+					if over {
+						break
+					}
 					list := g.possible(w)
 					if len(list) == 0 || st.kind != stepObserve || r.IntN(4) > 0 {
 						break
@@ -91,6 +101,18 @@ func (s *search) live(r *rand.Rand, lives int) (kinds int, missing string) {
 		}
 	}
 	return len(seen), ""
+}
+
+// ending is how many spans end at an instant that is to come.
+func (g *group) ending(w *world, at int64) (n int) {
+	for i, m := range g.members {
+		for _, t := range m.timers(&w.states[i], nil) {
+			if number(t.at) == at && at > number(w.now) {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // Whatever happens comes to nothing that the search has not met.
