@@ -34,7 +34,8 @@ func (rulesPlanCmd) Help() string {
 
 It says what the new files mean that the old ones did not: services, SLOs, their tiers, SLIs, schedules, modes, transitions and
 actions that are added, changed or removed, from what to what, and where that stands. Spaces, comments and the order of keys mean
-nothing. What may be a secret in an action is left out.
+nothing. What may be a secret in an action is left out. A transition with another name is the same one where it leads the same way
+under a condition of the same form, so that what became of its gate and steps is told apart from the name.
 
 What loosens something is marked with "!", with the reason: automation does more, fewer people are asked or told, less is looked at,
 protection comes later or goes sooner, something destroys. What cannot be compared, since it says something else altogether, counts

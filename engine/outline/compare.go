@@ -59,45 +59,52 @@ func Compare(before, after *Service) []Difference {
 		return []Difference{d}
 	}
 	var out []Difference
+	now := succession(before, after)
+	none := change{before: before, after: after, renamed: now} // what all changes have in common
 	add := func(c change, what What, e *Entry, field string, old, new_, position string) {
 		out = append(out, Difference{Scope: after.Scope, What: what, Kind: e.Kind, Name: e.Name, Field: field, Old: old, New: new_, Position: position, Loosens: marks(&c)})
 	}
-	each := func(s *Service, take func(*Entry)) {
-		for i := range s.Entries {
-			take(&s.Entries[i])
-		}
-	}
-	each(after, func(is *Entry) {
-		was := before.Entry(is.Kind, is.Name)
-		c := change{before: before, after: after, old: was, new: is, kind: is.Kind}
+	for i := range after.Entries {
+		c := none
+		is := &after.Entries[i]
+		was := before.Entry(is.Kind, now.was(is))
+		c.old, c.new, c.kind = was, is, is.Kind
 		if was == nil {
 			add(c, Added, is, "", "", is.Words(), is.Position)
-			return
+			continue
+		}
+		if is.Kind == KindTransition && was.Name != is.Name {
+			c := c
+			c.key = "name"
+			add(c, Changed, is, c.key, was.Name, is.Name, is.Position)
 		}
 		for _, key := range keys(was, is) {
 			c := c
-			c.was, c.is, c.key = was.Field(key), is.Field(key), key
+			c.was, c.is, c.key = now.field(was.Field(key)), is.Field(key), key
 			if same(c.was, c.is) {
 				continue
 			}
-			old, now, position := "", "", is.Position
+			old, text, position := "", "", is.Position
 			if c.was != nil {
-				old = c.was.Text
+				old = was.Field(key).Text
 			}
 			if c.is != nil {
-				now = c.is.Text
+				text = c.is.Text
 				if c.is.Position != "" {
 					position = c.is.Position
 				}
 			}
-			add(c, Changed, is, key, old, now, position)
+			add(c, Changed, is, key, old, text, position)
 		}
-	})
-	each(before, func(was *Entry) {
-		if after.Entry(was.Kind, was.Name) == nil {
-			add(change{before: before, after: after, old: was, kind: was.Kind}, Removed, was, "", was.Words(), "", was.Position)
+	}
+	for i := range before.Entries {
+		c := none
+		was := &before.Entries[i]
+		if after.Entry(was.Kind, now.is(was)) == nil {
+			c.old, c.kind = was, was.Kind
+			add(c, Removed, was, "", was.Words(), "", was.Position)
 		}
-	})
+	}
 	if len(out) == 0 {
 		// The digests differ, so something does, and to stay silent would say that nothing did.
 		out = append(out, Difference{Scope: after.Scope, What: Changed, Kind: KindService, Name: string(after.Scope), Field: "rules",

@@ -26,6 +26,7 @@ func TestADifferenceIsSaidInTheWordsOfTheFileWithItsPlace(t *testing.T) {
 		{"a number in a condition", `"10m") > 0.1`, `"10m") > 0.2`, `changed transition shed when error_ratio("availability", "10m") > 0.1 → error_ratio("availability", "10m") > 0.2 at shop.yaml:58:11`},
 		{"a step", "json: {to: eu-2}", "json: {to: eu-3}", `changed action fail-over/repoint does`},
 		{"an order", repoint + fence, fence + repoint, "changed transition fail-over actions announce, repoint, fence, clear → announce, fence, repoint, clear"},
+		{"a name", "  - name: contain\n", "  - name: shut\n", "changed transition shut name contain → shut at shop.yaml:103:5"},
 		{"what is new in an order changes none", "  - name: contained\n", "  - name: contained\n  - name: closed\n", "added mode closed → at shop.yaml:52:5"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

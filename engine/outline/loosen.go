@@ -1,6 +1,7 @@
 package outline
 
 import (
+	"cmp"
 	"math"
 	"path"
 	"slices"
@@ -22,6 +23,7 @@ type Rule struct {
 type change struct {
 	before, after *Service // nil: there are no such rules
 	old, new      *Entry   // nil: it was added, or removed
+	renamed       renames
 	kind          Kind
 	key           string
 	was, is       *Field // of the key; nil where it is not said
@@ -137,13 +139,14 @@ var Rules = []Rule{
 	{"for-longer", KindTransition, "for", "it protects later", func(c *change) bool { return rises(0)(c) && c.course().protects }},
 	{"severity", KindTransition, "severity", "fewer people hear of it, or later", func(c *change) bool { return higher("page", "ticket", "info")(c) }},
 	{"gate-removed", KindTransition, gateKey, "nobody is asked any more", gone},
-	{"gate-around", KindTransition, "", "a new way there asks fewer people than one that was there", around},
+	{"gate-around", KindTransition, "", "a new way there asks fewer people than one that was there", around("approval.groups.*", falls(0))},
+	{"gate-around-within", KindTransition, "", "a yes counts for longer than on a way there that was there", around(gateKey, both(rises(0)))},
+	{"gate-around-otherwise", KindTransition, "", "it goes on after its time, where on a way there that was there it is denied", around("approval.otherwise", both(otherwise))},
+	{"gate-around-to", KindTransition, "", "fewer people are asked after its time than on a way there that was there", around("approval.to.*", fewerAfter)},
 	{"gate-within", KindTransition, gateKey, "a yes counts for longer", both(rises(0))},
 	{"gate-people", KindTransition, "approval.groups.*", "fewer people with this role are asked", func(c *change) bool { return falls(0)(c) && c.new.Field(gateKey) != nil }},
-	{"gate-otherwise", KindTransition, "approval.otherwise", "it goes on after its time in place of being denied", both(higher("deny", "page", "escalate"))},
-	{"gate-to", KindTransition, "approval.to.*", "fewer people with this role are asked after its time", func(c *change) bool {
-		return falls(0)(c) && c.new.Text("approval.otherwise") == "escalate"
-	}},
+	{"gate-otherwise", KindTransition, "approval.otherwise", "it goes on after its time in place of being denied", both(otherwise)},
+	{"gate-to", KindTransition, "approval.to.*", "fewer people with this role are asked after its time", fewerAfter},
 	{"retry-after", KindTransition, "retry_after", "what came to nothing is tried again sooner", falls(0)},
 	{"until", KindTransition, "until", "it is taken back at another time, or not at all", always},
 	{"undo-entry", KindTransition, "undo", "what was done to enter is not taken back any more", gone},
@@ -164,7 +167,11 @@ var Rules = []Rule{
 
 	{"destructive-added", KindAction, "", "it destroys", func(c *change) bool { return c.old == nil && c.new.Field("destructive") != nil }},
 	{"step-removed", KindAction, "", "what was done before what follows is not done any more", func(c *change) bool {
-		return c.new == nil && c.after.Entry(KindTransition, transitionOf(c.old.Name)) != nil
+		if c.new != nil {
+			return false
+		}
+		name := transitionOf(c.old.Name)
+		return c.after.Entry(KindTransition, cmp.Or(c.renamed[name], name)) != nil
 	}},
 	{"destructive", KindAction, "destructive", "it is destructive now", came},
 	{"harmless", KindAction, "destructive", "it is said not to be destructive any more: no gate has to be asked", gone},
@@ -182,17 +189,28 @@ var Rules = []Rule{
 // gateKey is there where a transition has a gate.
 const gateKey = "approval.within"
 
-// around reports whether a new transition leads where one led that asked somebody whom it does not ask: beside a gate, or under
-// another name.
-func around(c *change) bool {
-	return c.old == nil && slices.ContainsFunc(c.before.of(KindTransition), func(was *Entry) bool {
-		if was.Field(gateKey) == nil || was.Text("to") != c.new.Text("to") || len(common(was.List("from"), c.new.List("from"))) == 0 {
-			return false
-		}
-		return slices.ContainsFunc(was.fields(), func(f Field) bool {
-			return strings.HasPrefix(f.Key, "approval.groups.") && number(c.new.Field(f.Key), 0) < number(&f, 0)
+// otherwise and fewerAfter judge what a gate does when its time is over.
+var otherwise = higher("deny", "page", "escalate")
+
+func fewerAfter(c *change) bool {
+	return falls(0)(c) && c.new.Text("approval.otherwise") == "escalate"
+}
+
+// around reports whether a new transition leads where one led whose gate was stricter in a field: beside that gate, or in its place.
+// A transition that has another name only is not new: see renames.
+func around(key string, looser func(*change) bool) func(*change) bool {
+	return func(c *change) bool {
+		return c.old == nil && slices.ContainsFunc(c.before.of(KindTransition), func(was *Entry) bool {
+			if was.Field(gateKey) == nil || !sameWay(was, c.new) {
+				return false
+			}
+			return slices.ContainsFunc(was.fields(), func(f Field) bool {
+				fits, err := path.Match(key, f.Key)
+				beside := change{before: c.before, after: c.after, old: was, new: c.new, kind: c.kind, key: f.Key, was: &f, is: c.new.Field(f.Key)}
+				return err == nil && fits && looser(&beside)
+			})
 		})
-	})
+	}
 }
 
 func always(*change) bool    { return true }

@@ -174,33 +174,36 @@ var loosened = map[string][2]string{
 	"beside":           {"  - name: contained\n", "  - name: contained\n    beside: true\n"},
 	"flag":             {"flags: {recommendations: false}", "flags: {}"},
 
-	"transition-added":    {"  - name: fail-over\n", "  - {name: too, from: [contained], to: normal, when: sli(\"p99\") < 0.1}\n  - name: fail-over\n"},
-	"transition-quiet":    {"  - name: fail-over\n", "  - {name: too, from: [normal], to: read-only, when: schedule(\"migration\")}\n  - name: fail-over\n"},
-	"transition-removed":  {shed, ""},
-	"from-wider":          {"from: [degraded]\n    to: contained", "from: [degraded, normal]\n    to: contained"},
-	"from-narrower":       {"from: [normal, read-only]", "from: [normal]"},
-	"when-window":         {`"10m") > 0.1`, `"5m") > 0.1`},
-	"when-sooner":         {`"10m") < 0.01`, `"10m") < 0.02`},
-	"when-later":          {`"10m") > 0.1`, `"10m") > 0.2`},
-	"for-shorter":         {"for: 10m", "for: 9m"},
-	"for-longer":          {"for: 1m", "for: 2m"},
-	"severity":            {"severity: page\n", "severity: ticket\n"},
-	"gate-removed":        {"    when: sli(\"p99\") > 5.0\n    approval: {groups: [{role: oncall, count: 1}], within: 15m, otherwise: escalate, to: [{role: chief, count: 2}]}\n", "    when: sli(\"p99\") > 5.0\n"},
-	"gate-around":         {"  - name: fail-over\n", "  - {name: too, from: [degraded], to: contained, when: sli(\"p99\") > 9.0}\n  - name: fail-over\n"},
-	"gate-within":         {"within: 15m, otherwise: page", "within: 20m, otherwise: page"},
-	"gate-people":         {"{role: oncall, count: 2}", "{role: oncall, count: 1}"},
-	"gate-otherwise":      {"within: 15m}", "within: 15m, otherwise: page}"},
-	"gate-to":             {"{role: chief, count: 2}", "{role: chief, count: 1}"},
-	"retry-after":         {"retry_after: 2h", "retry_after: 90m"},
-	"undo-entry":          {"    undo: entry\n", ""},
-	"on-failure":          {"on_failure: hold", "on_failure: undo"},
-	"verify-gone":         {"    verify: sli(\"p99\") < 0.5\n", ""},
-	"verify":              {"verify: sli(\"p99\") < 0.5", "verify: sli(\"p99\") < 0.6"},
-	"rollout-gone":        {"    rollout: {waves: [5, 25, 100], pause: 1m, verify: 'sli(\"p99\") < 0.5'}\n", ""},
-	"rollout-waves":       {"waves: [5, 25, 100]", "waves: [5, 30, 100]"},
-	"rollout-pause":       {"pause: 1m", "pause: 50s"},
-	"rollout-verify-gone": {", pause: 1m, verify: 'sli(\"p99\") < 0.5'", ", pause: 1m"},
-	"rollout-verify":      {"verify: 'sli(\"p99\") < 0.5'", "verify: 'sli(\"p99\") < 0.6'"},
+	"transition-added":      {"  - name: fail-over\n", "  - {name: too, from: [contained], to: normal, when: sli(\"p99\") < 0.1}\n  - name: fail-over\n"},
+	"transition-quiet":      {"  - name: fail-over\n", "  - {name: too, from: [normal], to: read-only, when: schedule(\"migration\")}\n  - name: fail-over\n"},
+	"transition-removed":    {shed, ""},
+	"from-wider":            {"from: [degraded]\n    to: contained", "from: [degraded, normal]\n    to: contained"},
+	"from-narrower":         {"from: [normal, read-only]", "from: [normal]"},
+	"when-window":           {`"10m") > 0.1`, `"5m") > 0.1`},
+	"when-sooner":           {`"10m") < 0.01`, `"10m") < 0.02`},
+	"when-later":            {`"10m") > 0.1`, `"10m") > 0.2`},
+	"for-shorter":           {"for: 10m", "for: 9m"},
+	"for-longer":            {"for: 1m", "for: 2m"},
+	"severity":              {"severity: page\n", "severity: ticket\n"},
+	"gate-removed":          {"    when: sli(\"p99\") > 5.0\n    approval: {groups: [{role: oncall, count: 1}], within: 15m, otherwise: escalate, to: [{role: chief, count: 2}]}\n", "    when: sli(\"p99\") > 5.0\n"},
+	"gate-around":           {"  - name: fail-over\n", "  - {name: too, from: [degraded], to: contained, when: sli(\"p99\") > 9.0}\n  - name: fail-over\n"},
+	"gate-around-within":    {"  - name: fail-over\n", "  - {name: too, from: [degraded], to: contained, when: sli(\"p99\") > 9.0 && dwell() > duration(\"1m\"), approval: {groups: [{role: oncall, count: 1}], within: 20m}}\n  - name: fail-over\n"},
+	"gate-around-otherwise": {"  - name: fail-over\n", "  - {name: too, from: [degraded], to: normal, when: sli(\"p99\") < 0.1 && dwell() > duration(\"1m\"), approval: {groups: [{role: oncall, count: 1}], within: 15m, otherwise: page}}\n  - name: fail-over\n"},
+	"gate-around-to":        {"  - name: fail-over\n", "  - {name: too, from: [degraded], to: contained, when: sli(\"p99\") > 9.0 && dwell() > duration(\"1m\"), approval: {groups: [{role: oncall, count: 1}], within: 15m, otherwise: escalate, to: [{role: chief, count: 1}]}}\n  - name: fail-over\n"},
+	"gate-within":           {"within: 15m, otherwise: page", "within: 20m, otherwise: page"},
+	"gate-people":           {"{role: oncall, count: 2}", "{role: oncall, count: 1}"},
+	"gate-otherwise":        {"within: 15m}", "within: 15m, otherwise: page}"},
+	"gate-to":               {"{role: chief, count: 2}", "{role: chief, count: 1}"},
+	"retry-after":           {"retry_after: 2h", "retry_after: 90m"},
+	"undo-entry":            {"    undo: entry\n", ""},
+	"on-failure":            {"on_failure: hold", "on_failure: undo"},
+	"verify-gone":           {"    verify: sli(\"p99\") < 0.5\n", ""},
+	"verify":                {"verify: sli(\"p99\") < 0.5", "verify: sli(\"p99\") < 0.6"},
+	"rollout-gone":          {"    rollout: {waves: [5, 25, 100], pause: 1m, verify: 'sli(\"p99\") < 0.5'}\n", ""},
+	"rollout-waves":         {"waves: [5, 25, 100]", "waves: [5, 30, 100]"},
+	"rollout-pause":         {"pause: 1m", "pause: 50s"},
+	"rollout-verify-gone":   {", pause: 1m, verify: 'sli(\"p99\") < 0.5'", ", pause: 1m"},
+	"rollout-verify":        {"verify: 'sli(\"p99\") < 0.5'", "verify: 'sli(\"p99\") < 0.6'"},
 
 	"destructive-added": {"      - name: repoint\n", "      - {name: drop, webhook: {url: \"https://dns.example/drop\"}, destructive: true, irreversible: true}\n      - name: repoint\n"},
 	"step-removed":      {"      - name: announce\n        webhook: {url: \"https://chat.example/announce\"}\n", ""},
@@ -310,27 +313,71 @@ func TestEveryRowMarksItsDifferenceOneWayAndNotTheOther(t *testing.T) {
 	}
 }
 
-// Another name makes another transition of it, and its gate is none the less the one of that way.
-func TestAGateIsNotGotAroundByANewName(t *testing.T) {
+// renamed is strict, or what became of it, with another name for every transition.
+func renamed(text string) string {
+	for _, name := range []string{"shed", "recover", "back", "migrate", "fail-over", "contain"} {
+		text = strings.Replace(text, "  - name: "+name+"\n", "  - name: "+name+"-anew\n", 1)
+	}
+	return strings.Replace(text, "{propose: back}", "{propose: back-anew}", 1)
+}
+
+// A transition with another name is the same one: what became of its gate, its waves and its steps is marked all the same, and no
+// more than that.
+func TestAnotherNameHidesNothing(t *testing.T) {
+	before := compiled(t, strict)
+	if got := codes(before, compiled(t, renamed(strict))); len(got) > 0 {
+		t.Errorf("of names alone: %v", got)
+	}
+	for _, r := range outline.Rules {
+		edit := loosened[r.Code]
+		if edit[0] == edit[1] || r.Kind != outline.KindTransition && r.Kind != outline.KindAction && r.Kind != outline.KindMode {
+			continue
+		}
+		t.Run(r.Code, func(t *testing.T) {
+			text := strings.Replace(strict, edit[0], edit[1], 1)
+			same, other := compiled(t, text), compiled(t, renamed(text))
+			if want, got := codes(before, same), codes(before, other); !slices.Equal(got, want) {
+				t.Errorf("there: %v, want %v\n%+v", got, want, outline.Compare(before, other))
+			}
+			if want, got := codes(same, before), codes(other, before); !slices.Equal(got, want) {
+				t.Errorf("back: %v, want %v", got, want)
+			}
+		})
+	}
+}
+
+// Under another condition it is another transition, and the gate that was there is none the less the one of that way.
+func TestAGateIsNotGotAroundByAnotherWay(t *testing.T) {
 	before := compiled(t, strict)
 	for _, c := range []struct {
-		name string
-		edit [2]string
-		want bool
+		name       string
+		transition string
+		edit       [2]string
+		want       string
 	}{
-		{"as many people are asked", [2]string{"", ""}, false},
-		{"more people are asked", [2]string{"{role: oncall, count: 2}", "{role: oncall, count: 3}"}, false},
-		{"one fewer is asked", [2]string{"{role: oncall, count: 2}", "{role: oncall, count: 1}"}, true},
-		{"one role is not asked", [2]string{", {role: lead, count: 1}", ""}, true},
-		{"it starts elsewhere", [2]string{"from: [degraded]\n    to: failover", "from: [contained]\n    to: failover"}, false},
-		{"it leads elsewhere", [2]string{"to: failover\n", "to: read-only\n"}, false},
+		{"as many people are asked", "fail-over", [2]string{"", ""}, ""},
+		{"more people are asked", "fail-over", [2]string{"{role: oncall, count: 2}", "{role: oncall, count: 3}"}, ""},
+		{"one fewer is asked", "fail-over", [2]string{"{role: oncall, count: 2}", "{role: oncall, count: 1}"}, "gate-around"},
+		{"one role is not asked", "fail-over", [2]string{", {role: lead, count: 1}", ""}, "gate-around"},
+		{"a yes counts for longer", "fail-over", [2]string{"within: 15m, otherwise: page", "within: 20m, otherwise: page"}, "gate-around-within"},
+		{"a yes counts for less long", "fail-over", [2]string{"within: 15m, otherwise: page", "within: 10m, otherwise: page"}, ""},
+		{"it goes on after its time", "back", [2]string{"within: 15m}", "within: 15m, otherwise: page}"}, "gate-around-otherwise"},
+		{"it is denied after its time", "fail-over", [2]string{", otherwise: page", ""}, ""},
+		{"fewer are asked after its time", "contain", [2]string{"{role: chief, count: 2}", "{role: chief, count: 1}"}, "gate-around-to"},
+		{"more are asked after its time", "contain", [2]string{"{role: chief, count: 2}", "{role: chief, count: 3}"}, ""},
+		{"it starts elsewhere", "fail-over", [2]string{"from: [degraded]\n    to: failover", "from: [contained]\n    to: failover"}, ""},
+		{"it leads elsewhere", "fail-over", [2]string{"to: failover\n", "to: read-only\n"}, ""},
 	} {
 		if !strings.Contains(strict, c.edit[0]) {
 			t.Fatalf("no edit for it: %q", c.edit)
 		}
-		after := compiled(t, strings.Replace(strings.Replace(strict, "  - name: fail-over\n", "  - name: over\n", 1), c.edit[0], c.edit[1], 1))
-		if got := codes(before, after); slices.Contains(got, "gate-around") != c.want {
-			t.Errorf("%s: %v", c.name, got)
+		text := strings.Replace(strict, c.edit[0], c.edit[1], 1)
+		head, tail, _ := strings.Cut(text, "  - name: "+c.transition+"\n")
+		tail = strings.Replace(tail, "    when: ", "    when: dwell() > duration(\"1m\") && ", 1)
+		after := compiled(t, strings.Replace(head, "{propose: back}", "page", 1)+"  - name: over\n"+tail)
+		got := slices.DeleteFunc(codes(before, after), func(code string) bool { return !strings.HasPrefix(code, "gate-") })
+		if want := strings.Fields(c.want); !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", c.name, got, want)
 		}
 	}
 }
