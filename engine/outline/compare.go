@@ -36,11 +36,11 @@ type Difference struct {
 	Loosens  []Mark       `json:"loosens,omitempty"`
 }
 
-// Compare says how the new rules of a scope differ from the old ones; nil stands for no rules. Equal digests mean that nothing
-// does.
+// Compare says how the new rules of a scope differ from the old ones; nil stands for no rules. Equal digests, of what decides and
+// of remarks, mean that nothing does.
 func Compare(before, after *Service) []Difference {
 	switch {
-	case before == nil && after == nil, before != nil && after != nil && before.Digest == after.Digest:
+	case before == nil && after == nil, before != nil && after != nil && before.Digest == after.Digest && before.Remarks == after.Remarks:
 		return nil
 	case before == nil:
 		e := after.Entry(KindService, string(after.Scope))

@@ -50,6 +50,8 @@ var Rules = []Rule{
 	{"automation", KindService, "automation", "automation does more by itself", higher("off", "suggest", "on")},
 	{"owner-gone", KindService, "owner", "nobody owns it", gone},
 	{"runbook-gone", KindService, "runbook", "whoever is paged has no runbook", gone},
+	{"alerts-source", KindService, "source", "another Prometheus is asked for the alerts that conditions mention", both(always)},
+	{"finding-allowed", KindService, "allow.*", "rules check is silent about it", came},
 	{"parent", KindService, "parent", "what the scope above imposes does not hold here any more", lost},
 	{"modes-rank", KindService, "modes", "which of two modes protects more is turned around", always},
 	{"flapping-more", KindService, "flapping.changes", "it may move to and fro more often", inModes(rises(math.Inf(1)))},
@@ -100,6 +102,7 @@ var Rules = []Rule{
 	{"max-duration", KindMode, "max_duration", "it may last longer before somebody hears of it", rises(math.Inf(1))},
 	{"on-expiry", KindMode, "on_expiry", "people are not asked about the same way out when it lasts too long", lost},
 	{"mode-stuck-later", KindMode, "stuck_after", "nobody hears as soon that it is not needed any more", stuckLater},
+	{"drill-rarer", KindMode, "drill_every", "its way back is used less often", rises(math.Inf(1))},
 	{"beside", KindMode, "beside", "it has no rank any more: it overtakes nothing and wins no tie", came},
 	{"flag", KindMode, "flags.*", "instances are told something else, or nothing, where they were told to protect", func(c *change) bool {
 		return c.was != nil && c.after.of(KindMode)[0].Name != c.new.Name

@@ -44,6 +44,8 @@ slos:
     period: 7d
     sli: {events: {error_query: 'sum(rate(r_errors_total[{{.window}}]))', total_query: 'sum(rate(r_requests_total[{{.window}}]))'}}
     alerting: {name: Rolling, page_alert: {}, ticket_alert: {disable: true}}
+allow: [{code: no-way-out, why: it is looked at}]
+flags: {recommendations: {owner: team-shop}}
 slis:
   - {name: p99, query: 'max(latency)', max_age: 2m, source: pair, agree: 2}
 schedules:
@@ -54,6 +56,7 @@ modes:
     flags: {recommendations: false}
     min_duration: 5m
     max_duration: 4h
+    drill_every: 30d
     on_expiry: {propose: back}
     stuck_after: 20m
     imposes: contained
@@ -77,7 +80,7 @@ transitions:
   - name: recover
     from: [degraded]
     to: normal
-    when: error_ratio("availability", "10m") < 0.01 && dwell() > duration("10m")
+    when: error_ratio("availability", "10m") < 0.01 && dwell() > duration("10m") && !alert("Deploying")
     for: 10m
     undo: entry
     rollout: {waves: [5, 25, 100], pause: 1m, verify: 'sli("p99") < 0.5'}
@@ -132,6 +135,7 @@ var loosened = map[string][2]string{
 	"owner-gone":       {"owner: team-shop\n", ""},
 	"runbook-gone":     {"runbook: https://runbooks.example/shop\n", ""},
 	"parent":           {"parent: mall\n", ""},
+	"finding-allowed":  {"allow: [", "allow: [{code: unreachable-mode, why: it is entered by hand}, "},
 	"flapping-more":    {"changes: 4", "changes: 5"},
 	"flapping-shorter": {"within: 2h}", "within: 1h}"},
 	"stuck-later":      {"stuck_after: 30m", "stuck_after: 40m"},
@@ -171,6 +175,7 @@ var loosened = map[string][2]string{
 	"max-duration":     {"max_duration: 4h", "max_duration: 5h"},
 	"on-expiry":        {"on_expiry: {propose: back}", "on_expiry: page"},
 	"mode-stuck-later": {"    stuck_after: 20m\n", ""},
+	"drill-rarer":      {"drill_every: 30d", "drill_every: 60d"},
 	"beside":           {"  - name: contained\n", "  - name: contained\n    beside: true\n"},
 	"flag":             {"flags: {recommendations: false}", "flags: {}"},
 
@@ -220,6 +225,7 @@ var loosened = map[string][2]string{
 var incomparable = map[string][2]string{
 	"modes-rank":        {"  - name: contained\n  - name: failover\n    beside: true\n", "  - name: failover\n    beside: true\n"},
 	"on-loss":           {"on_loss: degraded", "on_loss: hold"},
+	"alerts-source":     {"source: main\n", "source: other\n"},
 	"calendar":          {"calendar: month", "calendar: week"},
 	"slo-query":         {"rate(errors_total[", "rate(faults_total["},
 	"slo-recorded":      {"    period: 7d\n", "    period: 7d\n    evaluate: recorded\n"},

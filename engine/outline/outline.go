@@ -25,7 +25,8 @@ const (
 // Service is the rules of one scope.
 type Service struct {
 	Scope   engine.Scope  `json:"scope"`
-	Digest  engine.Digest `json:"digest" doc:"of the rules: equal digests mean the same"`
+	Digest  engine.Digest `json:"digest" doc:"of the rules: equal digests decide the same"`
+	Remarks engine.Digest `json:"remarks,omitempty" doc:"of what is said for people and decides nothing; absent: nothing is"`
 	Entries []Entry       `json:"entries" nullable:"false" doc:"in file order"`
 }
 
