@@ -38,7 +38,7 @@ slos:
     objective: 99
     calendar: month
     sli: {events: {error_query: 'sum(rate(m_errors_total[{{.window}}]))', total_query: 'sum(rate(m_requests_total[{{.window}}]))'}}
-    alerting: {name: Monthly, page_alert: {}, ticket_alert: {disable: true}}
+    alerting: {name: Monthly, labels: {team: shop}, page_alert: {}, ticket_alert: {disable: true}}
   - name: rolling
     objective: 99
     period: 7d
@@ -60,7 +60,9 @@ modes:
     on_expiry: {propose: back}
     stuck_after: 20m
     imposes: contained
+  - name: shut
   - name: read-only
+    unavailable: {message: back soon}
     max_duration: 2h
     slos: {availability: {pause: true}}
     suppress: {slos: [monthly], severities: [page]}
@@ -144,18 +146,20 @@ var loosened = map[string][2]string{
 	"page-above":       {"page_above: 1%", "page_above: 2%"},
 	"lease":            {"lease: 10m", "lease: 20m"},
 
-	"slo-removed": {rolling, ""},
-	"objective":   {"objective: 99.9", "objective: 99.5"},
-	"period":      {"period: 7d", "period: 28d"},
-	"min-events":  {"min_events: 10", "min_events: 11"},
-	"no-traffic":  {"min_events: 10", "min_events: 10\n    no_traffic: good"},
-	"slo-max-age": {"    max_age: 2m", "    max_age: 3m"},
-	"slo-agree":   {"    agree: 2\n", ""},
+	"slo-removed":      {rolling, ""},
+	"objective":        {"objective: 99.9", "objective: 99.5"},
+	"period":           {"period: 7d", "period: 28d"},
+	"min-events":       {"min_events: 10", "min_events: 11"},
+	"min-events-fewer": {"min_events: 10", "min_events: 9"},
+	"no-traffic":       {"min_events: 10", "min_events: 10\n    no_traffic: good"},
+	"slo-max-age":      {"    max_age: 2m", "    max_age: 3m"},
+	"slo-agree":        {"    agree: 2\n", ""},
 
 	"tier-removed":    {"name: Shop, page_alert: {}, ticket_alert: {}", "name: Shop, page_alert: {}, ticket_alert: {disable: true}"},
 	"pair-removed":    {", {severity: page, long: 6h, short: 30m, factor: 6}", ""},
 	"factor":          {"factor: 14.4", "factor: 15"},
 	"window-long":     {"long: 1h", "long: 50m"},
+	"window-later":    {"long: 1h", "long: 2h"},
 	"window-short":    {"short: 30m", "short: 20m"},
 	"cadence":         {"short: 2h", "short: 4h"},
 	"escalation-gone": {"escalation: [{severity: exec, burn_rate: 8, for: 30m}]", "escalation: []"},
@@ -165,9 +169,14 @@ var loosened = map[string][2]string{
 	"sli-max-age": {"query: 'max(latency)', max_age: 2m", "query: 'max(latency)', max_age: 3m"},
 	"sli-agree":   {"source: pair, agree: 2", "source: pair"},
 
-	"schedule-longer": {"duration: 2h, timezone", "duration: 3h, timezone"},
+	"schedule-shorter": {"duration: 2h, timezone", "duration: 1h, timezone"},
+	"schedule-longer":  {"duration: 2h, timezone", "duration: 3h, timezone"},
 
 	"mode-quiet":       {"  - name: contained\n", "  - name: contained\n  - {name: hushed, max_duration: 1h, suppress: {slos: [monthly], severities: [page]}}\n"},
+	"mode-removed":     {"  - name: shut\n", ""},
+	"ranked":           {"  - name: failover\n    beside: true\n", "  - name: failover\n"},
+	"unavailable":      {"  - name: contained\n", "  - name: contained\n    unavailable: {message: back soon}\n"},
+	"unavailable-gone": {"    unavailable: {message: back soon}\n", ""},
 	"pause":            {"slos: {availability: {pause: true}}", "slos: {availability: {pause: true}, rolling: {pause: true}}"},
 	"suppress":         {"severities: [page]}", "severities: [page, ticket]}"},
 	"imposes":          {"    imposes: contained\n", ""},
@@ -187,9 +196,11 @@ var loosened = map[string][2]string{
 	"when-window":           {`"10m") > 0.1`, `"5m") > 0.1`},
 	"when-sooner":           {`"10m") < 0.01`, `"10m") < 0.02`},
 	"when-later":            {`"10m") > 0.1`, `"10m") > 0.2`},
+	"when-longer":           {`"10m") > 0.1`, `"20m") > 0.1`},
 	"for-shorter":           {"for: 10m", "for: 9m"},
 	"for-longer":            {"for: 1m", "for: 2m"},
 	"severity":              {"severity: page\n", "severity: ticket\n"},
+	"gate-new":              {"    verify: sli(\"p99\") < 0.5\n", "    verify: sli(\"p99\") < 0.5\n    approval: {groups: [{role: oncall}], within: 15m}\n"},
 	"gate-removed":          {"    when: sli(\"p99\") > 5.0\n    approval: {groups: [{role: oncall, count: 1}], within: 15m, otherwise: escalate, to: [{role: chief, count: 2}]}\n", "    when: sli(\"p99\") > 5.0\n"},
 	"gate-around":           {"  - name: fail-over\n", "  - {name: too, from: [degraded], to: contained, when: sli(\"p99\") > 9.0}\n  - name: fail-over\n"},
 	"gate-around-within":    {"  - name: fail-over\n", "  - {name: too, from: [degraded], to: contained, when: sli(\"p99\") > 9.0 && dwell() > duration(\"1m\"), approval: {groups: [{role: oncall, count: 1}], within: 20m}}\n  - name: fail-over\n"},
@@ -200,6 +211,10 @@ var loosened = map[string][2]string{
 	"gate-otherwise":        {"within: 15m}", "within: 15m, otherwise: page}"},
 	"gate-to":               {"{role: chief, count: 2}", "{role: chief, count: 1}"},
 	"retry-after":           {"retry_after: 2h", "retry_after: 90m"},
+	"retry-later":           {"retry_after: 2h", "retry_after: 3h"},
+	"undo-entry-new":        {"from: [degraded]\n    to: contained\n", "from: [degraded]\n    to: contained\n    undo: entry\n"},
+	"on-failure-hold":       {"    undo: entry\n", "    undo: entry\n    on_failure: hold\n"},
+	"rollout-slower":        {"    verify: sli(\"p99\") < 0.5\n", "    verify: sli(\"p99\") < 0.5\n    rollout: {waves: [50, 100]}\n"},
 	"undo-entry":            {"    undo: entry\n", ""},
 	"on-failure":            {"on_failure: hold", "on_failure: undo"},
 	"verify-gone":           {"    verify: sli(\"p99\") < 0.5\n", ""},
@@ -211,6 +226,7 @@ var loosened = map[string][2]string{
 	"rollout-verify":        {"verify: 'sli(\"p99\") < 0.5'", "verify: 'sli(\"p99\") < 0.6'"},
 
 	"destructive-added": {"      - name: repoint\n", "      - {name: drop, webhook: {url: \"https://dns.example/drop\"}, destructive: true, irreversible: true}\n      - name: repoint\n"},
+	"step-added":        {"      - name: clear\n", "      - {name: say, webhook: {url: \"https://chat.example/say\"}}\n      - name: clear\n"},
 	"step-removed":      {"      - name: announce\n        webhook: {url: \"https://chat.example/announce\"}\n", ""},
 	"destructive":       {"      - name: announce\n", "      - name: announce\n        destructive: true\n        irreversible: true\n"},
 	"harmless":          {"        destructive: true\n        attempts: 2\n", "        destructive: false\n        attempts: 2\n"},
@@ -224,6 +240,8 @@ var loosened = map[string][2]string{
 // incomparable is an edit for each row of what counts as looser whichever way it changed, because nobody can tell.
 var incomparable = map[string][2]string{
 	"modes-rank":        {"  - name: contained\n  - name: failover\n    beside: true\n", "  - name: failover\n    beside: true\n"},
+	"transitions-order": {recoverPart + back, back + recoverPart},
+	"tier-label":        {"{team: shop}", "{team: till}"},
 	"on-loss":           {"on_loss: degraded", "on_loss: hold"},
 	"alerts-source":     {"source: main\n", "source: other\n"},
 	"calendar":          {"calendar: month", "calendar: week"},
@@ -247,10 +265,12 @@ var incomparable = map[string][2]string{
 
 // Pieces of strict.
 var (
-	rolling = between("  - name: rolling\n", "slis:\n")
-	shed    = between("  - name: shed\n", "  - name: recover\n")
-	repoint = between("      - name: repoint\n", "      - name: fence\n")
-	fence   = between("      - name: fence\n", "      - name: clear\n")
+	rolling     = between("  - name: rolling\n", "slis:\n")
+	shed        = between("  - name: shed\n", "  - name: recover\n")
+	repoint     = between("      - name: repoint\n", "      - name: fence\n")
+	recoverPart = between("  - name: recover\n", "  - name: back\n")
+	back        = between("  - name: back\n", "  - name: migrate\n")
+	fence       = between("      - name: fence\n", "      - name: clear\n")
 )
 
 func between(from, to string) string {

@@ -2,6 +2,7 @@ package outline
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/modeshift/modeshift/engine"
@@ -172,6 +173,15 @@ func (s *Service) course(t *Entry) (c course) {
 func (s *Service) destructive(t *Entry) bool {
 	return slices.ContainsFunc(s.of(KindAction), func(a *Entry) bool {
 		return strings.HasPrefix(a.Name, t.Name+"/") && a.Field("destructive") != nil
+	})
+}
+
+// protectsBy reports whether something protects under a condition that mentions what has a name, through a function of that name.
+func (s *Service) protectsBy(function, name string) bool {
+	call := function + "(" + strconv.Quote(name) + ")"
+	return slices.ContainsFunc(s.of(KindTransition), func(t *Entry) bool {
+		when := t.Field("when")
+		return s.course(t).protects && when != nil && when.Condition != nil && strings.Contains(when.Condition.Shape, call)
 	})
 }
 

@@ -65,6 +65,11 @@ func (r renames) was(entry *Entry) string {
 	})
 }
 
+// transition finds what a new transition was before; nil when it was not there.
+func (r renames) transition(before *Service, name string) *Entry {
+	return before.Entry(KindTransition, r.was(&Entry{Kind: KindTransition, Name: name}))
+}
+
 // in finds the name of a transition in that of an entry.
 func (renames) in(e *Entry, other func(string) string) string {
 	switch e.Kind {
