@@ -62,7 +62,7 @@ func (im *importer) pyrraDocument(doc rules.Node) {
 		at.Errorf(pyrraBegins, "this is no ServiceLevelObjective of Pyrra")
 		return
 	}
-	s := &slo{at: doc}
+	s := &slo{at: doc, root: doc}
 	top := []string{"apiVersion", "kind", "metadata", "spec", "status"}
 	unknown, _ := doc.Mapping("a ServiceLevelObjective", top...)
 	metadata, ok := doc.Need("metadata", "a ServiceLevelObjective", "")

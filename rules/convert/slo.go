@@ -25,8 +25,10 @@ type slo struct {
 	errors, total      string // with {{.window}}; without a total, errors is the ratio
 	labels             map[string]string
 	alerting           alerting
-	windows            []window // none: the usual ones of the period
-	notes              []note   // for whoever reads the rule file
+	windows            []window   // none: the usual ones of the period
+	notes              []note     // for whoever reads the rule file
+	root               rules.Node // all that their file says of it
+	remarks            []remark
 
 	was original
 }

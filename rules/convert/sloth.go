@@ -35,6 +35,7 @@ type slothReader struct {
 	windows []window
 	labels  map[string]string
 	service string
+	whole   rules.Node // the document, with what is around the SLOs in a manifest
 }
 
 // key is a key as the document's form writes it.
@@ -61,7 +62,7 @@ func (r *slothReader) keys(snake ...string) []string {
 
 func (im *importer) slothDocument(doc rules.Node, windows []window) {
 	version, api := doc.Get("version"), doc.Get("apiVersion")
-	r := &slothReader{im: im, windows: windows}
+	r := &slothReader{im: im, windows: windows, whole: doc}
 	switch {
 	case version.Raw() == "prometheus/v1":
 	case version.Exists():
@@ -111,6 +112,7 @@ func (r *slothReader) read(doc rules.Node) {
 	if r.service, ok = service.Name("the name of a service"); !ok {
 		return
 	}
+	im.tops[doc], im.tops[r.whole] = r.service, r.service
 	if labels := doc.Get("labels"); labels.Exists() {
 		r.labels = labels.Labels("label")
 	}
@@ -227,7 +229,7 @@ func (r *slothReader) slo(n rules.Node) {
 	if !ok {
 		return
 	}
-	s := &slo{at: n, service: r.service, period: im.opts.Period}
+	s := &slo{at: n, root: n, service: r.service, period: im.opts.Period}
 	if name, ok := n.Need("name", "an SLO", ""); ok {
 		s.at = name
 		s.name, _ = name.Name("the name of an SLO")
