@@ -59,7 +59,9 @@ type window struct {
 // original is what an SLO's own tool measures and fires.
 type original struct {
 	// ratio is the expression of the error ratio over a window. It may give a series for each group.
-	ratio  func(window time.Duration) string
+	ratio func(window time.Duration) string
+	// parts are the errors and the events of all its groups together; nil where it has none, or does not tell them apart.
+	parts  func(window time.Duration) (errors, total string)
 	alerts []alert
 	// mean: the ratio of the period is the mean of the ratios of five minutes.
 	mean bool

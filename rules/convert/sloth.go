@@ -308,8 +308,9 @@ func (r *slothReader) sli(n rules.Node, s *slo) {
 			return
 		}
 		im.unknown(unknown, "events", s, keys...)
-		s.errors = r.counted(events, keys[0], s)
-		s.total = r.counted(events, keys[1], s)
+		var lone [2]bool
+		s.errors, lone[0] = r.counted(events, keys[0], s)
+		s.total, lone[1] = r.counted(events, keys[1], s)
 		if s.errors != "" && s.errors == s.total {
 			events.Get(keys[1]).Errorf("the one counts the bad events, the other all of them", "%s is the same as %s", keys[1], keys[0])
 		}
@@ -318,6 +319,11 @@ func (r *slothReader) sli(n rules.Node, s *slo) {
 		s.was.mean = true
 		s.was.ratio = func(w time.Duration) string {
 			return "(" + windowed(errors, w) + ")\n/\n(" + windowed(total, w) + ")"
+		}
+		if !lone[0] || !lone[1] {
+			s.was.parts = func(w time.Duration) (string, string) {
+				return "sum(" + windowed(errors, w) + ")", "sum(" + windowed(total, w) + ")"
+			}
 		}
 	case raw.Exists():
 		keys := r.keys("error_ratio_query")
@@ -346,21 +352,21 @@ func (r *slothReader) sli(n rules.Node, s *slo) {
 	}
 }
 
-// counted reads a query that counts events, and adds up what it counts apart.
-func (r *slothReader) counted(events rules.Node, key string, s *slo) string {
+// counted reads a query that counts events, and adds up what it counts apart; lone where it does not.
+func (r *slothReader) counted(events rules.Node, key string, s *slo) (text string, lone bool) {
 	q, ok := events.Need(key, "events", "")
 	if !ok {
-		return ""
+		return "", true
 	}
 	text, expr, ok := q.Query(key, true)
 	if !ok {
-		return ""
+		return "", true
 	}
 	if single(expr) {
-		return text
+		return text, true
 	}
 	r.im.addUp(q, key, s)
-	return "sum(" + text + ")"
+	return "sum(" + text + ")", false
 }
 
 func (r *slothReader) alerting(n rules.Node, s *slo) {
