@@ -51,7 +51,7 @@ func (im *importer) carry() {
 		if len(all) == 0 {
 			continue
 		}
-		spots := im.spots(f.Name, im.files[i].Documents())
+		spots := im.spots(im.files[i].Documents())
 		for k := range all {
 			c := &all[k]
 			at, ends := standsWith(c, spots, lines)
@@ -96,7 +96,7 @@ func (im *importer) left(file string, all []comment) {
 }
 
 // spots are those of a file, in its order.
-func (im *importer) spots(file string, docs []rules.Node) []spot {
+func (im *importer) spots(docs []rules.Node) []spot {
 	slos := map[rules.Node]*slo{}
 	for _, s := range im.slos {
 		if slos[s.root] == nil { // of several objectives the first has the comments of all
