@@ -66,6 +66,9 @@ var Rules = []Rule{
 
 	{"slo-removed", KindSLO, "", "nobody watches the objective any more", removed},
 	{"objective", KindSLO, "objective", "the objective is lower: more may fail", falls(0)},
+	{"objective-higher", KindSLO, "objective", "what its burn moves aside, or destroys, does so sooner", func(c *change) bool {
+		return both(rises(0))(c) && c.after.strikesBy(c.new.Name, "burning", "burn_rate", "budget_remaining")
+	}},
 	{"period", KindSLO, "period", "the error budget is for longer: more may fail before it is spent", rises(0)},
 	{"calendar", KindSLO, "calendar", "the error budget is for another piece of the calendar, which cannot be compared", always},
 	{"slo-query", KindSLO, "*_query", "it measures something else, which cannot be compared", always},
@@ -80,6 +83,10 @@ var Rules = []Rule{
 	{"tier-removed", KindAlert, "", "nobody is told any more", removed},
 	{"pair-removed", KindAlert, "windows.*.factor", "one way to notice is gone", gone},
 	{"factor", KindAlert, "windows.*.factor", "it has to burn faster before somebody is told", both(rises(0))},
+	{"factor-lower", KindAlert, "windows.*.factor", "what its burn moves aside, or destroys, does so sooner", func(c *change) bool {
+		slo, _, _ := strings.Cut(c.new.Name, "/")
+		return c.is != nil && number(c.is, 0) < number(c.was, math.Inf(1)) && c.after.strikesBy(slo, "burning")
+	}},
 	{"window-long", KindAlert, "windows.*.long", "a shorter window: it rests on less", both(falls(0))},
 	{"window-later", KindAlert, "windows.*.long", "a longer window: somebody is told later", both(rises(0))},
 	{"window-short", KindAlert, "windows.*.short", "a shorter window: it rests on less", both(falls(0))},
@@ -97,7 +104,7 @@ var Rules = []Rule{
 
 	{"schedule-longer", KindSchedule, "duration", "the window is open for longer", rises(0)},
 	{"schedule-shorter", KindSchedule, "duration", "what protects while it is open does so for a shorter time", func(c *change) bool {
-		return falls(0)(c) && c.after.protectsBy("schedule", c.new.Name)
+		return falls(0)(c) && slices.ContainsFunc(c.after.mentioning(c.new.Name, "schedule"), func(t *Entry) bool { return c.after.course(t).protects })
 	}},
 	{"schedule-cron", KindSchedule, "cron", "the window opens at other times", always},
 	{"schedule-timezone", KindSchedule, "timezone", "the window opens at other times", always},

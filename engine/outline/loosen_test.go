@@ -99,7 +99,7 @@ transitions:
   - name: fail-over
     from: [degraded]
     to: failover
-    when: error_ratio("availability", "1h") > 0.5
+    when: burning("availability", "page") && burn_rate("availability", "1h") > 500.0
     approval: {groups: [{role: oncall, count: 2}, {role: lead, count: 1}], within: 15m, otherwise: page}
     actions:
       - name: announce
@@ -147,6 +147,8 @@ var loosened = map[string][2]string{
 	"lease":            {"lease: 10m", "lease: 20m"},
 
 	"slo-removed":      {rolling, ""},
+	"objective-higher": {"objective: 99.9", "objective: 99.92"},
+	"factor-lower":     {"factor: 14.4", "factor: 14"},
 	"objective":        {"objective: 99.9", "objective: 99.5"},
 	"period":           {"period: 7d", "period: 28d"},
 	"min-events":       {"min_events: 10", "min_events: 11"},
@@ -255,7 +257,7 @@ var incomparable = map[string][2]string{
 	"to":                {"to: failover\n", "to: contained\n"},
 	"when-rewritten":    {`when: error_ratio("availability", "10m") > 0.1`, `when: burn_rate("availability", "10m") > 0.1`},
 	"until":             {"until: '!schedule(\"migration\")'", "until: '!schedule(\"migration\") && dwell() > duration(\"1m\")'"},
-	"publish":           {"    when: error_ratio(\"availability\", \"1h\") > 0.5\n", "    when: error_ratio(\"availability\", \"1h\") > 0.5\n    publish: last\n"},
+	"publish":           {"    when: burning(\"availability\", \"page\") && burn_rate(\"availability\", \"1h\") > 500.0\n", "    when: burning(\"availability\", \"page\") && burn_rate(\"availability\", \"1h\") > 500.0\n    publish: last\n"},
 	"steps-order":       {repoint + fence, fence + repoint},
 	"why":               {"the cache fills again", "nobody looks there"},
 	"undo-other":        {"json: {to: eu-1}", "json: {to: eu-3}"},

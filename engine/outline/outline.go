@@ -176,13 +176,19 @@ func (s *Service) destructive(t *Entry) bool {
 	})
 }
 
-// protectsBy reports whether something protects under a condition that mentions what has a name, through a function of that name.
-func (s *Service) protectsBy(function, name string) bool {
-	call := function + "(" + strconv.Quote(name) + ")"
-	return slices.ContainsFunc(s.of(KindTransition), func(t *Entry) bool {
+// mentioning are the transitions whose condition mentions what has a name, through one of some functions.
+func (s *Service) mentioning(name string, functions ...string) []*Entry {
+	return slices.DeleteFunc(s.of(KindTransition), func(t *Entry) bool {
 		when := t.Field("when")
-		return s.course(t).protects && when != nil && when.Condition != nil && strings.Contains(when.Condition.Shape, call)
+		return when == nil || when.Condition == nil || !slices.ContainsFunc(functions, func(f string) bool {
+			return strings.Contains(when.Condition.Shape, f+"("+strconv.Quote(name))
+		})
 	})
+}
+
+// strikesBy reports whether something moves aside or destroys under such a condition.
+func (s *Service) strikesBy(name string, functions ...string) bool {
+	return slices.ContainsFunc(s.mentioning(name, functions...), func(t *Entry) bool { return s.course(t).aside || s.destructive(t) })
 }
 
 // quiets reports whether a mode takes something out of the night.
