@@ -113,12 +113,25 @@ func Compare(before, after *Service) []Difference {
 	return out
 }
 
-// Same reports whether two entries, of which either may be nil, say the same.
+// Same reports whether two entries, of which either may be nil, decide the same: remarks may differ.
 func Same(was, is *Entry) bool {
 	if was == nil || is == nil {
 		return was == is
 	}
-	return !slices.ContainsFunc(keys(was, is), func(key string) bool { return !same(was.Field(key), is.Field(key)) })
+	return !slices.ContainsFunc(keys(was, is), func(key string) bool { return !remark(is.Kind, key) && !same(was.Field(key), is.Field(key)) })
+}
+
+// remark reports whether a field is among those that Service.Remarks covers.
+func remark(kind Kind, key string) bool {
+	switch kind {
+	case KindService:
+		return strings.HasPrefix(key, "flags.") || strings.HasPrefix(key, "allow.")
+	case KindSLO:
+		return key == "description"
+	case KindMode:
+		return key == "drill_every"
+	}
+	return false
 }
 
 // SameFlags reports whether two modes, of which either may be nil, tell instances the same.
