@@ -121,7 +121,7 @@ func (d *draft) digests() {
 		}
 		t.Digest = digestOf(does)
 	}
-	all := []any{p.Scope, p.Interval, p.BlindAfter, p.Owner, p.Runbook, p.Modes, s.Labels}
+	all := []any{p.Scope, p.Interval, p.BlindAfter, p.Owner, p.Runbook, p.Modes, meaningLabels(s.Labels)}
 	if p.Automation != "" {
 		all = append(all, p.Automation)
 	}
@@ -134,7 +134,7 @@ func (d *draft) digests() {
 	if p.Flap != (engine.Flap{}) {
 		all = append(all, p.Flap)
 	}
-	if p.StuckAfter > 0 {
+	if p.StuckAfter > 0 && p.StuckAfter != engine.DefaultStuckAfter {
 		all = append(all, "stuck_after", p.StuckAfter)
 	}
 	for i := range p.Conditions {
@@ -151,7 +151,7 @@ func (d *draft) digests() {
 	for i := range s.SLOs {
 		slo := &s.SLOs[i]
 		slo.Measure = digestOf([]any{slo.Events, d.queries[slo.Name], cmp.Or(slo.Source, s.Source)})
-		entry := []any{slo.Name, slo.Period, slo.Labels, d.meaningSLO(slo)}
+		entry := []any{slo.Name, slo.Period, meaningLabels(slo.Labels), d.meaningSLO(slo)}
 		if slo.Calendar != "" {
 			entry = append(entry, slo.Calendar, slo.Timezone.String())
 		}
@@ -168,6 +168,46 @@ func (d *draft) digests() {
 	}
 	s.Digest = digestOf(all)
 	p.Digest = s.Digest
+	d.remarks()
+}
+
+// meaningLabels is nil for labels of which there are none: to write that down says nothing.
+func meaningLabels(labels map[string]string) map[string]string {
+	if len(labels) == 0 {
+		return nil
+	}
+	return labels
+}
+
+// remarks fills in the digest of what decides nothing.
+func (d *draft) remarks() {
+	s := d.service
+	var all []any
+	for i := range s.SLOs {
+		if slo := &s.SLOs[i]; slo.Description != "" {
+			all = append(all, []any{"slo", slo.Name, slo.Description})
+		}
+	}
+	for i := range s.Flags {
+		f := s.Flags[i]
+		f.Position = ""
+		all = append(all, []any{"flag", f})
+	}
+	for _, a := range d.allows {
+		if s.lives == nil {
+			s.lives = map[Code]string{}
+		}
+		s.lives[a.code] = a.why
+	}
+	if len(s.lives) > 0 {
+		all = append(all, []any{"allow", s.lives})
+	}
+	if len(s.Drills) > 0 {
+		all = append(all, []any{"drill", s.Drills})
+	}
+	if len(all) > 0 {
+		s.Remarks = digestOf(all)
+	}
 }
 
 // refers is the meaning of the condition a transition refers to; empty when it refers to none.
@@ -209,6 +249,10 @@ func (d *draft) meaning(out []byte, c *Condition) []byte {
 			behind = d.meaningSLI(s.SLI(sig.Name))
 		case SignalSchedule:
 			behind = meaningSchedule(s.Schedule(sig.Name))
+		case SignalAlert:
+			if s.Source != "" {
+				behind = s.Source
+			}
 		}
 		out = appendText(append(out, ",["...), string(sig.Kind))
 		out = appendText(append(out, ','), sig.Name)

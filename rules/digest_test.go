@@ -37,3 +37,44 @@ func TestDigestsAreOfWhatEncodingJSONWrites(t *testing.T) {
 		}
 	}
 }
+
+// Where an alert is asked for is the service's source: a proposal that rests on it is another one when that is another.
+func TestAnAlertOfAnotherSourceIsAnotherCondition(t *testing.T) {
+	text := func(source string) string {
+		return "version: modeshift/v1\nservice: shop\n" + source + `modes: [{name: normal}, {name: degraded}]
+transitions: [{name: shed, from: [normal], to: degraded, when: 'alert("Down")'}]
+`
+	}
+	opts := Options{Sources: map[string]int{"main": 1, "west": 1}}
+	none, main, west := mustLoad(t, opts, text("")).Services[0], mustLoad(t, opts, text("source: main\n")).Services[0], mustLoad(t, opts, text("source: west\n")).Services[0]
+	if main.Digest == west.Digest || main.Policy.Transitions[0].Digest == west.Policy.Transitions[0].Digest || none.Digest == west.Digest {
+		t.Errorf("%s, %s and %s", none.Digest, main.Digest, west.Digest)
+	}
+	named(t, opts, text("source: main\n"), "source: main", "source: west")
+}
+
+// What decides nothing has a digest of its own, and leaves the other as it is.
+func TestWhatIsSaidForPeopleHasADigestOfItsOwn(t *testing.T) {
+	was := mustLoad(t, Options{}, serviceText).Services[0]
+	if was.Remarks != "" {
+		t.Errorf("there is nothing of the kind: %s", was.Remarks)
+	}
+	seen := map[engine.Digest]string{"": "nothing"}
+	for _, edit := range [][2]string{
+		{"    objective: 99.9\n", "    objective: 99.9\n    description: what users see\n"},
+		{"    min_duration: 5m\n", "    min_duration: 5m\n    drill_every: 30d\n"},
+		{"slis:\n", "allow: [{code: no-runbook, why: there is none}]\nslis:\n"},
+		{"slis:\n", "allow: [{code: no-runbook, why: it is being written}]\nslis:\n"},
+		{"slis:\n", "flags: {recommendations: {owner: ann}}\nslis:\n"},
+		{"slis:\n", "flags: {recommendations: {owner: ann, tested: 2026-03-01}}\nslis:\n"},
+	} {
+		is := mustLoad(t, Options{}, strings.Replace(serviceText, edit[0], edit[1], 1)).Services[0]
+		if other, known := seen[is.Remarks]; known || is.Digest != was.Digest {
+			t.Errorf("%q: the remarks are those of %q, or the digest is another: %s", edit[1], other, is.Digest)
+		}
+		seen[is.Remarks] = edit[1]
+	}
+	if moved := mustLoad(t, Options{}, "# moved\n"+strings.Replace(serviceText, "slis:\n", "flags: {recommendations: {owner: ann}}\nslis:\n", 1)).Services[0]; seen[moved.Remarks] == "" {
+		t.Error("a flag that moved to another line is another one")
+	}
+}

@@ -66,12 +66,13 @@ func (d *draft) look() {
 // allowed is a finding that a file lives with.
 type allowed struct {
 	code Code
+	why  string
 	node *node
 	used bool
 }
 
 // allow reads the findings a file lives with: `allow: [{code: unreachable-mode, why: …}]`. They are of all of the document; nothing is
-// decided by them, and no digest covers them.
+// decided by them, and Service.Digest does not cover them.
 func (d *draft) allow(n *node) {
 	r := d.r
 	r.list(n, "allow", func(n *node) {
@@ -97,7 +98,7 @@ func (d *draft) allow(n *node) {
 					a.code, a.node = Code(text), n
 				}
 			}),
-			need("why", func(n *node) { r.text(n, "why") }))
+			need("why", r.setText(&a.why, "why")))
 		if a.code != "" {
 			d.allows = append(d.allows, a)
 		}

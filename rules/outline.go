@@ -21,7 +21,7 @@ import (
 // Outline is what the service's rules say, for whoever compares them with others. It shows no secrets: see shown. Where Options
 // asked for Places it knows where everything stands.
 func (s *Service) Outline() *outline.Service {
-	o := outliner{s: s, out: &outline.Service{Scope: s.Policy.Scope, Digest: s.Digest, Entries: []outline.Entry{}}}
+	o := outliner{s: s, out: &outline.Service{Scope: s.Policy.Scope, Digest: s.Digest, Remarks: s.Remarks, Entries: []outline.Entry{}}}
 	o.service()
 	for i := range s.SLOs {
 		o.slo(&s.SLOs[i])
@@ -49,7 +49,7 @@ func (s *Service) Outline() *outline.Service {
 func Recall(services []*outline.Service) *Set {
 	set := &Set{}
 	for _, o := range services {
-		s := &Service{Digest: o.Digest, Policy: engine.Policy{Scope: o.Scope, Digest: o.Digest}}
+		s := &Service{Digest: o.Digest, Remarks: o.Remarks, Policy: engine.Policy{Scope: o.Scope, Digest: o.Digest}}
 		for i := range o.Entries {
 			e := &o.Entries[i]
 			if e.Kind != outline.KindMode {
@@ -117,7 +117,11 @@ func (o *outliner) addAt(path string, f outline.Field) {
 	if n := o.at; n != nil {
 		for word := range strings.SplitSeq(path, ".") {
 			v := n.get(word)
-			if i := slices.IndexFunc(n.items, func(item *node) bool { return item.get("role") != nil && item.get("role").value == word }); i >= 0 {
+			named := func(item *node) bool {
+				is := item.get("role").or(item.get("code"))
+				return is != nil && is.value == word
+			}
+			if i := slices.IndexFunc(n.items, named); i >= 0 {
 				v = n.items[i]
 			}
 			if v == nil {
@@ -155,6 +159,12 @@ func (o *outliner) count(key string, n int) { o.number(key, strconv.Itoa(n), flo
 func (o *outliner) span(key string, d time.Duration) {
 	if d > 0 {
 		o.number(key, model.Duration(d).String(), d.Seconds())
+	}
+}
+
+func (o *outliner) day(key string, t time.Time) {
+	if !t.IsZero() {
+		o.text(key, t.Format(day))
 	}
 }
 
@@ -217,6 +227,15 @@ func (o *outliner) service() {
 	o.text("parent", string(p.Parent))
 	o.text("automation", string(cmp.Or(p.Automation, engine.AutomationOn)))
 	o.labels("labels", o.s.Labels)
+	if len(o.s.Alerts) > 0 { // those that conditions mention are asked for there; SLOs and SLIs say theirs
+		o.text("source", cmp.Or(o.s.Source, "the first"))
+	}
+	for i := range o.s.Flags {
+		o.flag(&o.s.Flags[i])
+	}
+	for _, code := range slices.Sorted(maps.Keys(o.s.lives)) {
+		o.text("allow."+string(code), o.s.lives[code])
+	}
 	var modes, transitions []string
 	for i := range p.Modes {
 		if !p.Modes[i].Beside {
@@ -244,8 +263,23 @@ func (o *outliner) service() {
 	o.text("on_loss", cmp.Or(string(i.OnLoss), hold))
 }
 
+// flag is what is said of one. That it is declared is a field of its own, or one of which nothing else is said were not there.
+func (o *outliner) flag(f *Flag) {
+	key := "flags." + f.Name
+	o.yes(key, true)
+	o.text(key+".description", f.Description)
+	o.text(key+".owner", f.Owner)
+	if f.Level > 0 {
+		o.count(key+".level", f.Level)
+	}
+	o.day(key+".expires", f.Expires)
+	o.day(key+".tested", f.Tested)
+	o.text(key+".saves", f.Saves)
+}
+
 func (o *outliner) slo(s *SLO) {
 	o.begin(outline.KindSLO, s.Name, "slos", s.Name).Digest = s.Measure
+	o.text("description", s.Description)
 	o.number("objective", s.Objective.String()+" %", s.Objective.Ratio())
 	o.span("period", s.Period)
 	if s.Calendar != "" {
@@ -328,6 +362,7 @@ func (o *outliner) mode(m *engine.ModeRule) {
 		o.text("on_expiry", "propose "+m.OnExpiry)
 	}
 	o.span("stuck_after", m.StuckAfter)
+	o.span("drill_every", o.s.Drills[m.Name])
 	if u := m.Unavailable; u != nil {
 		o.text("unavailable", encode(u))
 	}

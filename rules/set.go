@@ -35,6 +35,9 @@ func (s *Set) Service(scope engine.Scope) *Service {
 type Service struct {
 	File   string // as it was given to Load
 	Digest engine.Digest
+	// Remarks is a digest of what the file says for people and for rules check, by which nothing is decided and which Digest leaves
+	// out: an approval counts on when somebody mends a description. Empty when it says nothing of the kind.
+	Remarks engine.Digest
 	// Problem says why the file on disk is not in force, and these, older rules are; empty when it is.
 	Problem string
 
@@ -44,15 +47,16 @@ type Service struct {
 	SLOs       []SLO
 	SLIs       []SLI
 	Schedules  []*Schedule
-	Flags      []Flag                        // those that are declared, in file order; no digest covers them
-	Drills     map[engine.Mode]time.Duration // how often a mode's way back has to be used, where the file says so; no digest covers it
+	Flags      []Flag                        // those that are declared, in file order; Remarks covers them
+	Drills     map[engine.Mode]time.Duration // how often a mode's way back has to be used, where the file says so; Remarks covers it
 	Alerts     []string                      // the names of Prometheus alerts that conditions mention, sorted
 	Conditions []*Condition                  // at the indexes of Policy.Conditions
 	Selectors  []SeriesSelector              // of the queries of SLOs and SLIs
-	Allowed    map[Code]bool                 // findings that the file says it lives with; no digest covers them
+	Allowed    map[Code]bool                 // findings that the file says it lives with; Remarks covers them
 
 	references []reference       // to other scopes
 	whys       map[string]string // why actions are said not to be destructive: fail-over/repoint
+	lives      map[Code]string   // why the file lives with a finding
 	doc        *node             // what the file says, where Options asked for Places; nil: not kept
 }
 

@@ -50,7 +50,8 @@ end, severity, code, message, hint and docs.
 
 With --prometheus it says of each selector that never had a series in the last 30 days where it stands and, as far as one
 matcher is to blame, which: what rests on it would be unknown. How often it scrapes says which windows are too short. With --cost it asks
-each query once, and says how many samples the Prometheus reads for it, the most expensive first.
+each query once that a server may ask, and says how many samples the Prometheus reads for it, the most expensive first: those of conditions
+and alerts, of what shows that samples are young, of budgets and of the targets of actions. A server asks far less at a time.
 
 What loads and is most likely not what was meant is a warning with a code, such as a mode without a way out, or an entry and an exit that
 can be true together; what is only worth knowing is a note (-v). modeshift rules findings CODE explains it, and allow: in a file silences

@@ -55,6 +55,7 @@ With --verify it asks a Prometheus what both definitions would have made of its 
 the error ratios, and for how long an alert of one would have fired and none of the other, each minute (tickets as often as they
 are decided), their for included. Theirs are asked for by their tool's own expressions from raw series, not from what its rules
 recorded; ours are decided by what decides in production. What is intended is told as such: for, unknown, short window, groups.
+Where theirs has several series, the one that differs most is named; groups explain what all of them together make, and nothing else.
 The files are written before.
 
 Exits 0 when it wrote the rule files, and with --verify when all differences are intended; 1 when something is wrong with the files (nothing is written then) or both do not come

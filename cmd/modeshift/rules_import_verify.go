@@ -68,15 +68,19 @@ type comparedSLO struct {
 }
 
 type comparedWindow struct {
-	Window     string    `json:"window"`
-	Compared   int       `json:"compared"`
-	Greatest   float64   `json:"greatest_difference"`
-	At         time.Time `json:"at,omitzero"`
-	Theirs     float64   `json:"theirs"`
-	Ours       float64   `json:"ours"`
-	OnlyTheirs int       `json:"only_theirs"`
-	OnlyOurs   int       `json:"only_ours"`
-	Groups     int       `json:"groups,omitempty"`
+	Window      string    `json:"window"`
+	Compared    int       `json:"compared"`
+	Greatest    float64   `json:"greatest_difference"`
+	At          time.Time `json:"at,omitzero"`
+	Theirs      float64   `json:"theirs"`
+	Ours        float64   `json:"ours"`
+	OnlyTheirs  int       `json:"only_theirs"`
+	OnlyOurs    int       `json:"only_ours"`
+	Groups      int       `json:"groups,omitempty"`
+	Series      string    `json:"series,omitempty"` // of theirs, of the greatest difference
+	Because     string    `json:"because,omitempty"`
+	Unexplained int       `json:"unexplained"`
+	First       time.Time `json:"first_unexplained,omitzero"`
 }
 
 type comparedTier struct {
@@ -86,6 +90,7 @@ type comparedTier struct {
 	OnlyOurs    float64                   `json:"only_ours_seconds"`
 	Unknown     float64                   `json:"unknown_seconds"`
 	First       time.Time                 `json:"first,omitzero"`
+	Series      string                    `json:"series,omitempty"` // of theirs that burned then
 	Because     map[convert.Cause]float64 `json:"because_seconds,omitempty"`
 	Unexplained float64                   `json:"unexplained_seconds"`
 }
@@ -101,11 +106,12 @@ func comparedSLOs(compared []convert.Verified) []comparedSLO {
 		c := &compared[i]
 		one := comparedSLO{Service: c.Service, SLO: c.SLO, Same: c.Same(), Windows: []comparedWindow{}, Tiers: []comparedTier{}}
 		for _, w := range c.Windows {
-			one.Windows = append(one.Windows, comparedWindow{model.Duration(w.Window).String(), w.Compared, w.Greatest, w.At, w.Theirs, w.Ours, w.OnlyTheirs, w.OnlyOurs, w.Groups})
+			one.Windows = append(one.Windows, comparedWindow{model.Duration(w.Window).String(), w.Compared, w.Greatest, w.At, w.Theirs, w.Ours, w.OnlyTheirs, w.OnlyOurs, w.Groups,
+				w.Series, string(w.Because), w.Unexplained, w.First})
 		}
 		for _, t := range c.Tiers {
 			tier := comparedTier{Severity: t.Severity, Both: t.Both.Seconds(), OnlyTheirs: t.OnlyTheirs.Seconds(), OnlyOurs: t.OnlyOurs.Seconds(),
-				Unknown: t.Unknown.Seconds(), First: t.First, Because: map[convert.Cause]float64{}, Unexplained: t.Unexplained.Seconds()}
+				Unknown: t.Unknown.Seconds(), First: t.First, Series: t.Series, Because: map[convert.Cause]float64{}, Unexplained: t.Unexplained.Seconds()}
 			for cause, d := range t.Because {
 				tier.Because[cause] = d.Seconds()
 			}
@@ -123,21 +129,21 @@ func comparedSLOs(compared []convert.Verified) []comparedSLO {
 func printVerified(s *streams, compared []convert.Verified) error {
 	_, err := fmt.Fprintln(s.err)
 	if err == nil {
-		err = table(s.err, "SLO\tWINDOW\tCOMPARED\tGREATEST DIFFERENCE\tAT\tTHEIRS\tOURS\tONE ALONE", func(row func(cells ...any)) {
+		err = table(s.err, "SLO\tWINDOW\tCOMPARED\tGREATEST DIFFERENCE\tAT\tTHEIRS\tOURS\tONE ALONE\tBECAUSE", func(row func(cells ...any)) {
 			for i := range compared {
 				c := &compared[i]
 				for _, w := range c.Windows {
 					at, theirs, ours := "", "", ""
 					if w.Greatest > 0 {
 						at, theirs, ours = w.At.UTC().Format("2006-01-02 15:04"), ratioText(w.Theirs), ratioText(w.Ours)
-						if w.Groups > 0 {
-							theirs += fmt.Sprintf(", the highest of %d groups", w.Groups)
+						if w.Series != "" {
+							theirs += fmt.Sprintf(" of %s, of %d", w.Series, w.Groups)
 						}
 					}
-					row(c.Service+"/"+c.SLO, model.Duration(w.Window), w.Compared, ratioText(w.Greatest), at, theirs, ours, w.OnlyTheirs+w.OnlyOurs)
+					row(c.Service+"/"+c.SLO, model.Duration(w.Window), w.Compared, ratioText(w.Greatest), at, theirs, ours, w.OnlyTheirs+w.OnlyOurs, windowWhy(&w))
 				}
 				if c.Span != nil {
-					row(c.Service+"/"+c.SLO, "all of it", "", ratioText(math.Abs(c.Span.Mean-c.Span.Weighted)), "", ratioText(c.Span.Mean)+" as a mean", ratioText(c.Span.Weighted)+" by traffic", "")
+					row(c.Service+"/"+c.SLO, "all of it", "", ratioText(math.Abs(c.Span.Mean-c.Span.Weighted)), "", ratioText(c.Span.Mean)+" as a mean", ratioText(c.Span.Weighted)+" by traffic", "", "")
 				}
 			}
 		})
@@ -154,12 +160,23 @@ func printVerified(s *streams, compared []convert.Verified) error {
 					if !t.First.IsZero() {
 						first = t.First.UTC().Format("2006-01-02 15:04")
 					}
+					if t.Series != "" {
+						first += " " + t.Series
+					}
 					row(c.Service+"/"+c.SLO, t.Severity, model.Duration(t.Both), model.Duration(t.OnlyTheirs), model.Duration(t.OnlyOurs), first, t.Why())
 				}
 			}
 		})
 	}
 	return err
+}
+
+// windowWhy says why a window differs: at how many instants for no cause that is intended, and since when, or else the cause.
+func windowWhy(w *convert.WindowVerified) string {
+	if w.Unexplained > 0 {
+		return fmt.Sprintf("unexplained at %d of %s, first %s", w.Unexplained, count(w.Compared+w.OnlyTheirs+w.OnlyOurs, "instant"), w.First.UTC().Format("2006-01-02 15:04"))
+	}
+	return string(w.Because)
 }
 
 // ratioText is a ratio with as many digits as tell something.

@@ -34,7 +34,8 @@ func (rulesPlanCmd) Help() string {
 
 It says what the new files mean that the old ones did not: services, SLOs, their tiers, SLIs, schedules, modes, transitions and
 actions that are added, changed or removed, from what to what, and where that stands. Spaces, comments and the order of keys mean
-nothing. What may be a secret in an action is left out.
+nothing. What may be a secret in an action is left out. A transition with another name is the same one where it leads the same way
+under a condition of the same form, so that what became of its gate and steps is told apart from the name.
 
 What loosens something is marked with "!", with the reason: automation does more, fewer people are asked or told, less is looked at,
 protection comes later or goes sooner, something destroys. What cannot be compared, since it says something else altogether, counts
@@ -137,7 +138,8 @@ func (base *baseline) plan(files []rules.File, wanted *rules.Set) (*planned, err
 	p := &planned{Against: base.name, Digest: fromTo{base.last.Digest, set.Digest}, Services: []plannedService{}, Refused: faultsOf(refused.Errors())}
 	for _, scope := range scopesOf(base.last, wanted) {
 		was, is := base.last.Service(scope), wanted.Service(scope)
-		if was != nil && is != nil && was.Digest == is.Digest {
+		decides := was == nil || is == nil || was.Digest != is.Digest
+		if !decides && was.Remarks == is.Remarks {
 			continue
 		}
 		one := plannedService{Scope: scope, What: outline.Changed, Effects: []string{}}
@@ -156,6 +158,8 @@ func (base *baseline) plan(files []rules.File, wanted *rules.Set) (*planned, err
 		// Of a service that would be refused the reviewer wants to see what it says all the same.
 		if now := set.Service(scope); is != nil && (now == nil || now.Problem != "") {
 			one.Refused = true
+		} else if !decides {
+			// What is under way goes on as it was.
 		} else if one.Effects, err = base.effects(scope, before, after); err != nil {
 			return nil, err
 		}
@@ -258,13 +262,13 @@ func serverBaseline(c *cli, files []rules.File) (*baseline, *rules.Set, error) {
 		if s.Digest == "" {
 			continue // it is retired: nothing but its directive is left
 		}
-		// A service of the same digest has the same modes and flags, and nothing of it is compared.
-		o := outline.Service{Scope: s.Scope, Digest: s.Digest}
-		if is := wanted.Service(s.Scope); is == nil || is.Digest != s.Digest {
+		// A service of the same digests has the same modes and flags, and nothing of it is compared.
+		o := outline.Service{Scope: s.Scope, Digest: s.Digest, Remarks: s.Remarks}
+		if is := wanted.Service(s.Scope); is == nil || is.Digest != s.Digest || is.Remarks != s.Remarks {
 			if o, err = patiently(func(ctx context.Context) (outline.Service, error) { return client.ScopeRules(ctx, s.Scope) }); err != nil {
 				return nil, nil, c.explain(err)
 			}
-			if o.Digest != s.Digest {
+			if o.Digest != s.Digest || o.Remarks != s.Remarks {
 				return nil, nil, exit(exitCannotTell, "the server has just taken other rules into force: ask again")
 			}
 		}
@@ -292,6 +296,8 @@ func (p *planned) print(w io.Writer, files int) error {
 			b.WriteString(", and refused: it does not come into force")
 		case s.Refused:
 			fmt.Fprintf(&b, ", and refused: it stays as it is (rules %s)", s.Digest.From.Short())
+		case s.What == outline.Changed && s.Digest.From == s.Digest.To:
+			fmt.Fprintf(&b, " in what is said for people alone (rules %s as before)", s.Digest.To.Short())
 		case s.What == outline.Changed:
 			fmt.Fprintf(&b, " (rules %s → %s)", s.Digest.From.Short(), s.Digest.To.Short())
 		case s.What == outline.Added:
@@ -316,9 +322,12 @@ func (p *planned) print(w io.Writer, files int) error {
 		b.WriteString("\n")
 	}
 	fmt.Fprintf(&b, "%s against %s: %s, %d loosening\n", count(files, "file"), oneLine(p.Against), count(p.Changes, "change"), p.Loosens)
-	if p.Digest.From == p.Digest.To {
+	switch {
+	case p.Digest.From == p.Digest.To && p.Changes > 0:
+		fmt.Fprintf(&b, "rules %s: nothing that decides changes\n", p.Digest.From.Short())
+	case p.Digest.From == p.Digest.To:
 		fmt.Fprintf(&b, "rules %s: nothing changes\n", p.Digest.From.Short())
-	} else {
+	default:
 		fmt.Fprintf(&b, "rules %s → %s\n", p.Digest.From.Short(), p.Digest.To.Short())
 	}
 	_, err := io.WriteString(w, b.String())

@@ -66,6 +66,8 @@ func TestWhatBecomesOfWhatIsUnderWayIsSaid(t *testing.T) {
 		{"the mode it leads to is another", degraded, of(asked), "region: eu", "region: us", []string{"the proposal shop-7 (fail-over) is asked again, as it reads then"}},
 		{"what its condition rests on is another", degraded, of(asked), "rate(errors_total", "rate(faults_total", []string{
 			"the proposal shop-7 (fail-over) is asked again, as it reads then", "the error budget of availability is read anew, by what it measures then"}},
+		{"how often that mode is to be used is another", degraded, of(voted), "service: shop\nmodes: [{name: normal}, {name: degraded, flags: {writes: true}}, {name: failover, ",
+			"service: shop\nowner: ann\nmodes: [{name: normal}, {name: degraded, flags: {writes: true}}, {name: failover, drill_every: 30d, ", nil},
 		{"a transition beside it is another", degraded, of(voted), "name: shed,", "name: shed, for: 1m,", nil},
 		{"its gate is gone", degraded, of(voted), "    approval: {groups: [{role: oncall}, {role: lead, count: 2}], within: 15m}\n", "", []string{"the proposal shop-7 (fail-over) is withdrawn"}},
 		{"it is gone", degraded, of(voted), "  - name: fail-over\n", "  - name: over\n", []string{"the proposal shop-7 (fail-over) is withdrawn"}},

@@ -23,6 +23,7 @@ type Rules struct {
 type ServiceRules struct {
 	Scope   engine.Scope  `json:"scope"`
 	Digest  engine.Digest `json:"digest,omitempty" doc:"of its rules; absent: no file declares it any more"`
+	Remarks engine.Digest `json:"remarks,omitempty" doc:"of what its file says for people and decides nothing"`
 	File    string        `json:"file,omitempty" doc:"that declares it, as the server found it"`
 	Mode    engine.Mode   `json:"mode,omitempty" doc:"that is published: rules which do not declare it are refused"`
 	Problem string        `json:"problem,omitempty" doc:"why the rule file on disk is not the one in force"`

@@ -36,11 +36,11 @@ type Difference struct {
 	Loosens  []Mark       `json:"loosens,omitempty"`
 }
 
-// Compare says how the new rules of a scope differ from the old ones; nil stands for no rules. Equal digests mean that nothing
-// does.
+// Compare says how the new rules of a scope differ from the old ones; nil stands for no rules. Equal digests, of what decides and
+// of remarks, mean that nothing does.
 func Compare(before, after *Service) []Difference {
 	switch {
-	case before == nil && after == nil, before != nil && after != nil && before.Digest == after.Digest:
+	case before == nil && after == nil, before != nil && after != nil && before.Digest == after.Digest && before.Remarks == after.Remarks:
 		return nil
 	case before == nil:
 		e := after.Entry(KindService, string(after.Scope))
@@ -59,45 +59,52 @@ func Compare(before, after *Service) []Difference {
 		return []Difference{d}
 	}
 	var out []Difference
+	now := succession(before, after)
+	none := change{before: before, after: after, renamed: now} // what all changes have in common
 	add := func(c change, what What, e *Entry, field string, old, new_, position string) {
 		out = append(out, Difference{Scope: after.Scope, What: what, Kind: e.Kind, Name: e.Name, Field: field, Old: old, New: new_, Position: position, Loosens: marks(&c)})
 	}
-	each := func(s *Service, take func(*Entry)) {
-		for i := range s.Entries {
-			take(&s.Entries[i])
-		}
-	}
-	each(after, func(is *Entry) {
-		was := before.Entry(is.Kind, is.Name)
-		c := change{before: before, after: after, old: was, new: is, kind: is.Kind}
+	for i := range after.Entries {
+		c := none
+		is := &after.Entries[i]
+		was := before.Entry(is.Kind, now.was(is))
+		c.old, c.new, c.kind = was, is, is.Kind
 		if was == nil {
 			add(c, Added, is, "", "", is.Words(), is.Position)
-			return
+			continue
+		}
+		if is.Kind == KindTransition && was.Name != is.Name {
+			c := c
+			c.key = "name"
+			add(c, Changed, is, c.key, was.Name, is.Name, is.Position)
 		}
 		for _, key := range keys(was, is) {
 			c := c
-			c.was, c.is, c.key = was.Field(key), is.Field(key), key
+			c.was, c.is, c.key = now.field(was.Field(key)), is.Field(key), key
 			if same(c.was, c.is) {
 				continue
 			}
-			old, now, position := "", "", is.Position
+			old, text, position := "", "", is.Position
 			if c.was != nil {
-				old = c.was.Text
+				old = was.Field(key).Text
 			}
 			if c.is != nil {
-				now = c.is.Text
+				text = c.is.Text
 				if c.is.Position != "" {
 					position = c.is.Position
 				}
 			}
-			add(c, Changed, is, key, old, now, position)
+			add(c, Changed, is, key, old, text, position)
 		}
-	})
-	each(before, func(was *Entry) {
-		if after.Entry(was.Kind, was.Name) == nil {
-			add(change{before: before, after: after, old: was, kind: was.Kind}, Removed, was, "", was.Words(), "", was.Position)
+	}
+	for i := range before.Entries {
+		c := none
+		was := &before.Entries[i]
+		if after.Entry(was.Kind, now.is(was)) == nil {
+			c.old, c.kind = was, was.Kind
+			add(c, Removed, was, "", was.Words(), "", was.Position)
 		}
-	})
+	}
 	if len(out) == 0 {
 		// The digests differ, so something does, and to stay silent would say that nothing did.
 		out = append(out, Difference{Scope: after.Scope, What: Changed, Kind: KindService, Name: string(after.Scope), Field: "rules",
@@ -106,12 +113,25 @@ func Compare(before, after *Service) []Difference {
 	return out
 }
 
-// Same reports whether two entries, of which either may be nil, say the same.
+// Same reports whether two entries, of which either may be nil, decide the same: remarks may differ.
 func Same(was, is *Entry) bool {
 	if was == nil || is == nil {
 		return was == is
 	}
-	return !slices.ContainsFunc(keys(was, is), func(key string) bool { return !same(was.Field(key), is.Field(key)) })
+	return !slices.ContainsFunc(keys(was, is), func(key string) bool { return !remark(is.Kind, key) && !same(was.Field(key), is.Field(key)) })
+}
+
+// remark reports whether a field is among those that Service.Remarks covers.
+func remark(kind Kind, key string) bool {
+	switch kind {
+	case KindService:
+		return strings.HasPrefix(key, "flags.") || strings.HasPrefix(key, "allow.")
+	case KindSLO:
+		return key == "description"
+	case KindMode:
+		return key == "drill_every"
+	}
+	return false
 }
 
 // SameFlags reports whether two modes, of which either may be nil, tell instances the same.

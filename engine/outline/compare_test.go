@@ -20,13 +20,14 @@ func said(before, after *outline.Service) (out []string) {
 func TestADifferenceIsSaidInTheWordsOfTheFileWithItsPlace(t *testing.T) {
 	before := compiled(t, strict)
 	for _, c := range []struct{ name, old, new, want string }{
-		{"a value", "within: 15m, otherwise: page", "within: 20m, otherwise: page", "changed transition fail-over approval.within 15m → 20m at shop.yaml:85:84"},
-		{"a value that is not there any more", "    min_duration: 5m\n", "", "changed mode degraded min_duration 5m → at shop.yaml:40:5"},
-		{"a value that was not there", "  - name: contained\n", "  - name: contained\n    max_duration: 1h\n", "changed mode contained max_duration → 1h at shop.yaml:52:19"},
-		{"a number in a condition", `"10m") > 0.1`, `"10m") > 0.2`, `changed transition shed when error_ratio("availability", "10m") > 0.1 → error_ratio("availability", "10m") > 0.2 at shop.yaml:58:11`},
+		{"a value", "within: 15m, otherwise: page", "within: 20m, otherwise: page", "changed transition fail-over approval.within 15m → 20m at shop.yaml:90:84"},
+		{"a value that is not there any more", "    min_duration: 5m\n", "", "changed mode degraded min_duration 5m → at shop.yaml:42:5"},
+		{"a value that was not there", "  - name: contained\n", "  - name: contained\n    max_duration: 1h\n", "changed mode contained max_duration → 1h at shop.yaml:57:19"},
+		{"a number in a condition", `"10m") > 0.1`, `"10m") > 0.2`, `changed transition shed when error_ratio("availability", "10m") > 0.1 → error_ratio("availability", "10m") > 0.2 at shop.yaml:63:11`},
 		{"a step", "json: {to: eu-2}", "json: {to: eu-3}", `changed action fail-over/repoint does`},
 		{"an order", repoint + fence, fence + repoint, "changed transition fail-over actions announce, repoint, fence, clear → announce, fence, repoint, clear"},
-		{"what is new in an order changes none", "  - name: contained\n", "  - name: contained\n  - name: closed\n", "added mode closed → at shop.yaml:52:5"},
+		{"a name", "  - name: contain\n", "  - name: shut\n", "changed transition shut name contain → shut at shop.yaml:108:5"},
+		{"what is new in an order changes none", "  - name: contained\n", "  - name: contained\n  - name: closed\n", "added mode closed → at shop.yaml:57:5"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if !strings.Contains(strict, c.old) {

@@ -2,6 +2,7 @@ package outline
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/modeshift/modeshift/engine"
@@ -25,7 +26,8 @@ const (
 // Service is the rules of one scope.
 type Service struct {
 	Scope   engine.Scope  `json:"scope"`
-	Digest  engine.Digest `json:"digest" doc:"of the rules: equal digests mean the same"`
+	Digest  engine.Digest `json:"digest" doc:"of the rules: equal digests decide the same"`
+	Remarks engine.Digest `json:"remarks,omitempty" doc:"of what is said for people and decides nothing; absent: nothing is"`
 	Entries []Entry       `json:"entries" nullable:"false" doc:"in file order"`
 }
 
@@ -172,6 +174,21 @@ func (s *Service) destructive(t *Entry) bool {
 	return slices.ContainsFunc(s.of(KindAction), func(a *Entry) bool {
 		return strings.HasPrefix(a.Name, t.Name+"/") && a.Field("destructive") != nil
 	})
+}
+
+// mentioning are the transitions whose condition mentions what has a name, through one of some functions.
+func (s *Service) mentioning(name string, functions ...string) []*Entry {
+	return slices.DeleteFunc(s.of(KindTransition), func(t *Entry) bool {
+		when := t.Field("when")
+		return when == nil || when.Condition == nil || !slices.ContainsFunc(functions, func(f string) bool {
+			return strings.Contains(when.Condition.Shape, f+"("+strconv.Quote(name))
+		})
+	})
+}
+
+// strikesBy reports whether something moves aside or destroys under such a condition.
+func (s *Service) strikesBy(name string, functions ...string) bool {
+	return slices.ContainsFunc(s.mentioning(name, functions...), func(t *Entry) bool { return s.course(t).aside || s.destructive(t) })
 }
 
 // quiets reports whether a mode takes something out of the night.

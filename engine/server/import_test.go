@@ -76,3 +76,52 @@ spec:
 		t.Error("an address that is none was asked")
 	}
 }
+
+// A real Prometheus answers with the labels by which the series that differs is named.
+func TestASeriesOfARealPrometheusIsNamedAsTheOneThatDiffers(t *testing.T) {
+	t.Parallel()
+	p := promtest.Start(t, promtest.Options{})
+	noon := time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
+	series := map[string]*promtest.Series{}
+	for _, route := range []string{"cart", "search"} {
+		for _, code := range []string{"200", "500"} {
+			s := &promtest.Series{Metric: `requests_total{route="` + route + `",code="` + code + `"}`}
+			series[route+code] = s
+			v := 0.0
+			for at := noon.Add(-2 * time.Hour); !at.After(noon.Add(time.Hour)); at = at.Add(30 * time.Second) {
+				switch failing := route == "search" && !at.Before(noon.Add(20*time.Minute)); {
+				case route == "cart" && code == "200":
+					v += 30000
+				case route == "search" && (code == "500") == failing:
+					v += 3
+				}
+				s.Samples = append(s.Samples, promtest.Sample{At: at, Value: v})
+			}
+		}
+	}
+	p.Push(*series["cart200"], *series["cart500"], *series["search200"], *series["search500"])
+	result, err := convert.Import(convert.Sloth, []rules.File{{Name: "a.yaml", Data: []byte(`version: prometheus/v1
+service: a
+slos:
+  - name: availability
+    objective: 99.9
+    sli:
+      events:
+        error_query: sum by (route) (rate(requests_total{code="500"}[{{.window}}]))
+        total_query: sum by (route) (rate(requests_total[{{.window}}]))
+    alerting: {name: A}
+`)}}, convert.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := VerifyImport(t.Context(), p.URL, result, convert.VerifyOptions{From: noon, To: noon.Add(time.Hour)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w := out[0].Windows[0]; !out[0].Same() || w.Groups != 2 || w.Series != `{route="search"}` || w.Because != convert.CauseGroups || w.Greatest < 0.99 {
+		t.Errorf("%+v", w)
+	}
+	if tier := out[0].Tiers[0]; tier.Series != `{route="search"}` || tier.OnlyTheirs == 0 || tier.Because[convert.CauseGroups] != tier.OnlyTheirs {
+		t.Errorf("%+v", tier)
+	}
+}

@@ -22,7 +22,7 @@ func (b *ruleBook) Rules() api.Rules {
 	}}
 	for _, s := range set.Services {
 		scope := s.Policy.Scope
-		out.Services = append(out.Services, api.ServiceRules{Scope: scope, Digest: s.Digest, File: s.File, Mode: modes[scope], Problem: s.Problem})
+		out.Services = append(out.Services, api.ServiceRules{Scope: scope, Digest: s.Digest, Remarks: s.Remarks, File: s.File, Mode: modes[scope], Problem: s.Problem})
 		delete(modes, scope)
 	}
 	for scope, mode := range modes {

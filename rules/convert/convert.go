@@ -85,7 +85,7 @@ func usage(format string, args ...any) error { return &UsageError{fmt.Sprintf(fo
 
 // Import reads files of a tool. The error is rules.Diagnostics with every fault of every file, or a UsageError.
 func Import(tool Tool, files []rules.File, opts Options) (*Result, error) {
-	im := &importer{opts: opts}
+	im := &importer{opts: opts, tops: map[rules.Node]string{}, remarks: map[string][]remark{}}
 	im.opts.Period = cmp.Or(opts.Period, 30*day)
 	var err error
 	switch tool {
@@ -110,8 +110,12 @@ const day = 24 * time.Hour
 type importer struct {
 	opts  Options
 	files []*rules.Foreign
-	slos  []*slo
-	diffs []Difference
+	// sources are the files as they were given, and tops the documents that are all of a service.
+	sources []rules.File
+	tops    map[rules.Node]string
+	remarks map[string][]remark // of services
+	slos    []*slo
+	diffs   []Difference
 	// labels are those of services, where a file has any; of a service in two files they are those of each SLO.
 	labels map[string]map[string]string
 	heads  map[string][]note // what a person has to decide of a whole service
@@ -122,7 +126,7 @@ type importer struct {
 func (im *importer) read(f rules.File, begins string, each func(rules.Node)) {
 	foreign := rules.ReadForeign(f, begins)
 	im.files = append(im.files, foreign)
-	im.comments(f)
+	im.sources = append(im.sources, f)
 	for _, doc := range foreign.Documents() {
 		if !doc.IsMapping() {
 			doc.Errorf(begins, "the file is %s, and a mapping is needed", doc.Is())
@@ -135,19 +139,6 @@ func (im *importer) read(f rules.File, begins string, each func(rules.Node)) {
 			continue
 		}
 		each(doc)
-	}
-}
-
-// comments notes that the comments of a file stay behind: a person has to read them anyway, to see what they are about.
-func (im *importer) comments(f rules.File) {
-	n, first := 0, 0
-	for line := range strings.Lines(string(f.Data)) {
-		if n++; first == 0 && strings.HasPrefix(strings.TrimSpace(line), "#") {
-			first = n
-		}
-	}
-	if first > 0 {
-		im.diffs = append(im.diffs, Difference{Kind: Dropped, Code: "comments", File: f.Name, Line: first, Column: 1, Message: "the comments of the file are not carried over"})
 	}
 }
 
@@ -201,6 +192,7 @@ func (im *importer) result() (*Result, error) {
 	im.some(&all)
 	out := &Result{}
 	if len(all.Errors()) == 0 {
+		im.carry()
 		for _, name := range im.names() {
 			s := Service{Name: name}
 			for _, one := range im.slos {
@@ -209,7 +201,7 @@ func (im *importer) result() (*Result, error) {
 				}
 			}
 			s.SLOs = len(s.slos)
-			w := writeService(name, im.heads[name], im.labels[name], s.slos)
+			w := writeService(name, im.heads[name], im.labels[name], im.remarks[name], s.slos)
 			s.Text = []byte(w.b.String())
 			_, err := rules.Load([]rules.File{{Name: name + ".yaml", Data: s.Text}}, rules.Options{})
 			var refused rules.Diagnostics

@@ -162,7 +162,7 @@ func (o *open) one(n rules.Node, key, kind, what string) rules.Node {
 // slo reads an SLO of OpenSLO v1. Each objective becomes an SLO of ours.
 func (o *open) slo(x *object) {
 	im, n := o.im, x.spec
-	base := &slo{at: x.doc.Get("metadata").Get("name"), name: x.name}
+	base := &slo{at: x.doc.Get("metadata").Get("name"), root: x.doc, name: x.name}
 	service, ok := n.Need("service", "an SLO", "")
 	if ok {
 		base.service, _ = service.Name("the name of a service")

@@ -62,7 +62,7 @@ func (im *importer) pyrraDocument(doc rules.Node) {
 		at.Errorf(pyrraBegins, "this is no ServiceLevelObjective of Pyrra")
 		return
 	}
-	s := &slo{at: doc}
+	s := &slo{at: doc, root: doc}
 	top := []string{"apiVersion", "kind", "metadata", "spec", "status"}
 	unknown, _ := doc.Mapping("a ServiceLevelObjective", top...)
 	metadata, ok := doc.Need("metadata", "a ServiceLevelObjective", "")
@@ -226,8 +226,13 @@ func (im *importer) pyrraIndicator(n rules.Node, s *slo) {
 	sum := func(group, of string) string { return "sum" + group + "(" + of + ")" }
 	both := func(make func(group string) (errors, total, ratio string)) {
 		s.errors, s.total, _ = make("")
-		_, _, ratio := make(by)
+		errors, total, ratio := make(by)
 		s.was.ratio = func(w time.Duration) string { return windowed(ratio, w) }
+		if by != "" {
+			s.was.parts = func(w time.Duration) (string, string) {
+				return sum("", windowed(errors, w)), sum("", windowed(total, w))
+			}
+		}
 	}
 	switch kind {
 	case "ratio":

@@ -25,8 +25,10 @@ type slo struct {
 	errors, total      string // with {{.window}}; without a total, errors is the ratio
 	labels             map[string]string
 	alerting           alerting
-	windows            []window // none: the usual ones of the period
-	notes              []note   // for whoever reads the rule file
+	windows            []window   // none: the usual ones of the period
+	notes              []note     // for whoever reads the rule file
+	root               rules.Node // all that their file says of it
+	remarks            []remark
 
 	was original
 }
@@ -57,7 +59,9 @@ type window struct {
 // original is what an SLO's own tool measures and fires.
 type original struct {
 	// ratio is the expression of the error ratio over a window. It may give a series for each group.
-	ratio  func(window time.Duration) string
+	ratio func(window time.Duration) string
+	// parts are the errors and the events of all its groups together; nil where it has none, or does not tell them apart.
+	parts  func(window time.Duration) (errors, total string)
 	alerts []alert
 	// mean: the ratio of the period is the mean of the ratios of five minutes.
 	mean bool

@@ -35,6 +35,7 @@ type slothReader struct {
 	windows []window
 	labels  map[string]string
 	service string
+	whole   rules.Node // the document, with what is around the SLOs in a manifest
 }
 
 // key is a key as the document's form writes it.
@@ -61,7 +62,7 @@ func (r *slothReader) keys(snake ...string) []string {
 
 func (im *importer) slothDocument(doc rules.Node, windows []window) {
 	version, api := doc.Get("version"), doc.Get("apiVersion")
-	r := &slothReader{im: im, windows: windows}
+	r := &slothReader{im: im, windows: windows, whole: doc}
 	switch {
 	case version.Raw() == "prometheus/v1":
 	case version.Exists():
@@ -111,6 +112,7 @@ func (r *slothReader) read(doc rules.Node) {
 	if r.service, ok = service.Name("the name of a service"); !ok {
 		return
 	}
+	im.tops[doc], im.tops[r.whole] = r.service, r.service
 	if labels := doc.Get("labels"); labels.Exists() {
 		r.labels = labels.Labels("label")
 	}
@@ -227,7 +229,7 @@ func (r *slothReader) slo(n rules.Node) {
 	if !ok {
 		return
 	}
-	s := &slo{at: n, service: r.service, period: im.opts.Period}
+	s := &slo{at: n, root: n, service: r.service, period: im.opts.Period}
 	if name, ok := n.Need("name", "an SLO", ""); ok {
 		s.at = name
 		s.name, _ = name.Name("the name of an SLO")
@@ -306,8 +308,9 @@ func (r *slothReader) sli(n rules.Node, s *slo) {
 			return
 		}
 		im.unknown(unknown, "events", s, keys...)
-		s.errors = r.counted(events, keys[0], s)
-		s.total = r.counted(events, keys[1], s)
+		var lone [2]bool
+		s.errors, lone[0] = r.counted(events, keys[0], s)
+		s.total, lone[1] = r.counted(events, keys[1], s)
 		if s.errors != "" && s.errors == s.total {
 			events.Get(keys[1]).Errorf("the one counts the bad events, the other all of them", "%s is the same as %s", keys[1], keys[0])
 		}
@@ -316,6 +319,11 @@ func (r *slothReader) sli(n rules.Node, s *slo) {
 		s.was.mean = true
 		s.was.ratio = func(w time.Duration) string {
 			return "(" + windowed(errors, w) + ")\n/\n(" + windowed(total, w) + ")"
+		}
+		if !lone[0] || !lone[1] {
+			s.was.parts = func(w time.Duration) (string, string) {
+				return "sum(" + windowed(errors, w) + ")", "sum(" + windowed(total, w) + ")"
+			}
 		}
 	case raw.Exists():
 		keys := r.keys("error_ratio_query")
@@ -344,21 +352,21 @@ func (r *slothReader) sli(n rules.Node, s *slo) {
 	}
 }
 
-// counted reads a query that counts events, and adds up what it counts apart.
-func (r *slothReader) counted(events rules.Node, key string, s *slo) string {
+// counted reads a query that counts events, and adds up what it counts apart; lone where it does not.
+func (r *slothReader) counted(events rules.Node, key string, s *slo) (text string, lone bool) {
 	q, ok := events.Need(key, "events", "")
 	if !ok {
-		return ""
+		return "", true
 	}
 	text, expr, ok := q.Query(key, true)
 	if !ok {
-		return ""
+		return "", true
 	}
 	if single(expr) {
-		return text
+		return text, true
 	}
 	r.im.addUp(q, key, s)
-	return "sum(" + text + ")"
+	return "sum(" + text + ")", false
 }
 
 func (r *slothReader) alerting(n rules.Node, s *slo) {

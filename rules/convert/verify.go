@@ -44,20 +44,27 @@ type Verified struct {
 type WindowVerified struct {
 	Window   time.Duration
 	Compared int // instants at which both had a value
-	// Greatest is the greatest difference of the two, at At, where they were Theirs and Ours.
+	// Greatest is the greatest difference of the two, at At, where they were Theirs and Ours. One that is not intended comes before all
+	// that are.
 	Greatest     float64
 	At           time.Time
 	Theirs, Ours float64
+	Series       string // of theirs that was compared, by its labels, or "all together"; empty: there was one alone
+	Because      Cause  // of that difference, or of theirs being alone; empty: none that is intended, or there is no difference
 	// OnlyTheirs and OnlyOurs are the instants at which one had a value and the other none.
 	OnlyTheirs, OnlyOurs int
 	Groups               int // theirs had several series, of which the highest was compared
+	// Unexplained are the instants at which the two differed, or one was alone, for no cause that is intended; First is the first.
+	Unexplained int
+	First       time.Time
 }
 
 // TierVerified is how long the alerts of a severity would have fired.
 type TierVerified struct {
 	Severity                   engine.Severity
 	Both, OnlyTheirs, OnlyOurs time.Duration
-	First                      time.Time // when they first differed
+	First                      time.Time // when they first differed, if for no cause that is intended then when they first did so
+	Series                     string    // of theirs that burned then, by its labels; empty: none, or there was one alone
 	Unknown                    time.Duration
 	// Because is how much of OnlyTheirs and OnlyOurs has which intended cause; Unexplained is the rest.
 	Because     map[Cause]time.Duration
@@ -72,7 +79,7 @@ const (
 	CauseFor     Cause = "for"          // theirs waited for its `for`
 	CauseUnknown Cause = "unknown"      // ours was unknown, and what is unknown stays as it was
 	CauseShort   Cause = "short window" // theirs has none, and goes on after the errors have ended
-	CauseGroups  Cause = "groups"       // theirs fires for one of several groups, which are one SLO here
+	CauseGroups  Cause = "groups"       // theirs looks at each of several groups, and together they are what ours looks at
 )
 
 // SpanVerified is the error ratio of the whole time that was looked at, which a budget goes by.
@@ -87,7 +94,7 @@ const sameRatio = 1e-9
 // Same reports whether both come to the same but for what is intended.
 func (v *Verified) Same() bool {
 	return !slices.ContainsFunc(v.Windows, func(w WindowVerified) bool {
-		return w.Groups == 0 && (w.Greatest > sameRatio || w.OnlyTheirs+w.OnlyOurs > 0)
+		return w.Unexplained > 0
 	}) && !slices.ContainsFunc(v.Tiers, func(t TierVerified) bool { return t.Unexplained > 0 })
 }
 
@@ -158,11 +165,17 @@ func (v *verifier) at(ctx context.Context, t time.Time) error {
 			if !t.Truncate(w.every).Equal(t) {
 				continue
 			}
-			errors, total := c.slo.Queries(w.window)
-			for _, q := range []struct {
+			type question struct {
 				text string
 				into *model.Vector
-			}{{c.was.was.ratio(w.window), &w.theirs}, {errors, &w.errors}, {total, &w.total}} {
+			}
+			errors, total := c.slo.Queries(w.window)
+			ask := []question{{c.was.was.ratio(w.window), &w.theirs}, {errors, &w.errors}, {total, &w.total}}
+			if c.was.was.parts != nil {
+				theirs, of := c.was.was.parts(w.window)
+				ask = append(ask, question{theirs, &w.theirErrors}, question{of, &w.theirTotal})
+			}
+			for _, q := range ask {
 				if q.text != "" {
 					jobs.Go(func() (err error) {
 						*q.into, err = v.ask(ctx, q.text, t)
@@ -236,6 +249,10 @@ type comparedWindow struct {
 	window, every         time.Duration
 	theirs, errors, total model.Vector
 	out                   WindowVerified
+
+	parts                   bool // what follows is asked
+	theirErrors, theirTotal model.Vector
+	grouped                 bool // the last difference is none but that theirs looks at groups
 }
 
 // comparedAlert is an alert of theirs.
@@ -286,7 +303,7 @@ func newComparison(service string, was *slo, s *rules.Service) *comparison {
 		note(time.Hour, verifyStep)
 	}
 	for w, step := range every {
-		c.windows = append(c.windows, &comparedWindow{window: w, every: step, out: WindowVerified{Window: w}})
+		c.windows = append(c.windows, &comparedWindow{window: w, every: step, parts: was.was.parts != nil, out: WindowVerified{Window: w}})
 	}
 	slices.SortFunc(c.windows, func(a, b *comparedWindow) int { return cmp.Compare(a.window, b.window) })
 	return c
@@ -314,33 +331,83 @@ func (c *comparison) of(w time.Duration) *comparedWindow {
 	return &comparedWindow{}
 }
 
-// ratio is theirs, the highest of all groups; false where there is none.
-func (w *comparedWindow) ratio() (highest float64, ok bool) {
+// ratio is theirs, the highest of all groups; nil where there is none.
+func (w *comparedWindow) ratio() (highest *model.Sample) {
 	for _, s := range w.theirs {
-		if f := float64(s.Value); !math.IsNaN(f) && (!ok || f > highest) {
-			highest, ok = f, true
+		if f := float64(s.Value); !math.IsNaN(f) && (highest == nil || f > float64(highest.Value)) {
+			highest = s
 		}
 	}
-	return highest, ok
+	return highest
+}
+
+// allTogether names what all series of theirs make.
+const allTogether = "all together"
+
+// series names one of theirs, where there are several.
+func (w *comparedWindow) series(s *model.Sample) string {
+	if len(w.theirs) < 2 {
+		return ""
+	}
+	return named(s.Metric)
+}
+
+func named(m model.Metric) string {
+	m = m.Clone()
+	delete(m, model.MetricNameLabel)
+	return m.String()
+}
+
+// together reports whether ours is what theirs makes of all groups together: the sum of their parts or, where these are not known,
+// something between the least and the greatest of them. A ratio of our own that has groups too is unknown.
+func (w *comparedWindow) together(s *rules.SLO) bool {
+	if len(w.theirs) < 2 {
+		return false
+	}
+	errors, total, known := w.ours(s)
+	if !known {
+		return len(w.errors) > 1 || len(w.total) > 1
+	}
+	ours := errors / total
+	if w.parts {
+		if all, of, ok := quotient(w.theirErrors, w.theirTotal, s.Absence.Zero); ok {
+			return math.Abs(all/of-ours) <= sameRatio
+		}
+		return false
+	}
+	least, greatest := math.Inf(1), math.Inf(-1)
+	for _, x := range w.theirs {
+		if f := float64(x.Value); !math.IsNaN(f) {
+			least, greatest = min(least, f), max(greatest, f)
+		}
+	}
+	return ours >= least-sameRatio && ours <= greatest+sameRatio
 }
 
 // ours is errors, total and what they make; false where that is nothing.
 func (w *comparedWindow) ours(s *rules.SLO) (errors, total float64, ok bool) {
-	one := func(v model.Vector) (float64, bool) {
-		if len(v) != 1 || math.IsNaN(float64(v[0].Value)) {
-			return 0, false
-		}
-		return float64(v[0].Value), true
-	}
 	if !s.Events {
 		errors, ok = one(w.errors)
 		return errors, 1, ok
 	}
-	if total, ok = one(w.total); !ok || total == 0 {
+	return quotient(w.errors, w.total, s.Absence.Zero)
+}
+
+// one is the value of a series that is alone.
+func one(v model.Vector) (float64, bool) {
+	if len(v) != 1 || math.IsNaN(float64(v[0].Value)) {
+		return 0, false
+	}
+	return float64(v[0].Value), true
+}
+
+// quotient is errors and total where they make a ratio. zero: no series of errors is no errors.
+func quotient(e, of model.Vector, zero bool) (errors, total float64, ok bool) {
+	if total, ok = one(of); !ok || total == 0 {
 		return 0, 0, false
 	}
-	if errors, ok = one(w.errors); !ok && len(w.errors) == 0 && s.Absence.Zero {
-		return 0, total, true // no series of errors, no errors
+	if errors, ok = one(e); !ok && len(e) == 0 && zero {
+		return 0, total, true
 	}
 	return errors, total, ok
 }
@@ -351,20 +418,31 @@ func (c *comparison) compare(t time.Time) {
 		if !t.Truncate(w.every).Equal(t) {
 			continue
 		}
-		theirs, ok1 := w.ratio()
+		theirs, highest := 0.0, w.ratio()
 		errors, total, ok2 := w.ours(c.slo)
+		ok1 := highest != nil
+		if ok1 {
+			theirs = float64(highest.Value)
+		}
 		w.out.Groups = max(w.out.Groups, len(w.theirs))
+		w.grouped = w.together(c.slo)
 		switch {
 		case ok1 && ok2:
 			w.out.Compared++
-			ours := errors / total
-			if d := math.Abs(theirs - ours); d > w.out.Greatest || w.out.Compared == 1 {
-				w.out.Greatest, w.out.At, w.out.Theirs, w.out.Ours = d, t, theirs, ours
+			series := w.series(highest)
+			if all, of, ok := quotient(w.theirErrors, w.theirTotal, c.slo.Absence.Zero); ok && series != "" && !w.grouped {
+				theirs, series = all/of, allTogether // that is what ours should be; one of them it may be by chance
 			}
+			w.out.differ(t, series, theirs, errors/total, w.grouped)
 		case ok1 && !(theirs == 0 && len(w.errors) == 0):
 			w.out.OnlyTheirs++
+			if w.grouped && w.out.Greatest <= sameRatio {
+				w.out.Because = CauseGroups
+			}
+			w.out.unexplained(t, !w.grouped)
 		case ok2 && errors > 0: // without errors theirs often has no series to divide, and ours are none
 			w.out.OnlyOurs++
+			w.out.unexplained(t, true)
 		}
 		if w.window == five && t.Truncate(five).Equal(t) {
 			if ok1 {
@@ -375,6 +453,30 @@ func (c *comparison) compare(t time.Time) {
 			}
 		}
 	}
+}
+
+// differ notes how two values differ at an instant.
+func (w *WindowVerified) differ(t time.Time, series string, theirs, ours float64, grouped bool) {
+	d, cause := math.Abs(theirs-ours), Cause("")
+	if d > sameRatio && grouped {
+		cause = CauseGroups
+	}
+	intended := func(d float64, c Cause) bool { return d <= sameRatio || c != "" }
+	sooner := intended(w.Greatest, w.Because) && !intended(d, cause)
+	if later := !intended(w.Greatest, w.Because) && intended(d, cause); sooner || !later && d > w.Greatest || w.Compared == 1 {
+		w.Greatest, w.At, w.Theirs, w.Ours, w.Series, w.Because = d, t, theirs, ours, series, cause
+	}
+	w.unexplained(t, !intended(d, cause))
+}
+
+func (w *WindowVerified) unexplained(t time.Time, is bool) {
+	if !is {
+		return
+	}
+	if w.Unexplained == 0 {
+		w.First = t
+	}
+	w.Unexplained++
 }
 
 // burning says which groups of theirs a pair is true for.
@@ -434,14 +536,12 @@ func (c *comparison) fires(a *comparedAlert, t time.Time) (fires, waits bool) {
 func (c *comparison) fire(t time.Time, severity engine.Severity, truth engine.Truth) {
 	i := slices.IndexFunc(c.tiers, func(v *TierVerified) bool { return v.Severity == severity })
 	tier := c.tiers[i]
-	theirs, waits, alone := false, false, false
+	theirs, waits := false, false
 	for _, a := range c.alerts {
-		if a.severity != severity {
-			continue
+		if a.severity == severity {
+			fires, waiting := c.fires(a, t)
+			theirs, waits = theirs || fires, waits || waiting
 		}
-		fires, waiting := c.fires(a, t)
-		theirs, waits = theirs || fires, waits || waiting
-		alone = alone || fires && slices.ContainsFunc(a.pairs, func(p pair) bool { return p.short == 0 })
 	}
 	switch truth {
 	case engine.True:
@@ -458,20 +558,21 @@ func (c *comparison) fire(t time.Time, severity engine.Severity, truth engine.Tr
 		}
 		return
 	}
-	if tier.First.IsZero() {
-		tier.First = t
-	}
-	grouped := slices.ContainsFunc(c.windows, func(w *comparedWindow) bool { return len(w.theirs) > 1 })
 	cause := Cause("")
 	switch {
+	case truth == engine.Unknown && slices.ContainsFunc(c.windows, func(w *comparedWindow) bool { return len(w.errors) > 1 || len(w.total) > 1 }):
+		cause = CauseGroups
 	case truth == engine.Unknown:
 		cause = CauseUnknown
 	case ours && waits:
 		cause = CauseFor
-	case theirs && alone:
-		cause = CauseShort
-	case grouped:
-		cause = CauseGroups
+	case theirs:
+		cause = c.goesOn(severity)
+	default:
+		cause = c.scattered(severity)
+	}
+	if tier.First.IsZero() || cause == "" && tier.Unexplained == 0 {
+		tier.First, tier.Series = t, c.burns(severity)
 	}
 	if ours {
 		tier.OnlyOurs += verifyStep
@@ -483,6 +584,86 @@ func (c *comparison) fire(t time.Time, severity engine.Severity, truth engine.Tr
 	} else {
 		tier.Because[cause] += verifyStep
 	}
+}
+
+// goesOn says why theirs may fire alone: each pair of theirs that is true has no short window while ours, which has one, is quiet over
+// it; or is true for one of several groups, and not for all of them together. Empty: because they differ.
+func (c *comparison) goesOn(severity engine.Severity) (cause Cause) {
+	for _, a := range c.alerts {
+		if a.severity != severity {
+			continue
+		}
+		for i, p := range a.pairs {
+			if len(a.burning[i]) == 0 {
+				continue
+			}
+			switch {
+			case c.quiet(p.long, p.limit, true), p.short > 0 && c.quiet(p.short, p.limit, true):
+				cause = CauseGroups
+			case p.short == 0 && c.quiet(c.shortOf(severity, p.long), p.limit, false):
+				cause = cmp.Or(cause, CauseShort)
+			default:
+				return ""
+			}
+		}
+	}
+	return cause
+}
+
+// quiet reports whether ours is not above a limit of theirs over a window. grouped: though one of their groups is, and because ours is
+// all of them together.
+func (c *comparison) quiet(window time.Duration, limit float64, grouped bool) bool {
+	w := c.of(window)
+	if w.window == 0 || grouped && !w.grouped {
+		return false
+	}
+	errors, total, known := w.ours(c.slo)
+	return !known && !grouped || known && errors/total <= limit
+}
+
+// shortOf is the short window that ours has beside a long one; 0 where it has none.
+func (c *comparison) shortOf(severity engine.Severity, long time.Duration) time.Duration {
+	if tier := c.slo.Tier(severity); tier != nil {
+		for _, w := range tier.Windows {
+			if w.Long == long {
+				return w.Short
+			}
+		}
+	}
+	return 0
+}
+
+// scattered says why ours may fire alone: a pair is true over both windows for other groups over each, and so for none of theirs.
+func (c *comparison) scattered(severity engine.Severity) Cause {
+	over := func(window time.Duration, limit float64) bool {
+		w := c.of(window)
+		highest := w.ratio()
+		return w.grouped && highest != nil && float64(highest.Value) > limit
+	}
+	for _, a := range c.alerts {
+		if a.severity == severity && slices.ContainsFunc(a.pairs, func(p pair) bool { return p.short > 0 && over(p.long, p.limit) && over(p.short, p.limit) }) {
+			return CauseGroups
+		}
+	}
+	return ""
+}
+
+// burns names a series of theirs that an alert is true for, where there are several.
+func (c *comparison) burns(severity engine.Severity) string {
+	for _, a := range c.alerts {
+		if a.severity != severity {
+			continue
+		}
+		for i, p := range a.pairs {
+			w := c.of(p.long)
+			for _, s := range w.theirs {
+				if len(w.theirs) > 1 && a.burning[i][s.Metric.Fingerprint()] {
+					return named(s.Metric)
+				}
+			}
+		}
+	}
+	return ""
 }
 
 // end sums up.

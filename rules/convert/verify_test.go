@@ -196,8 +196,9 @@ func TestTheWaysToSumUpAPeriodAreCompared(t *testing.T) {
 	}
 }
 
-// One group of many that burns is an alert of Sloth's, and not of the sum; that is told as such.
-func TestGroupsAreToldAsTheCause(t *testing.T) {
+// routes draws the traffic of two routes: of the small one a share fails for an hour.
+func routes(t *testing.T) *series.API {
+	t.Helper()
 	var list []series.Series
 	for _, route := range []string{"a", "b"} {
 		for _, code := range []string{"200", "500"} {
@@ -221,17 +222,97 @@ func TestGroupsAreToldAsTheCause(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := strings.NewReplacer(`sum(rate(requests_total{job="a",code="500"}`, `sum by (route) (rate(requests_total{code="500"}`, `sum(rate(requests_total{job="a"}`, `sum by (route) (rate(requests_total`).Replace(slothFile)
-	v := verified(t, store.API(), imported(t, Sloth, text), 3)
+	return store.API()
+}
+
+var byRoute = strings.NewReplacer(`sum(rate(requests_total{job="a",code="500"}`, `sum by (route) (rate(requests_total{code="500"}`, `sum(rate(requests_total{job="a"}`, `sum by (route) (rate(requests_total`)
+
+// One group of many that burns is an alert of Sloth's, and not of the sum; that is told as such, with the group and the instant.
+func TestGroupsAreToldAsTheCause(t *testing.T) {
+	v := verified(t, routes(t), imported(t, Sloth, byRoute.Replace(slothFile)), 3)
 	page := v.tier(t, engine.SeverityPage)
-	if page.OnlyTheirs == 0 || page.Because[CauseGroups] != page.OnlyTheirs || !v.Same() || v.Windows[0].Groups != 2 {
+	if page.OnlyTheirs == 0 || page.Because[CauseGroups] != page.OnlyTheirs || page.Series != `{route="b"}` || !v.Same() {
+		t.Errorf("%+v", v)
+	}
+	if w := v.Windows[0]; w.Groups != 2 || w.Unexplained > 0 || w.Because != CauseGroups || w.Series != `{route="b"}` || w.At.Before(noon.Add(time.Hour)) || w.Greatest < 0.04 {
+		t.Errorf("%+v", w)
+	}
+}
+
+// That there are groups explains nothing but what comes of them: a wrong import of them is found, with the instant.
+func TestGroupsExplainNoOtherDifference(t *testing.T) {
+	for name, change := range map[string][2]string{
+		"factor":       {"    alerting:", "    windows: [{severity: page, long: 1h, short: 5m, factor: 0.001}, {severity: page, long: 6h, short: 30m, factor: 0.001}]\n    alerting:"},
+		"errors":       {`code="500"`, `code="404"`},
+		"twice":        {`sum(sum by (route) (rate(requests_total{code="500"}[{{.window}}])))`, `2 * sum(sum by (route) (rate(requests_total{code="500"}[{{.window}}])))`},
+		"total":        {`sum by (route) (rate(requests_total[{{.window}}]))`, `sum by (route) (rate(requests_total{route="b"}[{{.window}}]))`},
+		"no error yet": {`code="500"`, `code="500",route="a"`},
+	} {
+		result := imported(t, Sloth, byRoute.Replace(slothFile))
+		s := &result.Services[0]
+		if s.Text = bytes.Replace(s.Text, []byte(change[0]), []byte(change[1]), 1); !bytes.Contains(s.Text, []byte(change[1])) {
+			t.Fatalf("%s is not in\n%s", change[0], s.Text)
+		}
+		v := verified(t, routes(t), result, 3)
+		page := v.tier(t, engine.SeverityPage)
+		w := v.Windows[0]
+		if v.Same() {
+			t.Errorf("%s is not found: %+v", name, v)
+		}
+		if name == "factor" { // the ratios are right, and ours burns where all groups together hardly do
+			if page.Unexplained == 0 || w.Unexplained > 0 || page.First.Before(noon.Add(time.Hour)) {
+				t.Errorf("%s: %+v", name, page)
+			}
+			continue
+		}
+		if w.Unexplained == 0 || w.Because != "" || w.First.IsZero() {
+			t.Errorf("%s: %+v", name, w)
+		}
+	}
+}
+
+// A limit that is too high is found though a group burns: all of them together are above theirs.
+func TestALimitIsFoundThoughThereAreGroups(t *testing.T) {
+	var list []series.Series
+	for _, route := range []string{"a", "b"} {
+		for code, share := range map[string]float64{"200": 0.8, "500": 0.2} {
+			s := series.Series{Labels: labels.FromStrings("__name__", "requests_total", "route", route, "code", code)}
+			for d := -24 * time.Hour; d <= 2*time.Hour; d += 30 * time.Second {
+				s.Samples = append(s.Samples, series.Sample{At: noon.Add(d).UnixMilli(), Value: share * 10 * (d + 24*time.Hour).Seconds()})
+			}
+			list = append(list, s)
+		}
+	}
+	store, err := series.New(list...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	result := imported(t, Sloth, byRoute.Replace(slothFile))
+	s := &result.Services[0]
+	s.Text = bytes.Replace(s.Text, []byte("    alerting:"), []byte("    windows: [{severity: page, long: 1h, short: 5m, factor: 300}, {severity: page, long: 6h, short: 30m, factor: 300}]\n    alerting:"), 1)
+	v := verified(t, store.API(), result, 1)
+	if page := v.tier(t, engine.SeverityPage); v.Same() || page.Unexplained != page.OnlyTheirs || page.OnlyTheirs == 0 || page.Series == "" {
+		t.Errorf("%+v", page)
+	}
+}
+
+// A ratio of several series is none of ours, which is unknown: that is its groups, not that nothing could be seen.
+func TestAGroupedRatioIsToldAsGroups(t *testing.T) {
+	text := strings.Replace(byRoute.Replace(slothFile), `      events:
+        error_query: sum by (route) (rate(requests_total{code="500"}[{{.window}}]))
+        total_query: sum by (route) (rate(requests_total[{{.window}}]))
+`, `      raw:
+        error_ratio_query: sum by (route) (rate(requests_total{code="500"}[{{.window}}])) / sum by (route) (rate(requests_total[{{.window}}]))
+`, 1)
+	v := verified(t, routes(t), imported(t, Sloth, text), 3)
+	page := v.tier(t, engine.SeverityPage)
+	if page.OnlyTheirs == 0 || page.Because[CauseGroups] != page.OnlyTheirs || !v.Same() || v.Windows[0].OnlyTheirs == 0 || v.Windows[0].Because != CauseGroups {
 		t.Errorf("%+v", v)
 	}
 }
 
-// A condition without a short window goes on after the errors have ended.
-func TestAnAddedShortWindowEndsAnAlertSooner(t *testing.T) {
-	text := `apiVersion: openslo/v1
+// longAlone has a condition without a short window.
+const longAlone = `apiVersion: openslo/v1
 kind: SLO
 metadata: {name: availability}
 spec:
@@ -251,9 +332,26 @@ spec:
         alertWhenBreaching: true
         conditions: [{spec: {severity: page, condition: {kind: burnrate, op: gt, threshold: 14, lookbackWindow: 1h}}}]
 `
-	v := verified(t, traffic(t, steady, outage{time.Hour, 80 * time.Minute, 1}), imported(t, OpenSLO, text), 4)
+
+// A condition without a short window goes on after the errors have ended.
+func TestAnAddedShortWindowEndsAnAlertSooner(t *testing.T) {
+	v := verified(t, traffic(t, steady, outage{time.Hour, 80 * time.Minute, 1}), imported(t, OpenSLO, longAlone), 4)
 	page := v.tier(t, engine.SeverityPage)
 	if page.OnlyOurs != 0 || page.OnlyTheirs < 50*time.Minute || page.Because[CauseShort] != page.OnlyTheirs || !v.Same() {
+		t.Errorf("%+v", page)
+	}
+}
+
+// An alert without a short window that ours does not follow while the errors go on is no matter of the short window.
+func TestAShortWindowExplainsNothingWhileItBurns(t *testing.T) {
+	result := imported(t, OpenSLO, longAlone)
+	s := &result.Services[0]
+	was := s.Text
+	if s.Text = bytes.Replace(s.Text, []byte("factor: 14}"), []byte("factor: 900}"), 1); bytes.Equal(was, s.Text) {
+		t.Fatalf("no factor in\n%s", was)
+	}
+	v := verified(t, traffic(t, steady, outage{time.Hour, 80 * time.Minute, 1}), result, 4)
+	if page := v.tier(t, engine.SeverityPage); v.Same() || page.Unexplained < 15*time.Minute || page.Because[CauseShort] < 50*time.Minute || page.First.After(noon.Add(time.Hour+5*time.Minute)) {
 		t.Errorf("%+v", page)
 	}
 }

@@ -18,6 +18,58 @@ type writer struct {
 	b     strings.Builder
 	lines int
 	begun []begun
+
+	remarks []remark        // that are still to be written, with what they stand with
+	written map[string]bool // the paths of keys that are written, below the SLO or the service
+}
+
+// path is that of a key, as one word.
+func path(keys ...string) string { return strings.Join(keys, "\x00") }
+
+// remarked writes what is said above a key, and returns what is said behind it.
+func (w *writer) remarked(indent int, keys ...string) (behind string) {
+	at := path(keys...)
+	if w.written == nil {
+		w.written = map[string]bool{}
+	}
+	w.written[at] = true
+	for _, r := range w.remarks {
+		switch {
+		case path(r.path...) != at:
+		case r.alone:
+			w.line(indent, "%s", r.text)
+		default:
+			behind += " " + r.text
+		}
+	}
+	return behind
+}
+
+// placed are remarks at the keys that a piece of a file has. What is said of another key goes to the next around it, which the
+// key is named for.
+func placed(remarks []remark, piece func(w *writer)) []remark {
+	if len(remarks) == 0 {
+		return nil
+	}
+	var trial writer
+	piece(&trial)
+	out := make([]remark, len(remarks))
+	for i, r := range remarks {
+		n := len(r.path)
+		for n > 0 && !trial.written[path(r.path[:n]...)] {
+			n--
+		}
+		goesOn := i > 0 && r.alone && remarks[i-1].alone && slices.Equal(r.path, remarks[i-1].path)
+		if n < len(r.path) && !r.ends && !goesOn {
+			r.text = "# " + strings.Join(r.path[n:], ".") + ": " + strings.TrimLeft(strings.TrimLeft(r.text, "#"), " \t")
+		}
+		r.alone = r.alone || n < len(r.path)
+		if r.path = r.path[:n]; n == 0 {
+			r.alone = true
+		}
+		out[i] = r
+	}
+	return out
 }
 
 // begun is the line at which an SLO begins.
@@ -35,21 +87,23 @@ func (w *writer) line(indent int, format string, args ...any) {
 	w.lines++
 }
 
-// field writes a key with a text, which may have several lines.
-func (w *writer) field(indent int, key, text string) {
+// field writes a key with a text, which may have several lines. at is where it stands.
+func (w *writer) field(indent int, text string, at ...string) {
+	behind := w.remarked(indent, at...)
+	key := scalar(at[len(at)-1])
 	if !strings.Contains(text, "\n") {
-		w.line(indent, "%s: %s", key, scalar(text))
+		w.line(indent, "%s: %s%s", key, scalar(text), behind)
 		return
 	}
 	if !plainLines(text) {
-		w.line(indent, "%s: %s", key, quoted(text))
+		w.line(indent, "%s: %s%s", key, quoted(text), behind)
 		return
 	}
 	mark := "|"
 	if !strings.HasSuffix(text, "\n") {
 		mark = "|-"
 	}
-	w.line(indent, "%s: %s", key, mark)
+	w.line(indent, "%s: %s%s", key, mark, behind)
 	for line := range strings.Lines(text) {
 		w.line(indent+2, "%s", strings.TrimSuffix(line, "\n"))
 	}
@@ -87,14 +141,20 @@ func encoded(n *yaml.Node) string {
 }
 
 // texts writes labels or annotations, sorted; nothing where there are none.
-func (w *writer) texts(indent int, key string, values map[string]string) {
+func (w *writer) texts(indent int, values map[string]string, at ...string) {
 	if len(values) == 0 {
 		return
 	}
-	w.line(indent, "%s:", key)
+	w.key(indent, at...)
 	for _, name := range slices.Sorted(maps.Keys(values)) {
-		w.field(indent+2, scalar(name), values[name])
+		w.field(indent+2, values[name], append(slices.Clone(at), name)...)
 	}
+}
+
+// key writes a key alone.
+func (w *writer) key(indent int, at ...string) {
+	behind := w.remarked(indent, at...)
+	w.line(indent, "%s:%s", at[len(at)-1], behind)
 }
 
 // comment writes a text as comments of a readable width.
@@ -115,14 +175,18 @@ func (w *writer) comment(indent int, text string) {
 }
 
 // writeService writes the rule file of a service.
-func writeService(name string, notes []note, labels map[string]string, slos []*slo) *writer {
-	w := &writer{}
-	w.line(0, "version: modeshift/v1")
-	w.line(0, "service: %s", scalar(name))
-	w.texts(0, "labels", labels)
-	w.line(0, "")
-	w.decide(0, notes)
-	w.line(0, "slos:")
+func writeService(name string, notes []note, labels map[string]string, remarks []remark, slos []*slo) *writer {
+	head := func(w *writer) {
+		w.remarked(0)
+		w.field(0, "modeshift/v1", "version")
+		w.field(0, name, "service")
+		w.texts(0, labels, "labels")
+		w.line(0, "")
+		w.decide(0, notes)
+		w.key(0, "slos")
+	}
+	w := &writer{remarks: placed(remarks, head)}
+	head(w)
 	for i, s := range slos {
 		if i > 0 {
 			w.line(0, "")
@@ -145,30 +209,40 @@ func (w *writer) decide(indent int, notes []note) {
 
 func (w *writer) slo(s *slo) {
 	w.begun = append(w.begun, begun{w.lines + 1, s})
+	w.remarks, w.written = placed(s.remarks, func(w *writer) { w.keys(s) }), nil
+	w.keys(s)
+}
+
+// keys writes the keys of an SLO.
+func (w *writer) keys(s *slo) {
+	w.remarked(2)
 	w.decide(2, s.notes)
-	w.line(2, "- name: %s", scalar(s.name))
+	behind := w.remarked(2, "name")
+	w.line(2, "- name: %s%s", scalar(s.name), behind)
 	objective, _ := decimal(s.objective)
-	w.line(4, "objective: %s", objective)
+	behind = w.remarked(4, "objective")
+	w.line(4, "objective: %s%s", objective, behind)
+	behind = w.remarked(4, "period")
 	if s.calendar != "" {
-		w.line(4, "calendar: %s", s.calendar)
+		w.line(4, "calendar: %s%s", s.calendar, behind)
 		if s.timezone != "" {
 			w.line(4, "timezone: %s", s.timezone)
 		}
 	} else {
-		w.line(4, "period: %s", span(s.period))
+		w.line(4, "period: %s%s", span(s.period), behind)
 	}
 	if s.description != "" {
-		w.field(4, "description", s.description)
+		w.field(4, s.description, "description")
 	}
-	w.texts(4, "labels", s.labels)
-	w.line(4, "sli:")
+	w.texts(4, s.labels, "labels")
+	w.key(4, "sli")
 	if s.total == "" {
-		w.line(6, "raw:")
-		w.field(8, "error_ratio_query", s.errors)
+		w.key(6, "sli", "raw")
+		w.field(8, s.errors, "sli", "raw", "error_ratio_query")
 	} else {
-		w.line(6, "events:")
-		w.field(8, "error_query", s.errors)
-		w.field(8, "total_query", s.total)
+		w.key(6, "sli", "events")
+		w.field(8, s.errors, "sli", "events", "error_query")
+		w.field(8, s.total, "sli", "events", "total_query")
 	}
 	if len(s.windows) > 0 {
 		w.line(4, "windows:")
@@ -181,27 +255,28 @@ func (w *writer) slo(s *slo) {
 			w.line(6, "%s", text)
 		}
 	}
-	w.line(4, "alerting:")
+	w.key(4, "alerting")
 	a := &s.alerting
 	if a.name != "" {
-		w.field(6, "name", a.name)
+		w.field(6, a.name, "alerting", "name")
 	}
-	w.texts(6, "labels", a.labels)
-	w.texts(6, "annotations", a.annotations)
+	w.texts(6, a.labels, "alerting", "labels")
+	w.texts(6, a.annotations, "alerting", "annotations")
 	w.tier("page_alert", &a.page)
 	w.tier("ticket_alert", &a.ticket)
 }
 
 func (w *writer) tier(key string, t *tier) {
+	behind := w.remarked(6, "alerting", key)
 	switch {
 	case t.disabled:
-		w.line(6, "%s: {disable: true}", key)
+		w.line(6, "%s: {disable: true}%s", key, behind)
 	case len(t.labels) == 0 && len(t.annotations) == 0:
-		w.line(6, "%s: {}", key)
+		w.line(6, "%s: {}%s", key, behind)
 	default:
-		w.line(6, "%s:", key)
-		w.texts(8, "labels", t.labels)
-		w.texts(8, "annotations", t.annotations)
+		w.line(6, "%s:%s", key, behind)
+		w.texts(8, t.labels, "alerting", key, "labels")
+		w.texts(8, t.annotations, "alerting", key, "annotations")
 	}
 }
 

@@ -28,6 +28,7 @@ type part struct {
 	read    func(view) rules.Value
 	// doubts are further queries without whose answers those to queries may be misread; nil when there are never any.
 	doubts func(view) []wanted
+	proofs []wanted // all that doubts may give
 }
 
 // view is the answers of a tick for one instant.
@@ -94,13 +95,25 @@ func (e *Evaluator) compile(k key) *probe {
 
 // compileOn is compile, of a narrowed signal for some instances, of which there is at least one.
 func (e *Evaluator) compileOn(k key, instances []string) *probe {
-	name, agree := k.service.Source, 0
-	var one func(replica query, alone bool) part
+	name, agree, one := measuring(k, instances)
+	if one == nil {
+		return nil
+	}
+	return e.probe(name, agree, func(q query, alone bool) part {
+		q.passing = k.signal.Narrowed
+		return one(q, alone)
+	})
+}
+
+// measuring says which source measures k, how many of its replicas have to agree, and how one of them does; nil if no source does, or
+// if k is not declared.
+func measuring(k key, instances []string) (name string, agree int, one func(replica query, alone bool) part) {
+	name = k.service.Source
 	switch k.signal.Kind {
 	case rules.SignalSLO:
 		slo := k.service.SLO(k.signal.Name)
 		if slo == nil {
-			return nil
+			return "", 0, nil
 		}
 		name, agree = cmp.Or(slo.Source, name), slo.Agree
 		one = func(q query, alone bool) part { return sloPart(k.service, slo, k.signal.Window, q, alone) }
@@ -111,7 +124,7 @@ func (e *Evaluator) compileOn(k key, instances []string) *probe {
 	case rules.SignalSLI:
 		sli := k.service.SLI(k.signal.Name)
 		if sli == nil {
-			return nil
+			return "", 0, nil
 		}
 		name, agree = cmp.Or(sli.Source, name), sli.Agree
 		text := sli.Query
@@ -121,13 +134,8 @@ func (e *Evaluator) compileOn(k key, instances []string) *probe {
 		one = func(q query, alone bool) part { return sliPart(sli, text, q, alone) }
 	case rules.SignalAlert:
 		one = func(q query, _ bool) part { return alertPart(k.signal.Name, q) }
-	default:
-		return nil
 	}
-	return e.probe(name, agree, func(q query, alone bool) part {
-		q.passing = k.signal.Narrowed
-		return one(q, alone)
-	})
+	return name, agree, one
 }
 
 // probe makes a probe for the source of that name; the empty name is the first one. one makes the part of a replica, told
@@ -195,7 +203,7 @@ func rawPart(slo *rules.SLO, window time.Duration, queries func(time.Duration) (
 	p := total.part(alone, nil)
 	p.queries = append(p.queries, wanted{errors, window})
 	proofs := proofsOf(slo, to)
-	if len(proofs) > 0 {
+	if p.proofs = proofs; len(proofs) > 0 {
 		p.doubts = func(v view) []wanted {
 			if n, r := total.number(v); r.Why != "" || n == 0 || v.answer(errors).why != "" {
 				return nil

@@ -29,21 +29,13 @@ func watch(t *testing.T, set *rules.Set, w *World, from, to time.Time, tick, off
 	}
 	away := series.NewAway(prom.NewAhead(store.API(), prom.AheadOptions{}), w.Away...)
 	e := prom.New(set, []prom.Source{{Name: "main", Replicas: []v1.API{away}}}, prom.Options{QueryOffset: offset, Budget: time.Hour, QueryTimeout: time.Minute})
-	service := set.Services[0]
-	p := service.Policy
-	var state engine.State
+	l := life{policy: set.Services[0].Policy}
+	p := &l.policy
 	out := watched{fires: map[engine.Severity][]time.Duration{}, quiet: map[engine.Severity][]time.Duration{}}
 	last := map[engine.Severity]engine.Truth{}
-	prev := time.Time{}
 	for at := from.Truncate(tick); at.Before(to); at = at.Add(tick) {
 		away.Now(at)
-		q := engine.Question{Scope: p.Scope}
-		for i := range p.Conditions {
-			if every := p.Conditions[i].Every; every == 0 || !at.Truncate(every).Equal(prev.Truncate(every)) {
-				q.Conditions = append(q.Conditions, i)
-			}
-		}
-		a := e.Evaluate(t.Context(), prom.Tick{Instant: at, Questions: []engine.Question{q}})
+		a := e.Evaluate(t.Context(), l.tick(at))
 		for _, alert := range p.Alerts {
 			o := a.Observations[p.Scope][alert.Condition]
 			if o.Asked && o.Truth != last[alert.Severity] {
@@ -56,9 +48,7 @@ func watch(t *testing.T, set *rules.Set, w *World, from, to time.Time, tick, off
 				last[alert.Severity] = o.Truth
 			}
 		}
-		what := &engine.Observed{Instant: at, Prev: prev, Conditions: a.Observations[p.Scope], SourceBlind: a.SourceBlind[p.Scope]}
-		for _, event := range engine.Decide(p, state, engine.Input{At: at, Term: 1, What: what}) {
-			state = engine.Apply(state, event)
+		for _, event := range l.decide(at, a) {
 			switch f := event.Fact.(type) {
 			case engine.IncidentOpened:
 				if f.Incident.Severity == engine.SeverityPage {
@@ -70,7 +60,6 @@ func watch(t *testing.T, set *rules.Set, w *World, from, to time.Time, tick, off
 				}
 			}
 		}
-		prev = at
 	}
 	return out
 }
