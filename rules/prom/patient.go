@@ -49,8 +49,9 @@ func Sources(set *rules.Set, api v1.API) []Source {
 
 // Patient asks a server about the past on behalf of many who can wait, and must not be told "unknown" of what the server does know.
 //
-// No more than so many queries are under way. What a busy server turned away (429, 503, a connection that broke) is asked again after a
-// pause that doubles. What it says is too much (its limits of samples and of time, an answer too long) is asked for in
+// No more than so many queries are under way. What a busy server turned away (429, 503, a connection that broke, a query that waited in the
+// server's queue until its time was over) is asked again after a pause that doubles, and ends the whole when it was turned away each
+// time: less of it would wait as long. What it says is too much (its limits of samples and of time, an answer too long) is asked for in
 // halves of the span. What fails for good ends the whole: OnFail is told once, with the query and the span, because a hole in the past
 // that nobody mentions looks like a quiet night. An error that the data of some instants make (a many-to-many match) is an answer
 // like any other, and is returned.
@@ -69,11 +70,15 @@ type Patient struct {
 // PatientOptions say how patient. OnFail is needed; the rest may be left out.
 type PatientOptions struct {
 	Parallel int           // queries under way; 0: DefaultPast
-	Timeout  time.Duration // of one query; 0: two minutes, which is Prometheus's own
+	Timeout  time.Duration // of one query at the server; 0: two minutes, which is Prometheus's own
 	Tries    int           // of one query; 0: 6
 	Pause    time.Duration // before the second try; 0: half a second
 	OnFail   func(error)
 }
+
+// grace is how much longer than the server's timeout its answer is waited for: only its own word tells whether a query was too much
+// for it, or waited for others.
+const grace = 10 * time.Second
 
 // DefaultPast is how many queries about the past may be under way: a fifth of what Prometheus answers at a time, as it watches over
 // production meanwhile.
@@ -93,6 +98,7 @@ func (p *Patient) Sent() int { return int(p.sent.Load()) }
 
 // Query implements v1.API.
 func (p *Patient) Query(ctx context.Context, query string, at time.Time, opts ...v1.Option) (value model.Value, warnings v1.Warnings, infos v1.Infos, err error) {
+	opts = p.within(opts)
 	kind := p.ask(ctx, func(ctx context.Context) error {
 		value, warnings, infos, err = p.API.Query(ctx, query, at, opts...)
 		return err
@@ -105,8 +111,9 @@ func (p *Patient) Query(ctx context.Context, query string, at time.Time, opts ..
 
 // QueryRange implements v1.API.
 func (p *Patient) QueryRange(ctx context.Context, query string, r v1.Range, opts ...v1.Option) (value model.Value, warnings v1.Warnings, infos v1.Infos, err error) {
+	own := p.within(opts)
 	kind := p.ask(ctx, func(ctx context.Context) error {
-		value, warnings, infos, err = p.API.QueryRange(ctx, query, r, opts...)
+		value, warnings, infos, err = p.API.QueryRange(ctx, query, r, own...)
 		return err
 	})
 	points := int(r.End.Sub(r.Start)/r.Step) + 1
@@ -126,6 +133,11 @@ func (p *Patient) QueryRange(ctx context.Context, query string, r v1.Range, opts
 		return second, more, infosToo, err
 	}
 	return joined(first, second), append(warnings, more...), append(infos, infosToo...), nil
+}
+
+// within are options by which the server gives up before it is given up, whatever the caller would have told it.
+func (p *Patient) within(opts []v1.Option) []v1.Option {
+	return append(slices.Clip(opts), v1.WithTimeout(whole(p.opts.Timeout)))
 }
 
 // joined is one matrix out of two, of which the second is later.
@@ -172,7 +184,7 @@ func (p *Patient) ask(ctx context.Context, request func(context.Context) error) 
 			return bad
 		}
 		p.sent.Add(1)
-		own, cancel := context.WithTimeout(ctx, p.opts.Timeout)
+		own, cancel := context.WithTimeout(ctx, p.opts.Timeout+grace)
 		var noted note
 		t = hardshipOf(request(context.WithValue(own, noteKey{}, &noted)))
 		cancel()
@@ -218,6 +230,8 @@ func hardshipOf(err error) hardship {
 	}
 	_, text, _ := explain(err)
 	switch {
+	case strings.Contains(text, "timed out in query queue"):
+		return busy // it was not even begun
 	case strings.Contains(text, "too many samples"), strings.Contains(text, "timed out"), strings.Contains(text, "maximum resolution"):
 		return much // also where it is called bad data, as a resolution is
 	case e.Type == v1.ErrExec:
