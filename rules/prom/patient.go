@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/common/config"
 	"github.com/prometheus/common/model"
 
+	"github.com/modeshift/modeshift/engine/crash"
 	"github.com/modeshift/modeshift/rules"
 )
 
@@ -52,7 +53,7 @@ func Sources(set *rules.Set, api v1.API) []Source {
 // No more than so many queries are under way. What a busy server turned away (429, 503, a connection that broke, a query that waited in the
 // server's queue until its time was over) is asked again after a pause that doubles, and ends the whole when it was turned away each
 // time: less of it would wait as long. What it says is too much (its limits of samples and of time, an answer too long) is asked for in
-// halves of the span. What fails for good ends the whole: OnFail is told once, with the query and the span, because a hole in the past
+// halves of the span. What fails for good, by a panic too, ends the whole: OnFail is told once, with the query and the span, because a hole in the past
 // that nobody mentions looks like a quiet night. An error that the data of some instants make (a many-to-many match) is an answer
 // like any other, and is returned.
 //
@@ -100,7 +101,10 @@ func (p *Patient) Sent() int { return int(p.sent.Load()) }
 func (p *Patient) Query(ctx context.Context, query string, at time.Time, opts ...v1.Option) (value model.Value, warnings v1.Warnings, infos v1.Infos, err error) {
 	opts = p.within(opts)
 	kind := p.ask(ctx, func(ctx context.Context) error {
-		value, warnings, infos, err = p.API.Query(ctx, query, at, opts...)
+		err = crash.Try(func() error {
+			value, warnings, infos, err = p.API.Query(ctx, query, at, opts...)
+			return err
+		})
 		return err
 	})
 	if kind != easy && kind != its {
@@ -113,7 +117,10 @@ func (p *Patient) Query(ctx context.Context, query string, at time.Time, opts ..
 func (p *Patient) QueryRange(ctx context.Context, query string, r v1.Range, opts ...v1.Option) (value model.Value, warnings v1.Warnings, infos v1.Infos, err error) {
 	own := p.within(opts)
 	kind := p.ask(ctx, func(ctx context.Context) error {
-		value, warnings, infos, err = p.API.QueryRange(ctx, query, r, own...)
+		err = crash.Try(func() error {
+			value, warnings, infos, err = p.API.QueryRange(ctx, query, r, own...)
+			return err
+		})
 		return err
 	})
 	points := int(r.End.Sub(r.Start)/r.Step) + 1
@@ -213,7 +220,7 @@ func hardshipOf(err error) hardship {
 	if errors.Is(err, errTooLong) {
 		return much
 	}
-	if errors.Is(err, context.Canceled) {
+	if errors.Is(err, context.Canceled) || crash.Of(err) != nil {
 		return bad
 	}
 	var timeout interface{ Timeout() bool }
@@ -252,7 +259,11 @@ func (p *Patient) failed(ctx context.Context, query string, from, to time.Time, 
 	if !from.Equal(to) {
 		span = fmt.Sprintf("from %s to %s", from.UTC().Format(time.RFC3339), to.UTC().Format(time.RFC3339))
 	}
-	err = fmt.Errorf("%s %s: %s", query, span, why)
+	if crash.Of(err) != nil { // the client's, which reads what strangers send
+		err = fmt.Errorf("%s %s: %w", query, span, err)
+	} else {
+		err = fmt.Errorf("%s %s: %s", query, span, why)
+	}
 	if !p.gone.Swap(true) {
 		p.opts.OnFail(err)
 	}

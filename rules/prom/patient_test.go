@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/engine/crash"
 )
 
 var past = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -320,5 +321,30 @@ func TestThePastIsKnownWhateverTheServersClockShows(t *testing.T) {
 	var noted note
 	if _, _, _, err := p.QueryRange(context.WithValue(t.Context(), noteKey{}, &noted), "up", hour); err != nil || noted != (note{samples: 15}) {
 		t.Errorf("of a span that was too much and its halves: %+v, %v", noted, err)
+	}
+}
+
+// A client that panics truly, on what a stranger sends.
+type panicking struct {
+	v1.API
+	list []int
+}
+
+func (p panicking) QueryRange(context.Context, string, v1.Range, ...v1.Option) (model.Value, v1.Warnings, v1.Infos, error) {
+	return model.Matrix{{Values: []model.SamplePair{{Value: model.SampleValue(p.list[1])}}}}, nil, nil, nil
+}
+
+// Who goes on without the answer would take a hole in the past for a quiet night, and the places of those that panicked would be taken for
+// ever.
+func TestAPanicOfTheClientEndsTheWholeAndGivesUpItsPlace(t *testing.T) {
+	var told []error
+	p := NewPatient(panicking{}, PatientOptions{Parallel: 1, OnFail: func(err error) { told = append(told, err) }})
+	for range 2 {
+		if _, _, _, err := p.QueryRange(t.Context(), "sum(up)", hour); err == nil || crash.Of(err) == nil {
+			t.Errorf("%v", err)
+		}
+	}
+	if len(told) != 1 || !strings.HasPrefix(told[0].Error(), "sum(up) from 2026-03-01T12:00:00Z to 2026-03-01T12:59:00Z: modeshift failed") || p.Sent() != 2 {
+		t.Errorf("told %v after %d queries", told, p.Sent())
 	}
 }
