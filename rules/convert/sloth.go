@@ -315,7 +315,7 @@ func (r *slothReader) sli(n rules.Node, s *slo) {
 		errors, total := strings.TrimSpace(events.Get(keys[0]).Raw()), strings.TrimSpace(events.Get(keys[1]).Raw())
 		s.was.mean = true
 		s.was.ratio = func(w time.Duration) string {
-			return "(" + windowed(errors, w) + ")\n/\n(" + windowed(total, w) + ")"
+			return "(" + closed(windowed(errors, w)) + ")\n/\n(" + closed(windowed(total, w)) + ")"
 		}
 	case raw.Exists():
 		keys := r.keys("error_ratio_query")
@@ -338,7 +338,7 @@ func (r *slothReader) sli(n rules.Node, s *slo) {
 		}
 		s.errors = text
 		s.was.mean = true
-		s.was.ratio = func(w time.Duration) string { return "(" + windowed(text, w) + ")" }
+		s.was.ratio = func(w time.Duration) string { return "(" + closed(windowed(text, w)) + ")" }
 	default:
 		n.Errorf("write `events: {error_query: …, total_query: …}` or `raw: {error_ratio_query: …}`", "an SLI needs `events` or `raw`")
 	}
@@ -358,7 +358,7 @@ func (r *slothReader) counted(events rules.Node, key string, s *slo) string {
 		return text
 	}
 	r.im.addUp(q, key, s)
-	return "sum(" + text + ")"
+	return "sum(" + closed(text) + ")"
 }
 
 func (r *slothReader) alerting(n rules.Node, s *slo) {
