@@ -90,10 +90,10 @@ func (r *reader) query(n *node, what string, names ...string) *query {
 // uncomment takes the comments out of a query: it is put into others, in which the rest of the line would be one too, and a window in a
 // comment is none. Blanks stand in their places, so that positions stay.
 func (r *reader) uncomment(q *query, what string) bool {
-	text := q.template.fill(q.template.probe)
-	if !strings.Contains(text, "#") {
+	if !strings.Contains(q.node.value, "#") {
 		return true
 	}
+	text := q.template.fill(q.template.probe)
 	blank := []byte(text)
 	inside := make([]bool, len(text)+1)
 	found := false
