@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/modeshift/modeshift/engine/crash"
 	"github.com/modeshift/modeshift/engine/server"
 	"github.com/modeshift/modeshift/rules"
 	"github.com/modeshift/modeshift/rules/ruletest"
@@ -234,6 +235,8 @@ func (v *rulesTestCmd) files() ([]*ruletest.File, error) {
 		case errors.As(err, &wrong):
 			faults = append(faults, wrong...)
 			continue
+		case crash.Of(err) != nil:
+			return nil, &exitError{exitCannotTell, err}
 		case err != nil:
 			return nil, &exitError{exitUsage, err}
 		}

@@ -1,6 +1,7 @@
 package ruletest
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -87,5 +88,24 @@ func TestAPanicOnAMutantIsNoNotice(t *testing.T) {
 	}
 	if crash.Of(m.Crash) == nil {
 		t.Error("the stack is lost")
+	}
+}
+
+func TestMutantsThatAreNotTriedAreNotCounted(t *testing.T) {
+	f := queueFile(t)
+	results := RunAll(t.Context(), []*File{f}, nil, nil)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	enough := errors.New("enough")
+	var told []int
+	m, err := Mutate(ctx, []*File{f}, results, MutateOptions{Told: func(tried, of int) {
+		if told = append(told, tried, of); tried == 2 {
+			cancel(enough)
+		}
+	}})
+	if m != nil || !errors.Is(err, enough) {
+		t.Errorf("%+v, %v", m, err)
+	}
+	if len(told) != 4 || told[2] != 2 || told[3] <= 2 {
+		t.Errorf("told of %v, want of two", told)
 	}
 }

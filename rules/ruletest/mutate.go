@@ -93,9 +93,11 @@ func Mutate(ctx context.Context, files []*File, results []Result, opts MutateOpt
 					return err
 				})
 				mu.Lock()
-				m.Tried++
-				if opts.Told != nil {
-					opts.Told(m.Tried, len(suspects))
+				if ctx.Err() == nil { // else it was cut short, or may have been
+					m.Tried++
+					if opts.Told != nil {
+						opts.Told(m.Tried, len(suspects))
+					}
 				}
 				mu.Unlock()
 			}
