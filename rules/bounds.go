@@ -2,16 +2,15 @@ package rules
 
 import (
 	"fmt"
-	"path/filepath"
 	"regexp/syntax"
-	"runtime"
 	"slices"
-	"strings"
 
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/types"
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/util/strutil"
+
+	"github.com/modeshift/modeshift/engine/crash"
 )
 
 // What is read at once is bounded, so that neither a mistake (a folder of something else, a generator that ran wild) nor a hostile
@@ -205,28 +204,11 @@ func stepsOf(re *syntax.Regexp) int {
 func (r *reader) survive(n *node, read func()) {
 	defer func() {
 		if p := recover(); p != nil {
-			r.as(CodeOurFault).errorf(n, "nothing in the file has to be wrong; report it with the file and this line: "+origin(),
+			r.as(CodeOurFault).errorf(n, "nothing in the file has to be wrong; report it with the file and this line: "+crash.Origin(),
 				"modeshift failed to read this, which is a fault of its own: %s", clipTo(200, fmt.Sprint(p)))
 		}
 	}()
 	read()
-}
-
-// origin is the place in the source code where the panic began that is being recovered from.
-func origin() string {
-	pcs := make([]uintptr, 64)
-	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs)])
-	panicked := false
-	for {
-		f, more := frames.Next()
-		inside := strings.HasPrefix(f.Function, "runtime.")
-		if panicked && !inside {
-			return fmt.Sprintf("%s:%d", filepath.Base(f.File), f.Line)
-		}
-		if panicked = panicked || f.Function == "runtime.gopanic"; !more {
-			return "unknown"
-		}
-	}
 }
 
 // cut leaves out what is more than anybody reads; of each file that does not load its first fault stays, so that what is in the

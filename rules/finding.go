@@ -46,7 +46,7 @@ func (l *loader) findings() {
 		}
 	}
 	for _, d := range l.drafts {
-		d.heed()
+		d.survive(d.heed)
 	}
 }
 

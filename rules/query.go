@@ -50,6 +50,9 @@ func (r *reader) query(n *node, what string, names ...string) *query {
 			return nil
 		}
 	}
+	if !r.uncomment(q, what) {
+		return nil
+	}
 	filled := q.template.fill(q.template.probe)
 	if !r.simple(q, what, filled) {
 		return nil
@@ -82,6 +85,51 @@ func (r *reader) query(n *node, what string, names ...string) *query {
 		q.expr, q.labelled = q.of(allInstances), q.of(anyInstance)
 	}
 	return q
+}
+
+// uncomment takes the comments out of a query: it is put into others, in which the rest of the line would be one too, and a window in a
+// comment is none. Blanks stand in their places, so that positions stay.
+func (r *reader) uncomment(q *query, what string) bool {
+	if !strings.Contains(q.node.value, "#") {
+		return true
+	}
+	text := q.template.fill(q.template.probe)
+	blank := []byte(text)
+	inside := make([]bool, len(text)+1)
+	found := false
+	for item := range lexed(text) {
+		if item.Typ == parser.COMMENT {
+			for i := range len(item.Val) {
+				blank[int(item.Pos)+i], inside[int(item.Pos)+i], found = ' ', true, true
+			}
+		}
+	}
+	if !found {
+		return true
+	}
+	var places []place
+	pieces, starts, at := []string{""}, q.starts[:1:1], 0
+	for i, piece := range q.template.pieces {
+		pieces[len(pieces)-1] += string(blank[at : at+len(piece)])
+		at += len(piece)
+		if i == len(q.template.places) {
+			break
+		}
+		if inside[at] { // as wide as it is in the file
+			pieces[len(pieces)-1] += strings.Repeat(" ", max(0, q.starts[i+1]-q.starts[i]-len(piece)))
+		} else {
+			pieces, places, starts = append(pieces, ""), append(places, q.template.places[i]), append(starts, q.starts[i+1])
+		}
+		at += len(q.template.probe(q.template.places[i]))
+	}
+	pieces[len(pieces)-1] = strings.TrimRight(pieces[len(pieces)-1], " ")
+	windows := func(p place) bool { return !p.instances }
+	if slices.ContainsFunc(q.template.places, windows) && !slices.ContainsFunc(places, windows) {
+		r.as(CodeBadQuery).errorf(q.node, "write the range as [{{.window}}]", "%s contains {{.window}} in a comment alone", what)
+		return false
+	}
+	q.template, q.starts = template{pieces: pieces, places: places}, starts
+	return true
 }
 
 var templateError = regexp.MustCompile(`^template: query:(\d+): (.*)$`)

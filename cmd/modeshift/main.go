@@ -131,7 +131,7 @@ func run(args []string, s *streams) (code int) {
 	if err := c.checkForm(k); err != nil {
 		return report(err, s.err)
 	}
-	return report(k.Run(), s.err)
+	return report(guarded(func() error { return k.Run() }), s.err)
 }
 
 // formed is a verb that writes other forms than a table and JSON. Where it has no table, none is what -o says by itself.
@@ -173,6 +173,7 @@ func report(err error, w io.Writer) int {
 		// There is nowhere left to report to when standard error is gone.
 		_, _ = fmt.Fprintln(w, "modeshift: "+text)
 	}
+	showStacks(w, err)
 	var e *exitError
 	if errors.As(err, &e) {
 		return e.code

@@ -16,6 +16,7 @@ type progress struct {
 	began time.Time
 	last  time.Time
 	told  bool
+	done  float64 // of 1, as share was told last
 }
 
 func newProgress(w io.Writer) *progress {
@@ -43,7 +44,17 @@ func (p *progress) say(text func(took time.Duration) string) {
 
 // share is say for something of which is known how much there is of it; done is a share of 1.
 func (p *progress) share(done float64) {
+	p.mu.Lock()
+	p.done = max(p.done, done)
+	p.mu.Unlock()
 	p.say(func(took time.Duration) string { return fmt.Sprintf("%3.0f %%%s", 100*done, left(done, took)) })
+}
+
+// far is how far share was told that it has come.
+func (p *progress) far() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return fmt.Sprintf("%.0f %%", 100*p.done)
 }
 
 // count is say for things that are done one by one.

@@ -5,12 +5,12 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/signal"
 	"runtime/debug"
 	"strings"
 	"time"
 
 	"github.com/modeshift/modeshift/engine/api"
+	"github.com/modeshift/modeshift/engine/crash"
 	reports "github.com/modeshift/modeshift/engine/report"
 	"github.com/modeshift/modeshift/engine/server"
 	"github.com/modeshift/modeshift/rules"
@@ -103,7 +103,7 @@ func (v *rulesBacktestCmd) Run(s *streams, c *cli) error {
 	if err := v.incidents(&o); err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := interruptible()
 	defer stop()
 	// It lives for a minute and makes much that is gone at once: to collect that less often costs some memory and saves a quarter of the time.
 	debug.SetGCPercent(400)
@@ -113,8 +113,10 @@ func (v *rulesBacktestCmd) Run(s *streams, c *cli) error {
 	progress.clear()
 	switch {
 	case err != nil && ctx.Err() != nil:
-		return exit(exitCannotTell, "interrupted: nothing is told of a part")
-	case err != nil:
+		return interrupted("%s of the time was led through, and nothing is told of a part", progress.far())
+	case err != nil && b == nil && crash.Of(err) != nil:
+		return &exitError{exitCannotTell, err}
+	case err != nil && b == nil:
 		return exit(exitCannotTell, "%w; is the URL right, may this machine reach it, and does it keep so much of the past?", err)
 	}
 	if v.HTML != "" {
@@ -130,7 +132,13 @@ func (v *rulesBacktestCmd) Run(s *streams, c *cli) error {
 			return err
 		}
 	}
-	return c.show(s, b, func() error { return printBacktest(s, b) })
+	if shown := c.show(s, b, func() error { return printBacktest(s, b) }); shown != nil {
+		return shown
+	}
+	if err != nil {
+		return crashed(exitCannotTell, err, "not all services are in it: a note says which, and why")
+	}
+	return nil
 }
 
 // approve is how long people take to say yes: 0s is at once, and left out it is never.

@@ -114,13 +114,17 @@ func (v *rulesImportCmd) Run(s *streams, c *cli) error {
 		}
 	}
 	var compared []convert.Verified
+	var missing error // why some services are not compared
 	if v.Verify != "" {
-		if compared, err = v.verify(s, result); err != nil {
-			return err
+		if compared, missing = v.verify(s, result); missing != nil && compared == nil {
+			return missing
 		}
 	}
-	if err := v.show(s, c, len(files), paths, result, compared); err != nil {
+	if err := v.show(s, c, len(files), paths, result, compared, missing == nil); err != nil {
 		return err
+	}
+	if missing != nil {
+		return missing
 	}
 	return importVerdict(compared)
 }
@@ -214,7 +218,7 @@ func writeRules(path string, text []byte) error {
 	return nil
 }
 
-func (v *rulesImportCmd) show(s *streams, c *cli, files int, paths []string, result *convert.Result, compared []convert.Verified) error {
+func (v *rulesImportCmd) show(s *streams, c *cli, files int, paths []string, result *convert.Result, compared []convert.Verified, whole bool) error {
 	out := make([]importedFile, len(result.Services))
 	slos, decide := 0, 0
 	for i, one := range result.Services {
@@ -231,7 +235,7 @@ func (v *rulesImportCmd) show(s *streams, c *cli, files int, paths []string, res
 			decide++
 		}
 	}
-	said := map[string]any{"ok": importVerdict(compared) == nil, "services": out, "differences": differences}
+	said := map[string]any{"ok": whole && importVerdict(compared) == nil, "services": out, "differences": differences}
 	if v.Verify != "" {
 		said["verified"] = comparedSLOs(compared)
 	}

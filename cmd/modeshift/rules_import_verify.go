@@ -1,23 +1,21 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math"
-	"os"
-	"os/signal"
 	"strconv"
 	"time"
 
 	"github.com/prometheus/common/model"
 
 	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/engine/crash"
 	"github.com/modeshift/modeshift/engine/server"
 	"github.com/modeshift/modeshift/rules/convert"
 )
 
-// verify compares what was imported with what its tool would have done.
+// verify compares what was imported with what its tool would have done. Beside a comparison the error is of services that are not in it.
 func (v *rulesImportCmd) verify(s *streams, result *convert.Result) ([]convert.Verified, error) {
 	opts := convert.VerifyOptions{From: v.From, To: v.To}
 	if opts.To.IsZero() {
@@ -28,7 +26,7 @@ func (v *rulesImportCmd) verify(s *streams, result *convert.Result) ([]convert.V
 	}
 	progress := newProgress(s.err)
 	opts.Progress = progress.share
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := interruptible()
 	defer stop()
 	compared, err := server.VerifyImport(ctx, v.Verify, result, opts)
 	progress.clear()
@@ -36,6 +34,14 @@ func (v *rulesImportCmd) verify(s *streams, result *convert.Result) ([]convert.V
 	switch {
 	case errors.As(err, &wrong):
 		return nil, &exitError{exitUsage, err}
+	case err != nil && ctx.Err() != nil:
+		files := "nothing was written"
+		if v.Into != "" {
+			files = "the rule files are written"
+		}
+		return nil, interrupted("%s, %s of the time was compared, and nothing is told of a part", files, progress.far())
+	case crash.Of(err) != nil:
+		return compared, crashed(exitCannotTell, err, "compare: %v", err)
 	case err != nil:
 		return nil, exit(exitCannotTell, "compare: %w; is the URL right, may this machine reach it, and does it keep so much of the past?", err)
 	}

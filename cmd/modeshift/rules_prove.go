@@ -7,9 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/modeshift/modeshift/engine"
@@ -51,7 +49,7 @@ in force at any time. It is judged as if automation were on in all scopes, and n
 A counter-example is the shortest there is. --replay carries it out again, through the engine, on the rules as they are now.
 
 Exits 0 when all is proved (or a replayed counter-example does not stand any more), 1 with a counter-example, 2 when there is
-nothing to prove, 3 when a bound was reached.`
+nothing to prove, 3 when a bound was reached or it was interrupted: what was proved by then is told.`
 }
 
 // Run implements the verb.
@@ -63,13 +61,18 @@ func (v *rulesProveCmd) Run(s *streams, c *cli) error {
 	if v.MaxStates < 1 || v.Timeout <= 0 {
 		return exit(exitUsage, "--max-states and --timeout are more than 0")
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := interruptible()
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, v.Timeout)
 	defer cancel()
 	if v.Replay != "" {
 		return v.replay(ctx, s, c, set)
 	}
+	return v.prove(ctx, s, c, set)
+}
+
+// prove searches what is asked for, and tells what was found.
+func (v *rulesProveCmd) prove(ctx context.Context, s *streams, c *cli, set *rules.Set) error {
 	var scopes []engine.Scope
 	for _, name := range v.Scope {
 		of := set.Service(engine.Scope(name))
@@ -89,7 +92,19 @@ func (v *rulesProveCmd) Run(s *streams, c *cli) error {
 		return exit(exitUsage, "none of the files declares modes: there is nothing to prove")
 	}
 	answer := prove.Proved
+	var crashes error
+	failed, stopped, begun := 0, 0, 0
 	for i := range reports {
+		r := &reports[i]
+		if r.Crash != nil {
+			crashes, failed = errors.Join(crashes, r.Crash), failed+1
+		}
+		if r.Stopped {
+			stopped++
+		}
+		if r.Stopped && r.States > 0 {
+			begun = r.States
+		}
 		switch reports[i].Answer() {
 		case prove.CounterExample:
 			answer = prove.CounterExample
@@ -99,8 +114,11 @@ func (v *rulesProveCmd) Run(s *streams, c *cli) error {
 			}
 		}
 	}
-	err = c.show(s, map[string]any{"ok": answer == prove.Proved, "answer": answer, "groups": reports}, func() error {
+	err := c.show(s, map[string]any{"ok": answer == prove.Proved, "answer": answer, "groups": reports}, func() error {
 		for i := range reports {
+			if reports[i].Stopped && reports[i].States == 0 {
+				continue // it was not begun
+			}
 			if err := printProof(s.out, &reports[i]); err != nil {
 				return err
 			}
@@ -112,7 +130,15 @@ func (v *rulesProveCmd) Run(s *streams, c *cli) error {
 	case err != nil:
 		return err
 	case answer == prove.CounterExample:
-		return &exitError{exitNo, errors.New("")}
+		return crashed(exitNo, crashes, "")
+	case stopped > 0:
+		far := fmt.Sprintf("%d of %s looked at", len(reports)-stopped, count(len(reports), "group"))
+		if begun > 0 {
+			far += ", and " + count(begun, "state") + " of the next one"
+		}
+		return interrupted("%s; nothing is proved of the rest", far)
+	case crashes != nil:
+		return crashed(exitCannotTell, crashes, "modeshift failed on %d of %s, which is a fault of its own; nothing is proved of what it failed on", failed, count(len(reports), "group"))
 	case answer == prove.CannotTell:
 		return exit(exitCannotTell, "a bound was reached before all was seen; give more with --timeout or --max-states, or less with --scope")
 	}
@@ -166,6 +192,9 @@ func (v *rulesProveCmd) replay(ctx context.Context, s *streams, c *cli, set *rul
 	again := []prove.Replayed{}
 	for _, t := range traces {
 		r, err := prove.Replay(ctx, set, t, prove.Options{MaxStates: v.MaxStates})
+		if errors.Is(ctx.Err(), context.Canceled) {
+			return interrupted("%d of %s carried out again", len(again), count(len(traces), "counter-example"))
+		}
 		if err != nil {
 			return exit(exitUsage, "%s: %w", v.Replay, err)
 		}

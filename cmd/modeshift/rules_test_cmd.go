@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"runtime/debug"
 	"strings"
 	"time"
 
+	"github.com/modeshift/modeshift/engine/crash"
 	"github.com/modeshift/modeshift/engine/server"
 	"github.com/modeshift/modeshift/rules"
 	"github.com/modeshift/modeshift/rules/ruletest"
@@ -102,7 +102,7 @@ operands of conditions that were never true, or never false: whether they are th
 --mutate runs the tests against rules that differ from these in one place (a factor, a window, a matcher, an operator, a mode) and lists
 the places at which no test noticed. What Prometheus shows stays as it is drawn for the rules themselves.
 
-Exits 0 when every test passes, 1 when one does not, 2 when a file is wrong or there is nothing to run. What --coverage and
+Exits 0 when every test passes, 1 when one does not, 2 when a file is wrong or there is nothing to run, 3 when it was interrupted. What --coverage and
 --mutate list changes no exit code.`
 }
 
@@ -128,18 +128,28 @@ func (v *rulesTestCmd) Run(s *streams, c *cli) error {
 	case err != nil:
 		return err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := interruptible()
 	defer stop()
+	return v.test(ctx, s, c, files, began)
+}
+
+// test runs the tests of files, and tells what came of them.
+func (v *rulesTestCmd) test(ctx context.Context, s *streams, c *cli, files []*ruletest.File, began time.Time) error {
+	var err error
 	var cov *ruletest.Coverage
 	if v.Coverage {
 		cov = ruletest.NewCoverage(files)
 	}
-	results := runTests(ctx, s, files, cov)
+	results, ended := runTests(ctx, s, files, cov)
 	if ctx.Err() != nil {
-		return exit(exitNo, "interrupted: not every test was run")
+		return interrupted("%d of %s run, and %d of them passed", ended.run, count(len(results), "test"), ended.passed)
 	}
 	told := testsTold{Files: len(files), Tests: results}
+	var crashes error
 	for i := range results {
+		if results[i].Crash != nil {
+			crashes = errors.Join(crashes, results[i].Crash)
+		}
 		if results[i].Passed {
 			told.Passed++
 		} else {
@@ -153,12 +163,21 @@ func (v *rulesTestCmd) Run(s *streams, c *cli) error {
 	}
 	if v.Mutate && told.OK {
 		progress := newProgress(s.err)
-		opts := ruletest.MutateOptions{Most: v.Mutants, Boundaries: v.Boundaries, Told: progress.count("mutants tried")}
+		said, tried, all := progress.count("mutants tried"), 0, 0
+		opts := ruletest.MutateOptions{Most: v.Mutants, Boundaries: v.Boundaries, Told: func(done, of int) {
+			tried, all = done, of
+			said(done, of)
+		}}
 		told.Mutants, err = ruletest.Mutate(ctx, files, results, opts)
 		progress.clear()
-		if err != nil {
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return interrupted("all %s passed, and %d of %s tried", count(len(results), "test"), tried, count(all, "mutant"))
+		case err != nil:
 			return exit(exitNo, "mutants: %w", err)
 		}
+		crashes = told.Mutants.Crash
+		told.OK = crashes == nil
 	}
 	if c.Output == "junit" {
 		err = ruletest.WriteJUnit(s.out, results)
@@ -166,24 +185,34 @@ func (v *rulesTestCmd) Run(s *streams, c *cli) error {
 		err = c.show(s, told, func() error { return told.print(s.out, time.Since(began)) })
 	}
 	if err == nil && !told.OK {
-		return &exitError{exitNo, errors.New("")}
+		return crashed(exitNo, crashes, "")
 	}
 	return err
 }
 
+// testsEnded counts the tests that were run to their end.
+type testsEnded struct{ run, passed int }
+
 // runTests runs the tests of files, and tells whoever waits how many have run.
-func runTests(ctx context.Context, s *streams, files []*ruletest.File, cov *ruletest.Coverage) []ruletest.Result {
+func runTests(ctx context.Context, s *streams, files []*ruletest.File, cov *ruletest.Coverage) ([]ruletest.Result, testsEnded) {
 	progress := newProgress(s.err)
 	defer progress.clear()
-	all, run := 0, 0
+	all, n := 0, testsEnded{}
 	for _, f := range files {
 		all += len(f.Tests)
 	}
 	told := progress.count("tests run")
-	return ruletest.RunAll(ctx, files, cov, func(ruletest.Result) {
-		run++
-		told(run, all)
+	results := ruletest.RunAll(ctx, files, cov, func(r ruletest.Result) {
+		if ctx.Err() != nil {
+			return // it was cut short, or may have been
+		}
+		n.run++
+		if r.Passed {
+			n.passed++
+		}
+		told(n.run, all)
 	})
+	return results, n
 }
 
 // files reads the test files, and leaves the tests in them that are to be run.
@@ -206,6 +235,8 @@ func (v *rulesTestCmd) files() ([]*ruletest.File, error) {
 		case errors.As(err, &wrong):
 			faults = append(faults, wrong...)
 			continue
+		case crash.Of(err) != nil:
+			return nil, &exitError{exitCannotTell, err}
 		case err != nil:
 			return nil, &exitError{exitUsage, err}
 		}
@@ -241,6 +272,12 @@ func printMutation(b *strings.Builder, m *ruletest.Mutation) {
 	}
 	for _, s := range m.Survived {
 		fmt.Fprintf(b, "  %s\n", oneLine(s.String()))
+	}
+	if len(m.Failed) > 0 {
+		b.WriteString("Of these nobody knows:\n")
+	}
+	for _, text := range m.Failed {
+		fmt.Fprintf(b, "  %s\n", oneLine(text))
 	}
 	fmt.Fprintf(b, "mutants: %d of %d were noticed", m.Noticed, m.Tried)
 	if m.Tried < m.Of {

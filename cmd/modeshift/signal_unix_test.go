@@ -9,12 +9,14 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -267,6 +269,70 @@ func TestASecondSignalEndsAServerThatIsStoppingAtOnce(t *testing.T) {
 			_ = c.Process.Signal(syscall.SIGTERM) // it may have ended meanwhile
 		case <-limit:
 			t.Fatal("it goes on stopping after further signals")
+		}
+	}
+}
+
+// silent is a Prometheus that answers the first questions and then none, until whoever asks goes away.
+func silent(t *testing.T, answers int32) (url string, hangs <-chan struct{}) {
+	t.Helper()
+	reached := make(chan struct{}, 100)
+	var asked atomic.Int32
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = r.ParseForm() // the body is read, so that the server notices when the client goes away
+		if asked.Add(1) <= answers {
+			_, _ = io.WriteString(w, `{"status":"success","data":{"resultType":"vector","result":[]}}`)
+			return
+		}
+		reached <- struct{}{}
+		<-r.Context().Done()
+	}))
+	t.Cleanup(srv.Close)
+	return srv.URL, reached
+}
+
+// Who stops a verb that asks a Prometheus did not get its address wrong.
+func TestAnInterruptIsNoFaultOfThePrometheus(t *testing.T) {
+	dir := t.TempDir()
+	slos := filepath.Join(dir, "slos.yaml")
+	text := `version: prometheus/v1
+service: shop
+slos:
+  - name: availability
+    objective: 99.9
+    sli: {events: {error_query: 'sum(rate(errors_total[{{.window}}]))', total_query: 'sum(rate(requests_total[{{.window}}]))'}}
+    alerting: {name: Shop}
+`
+	if err := os.WriteFile(slos, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		answers int32
+		args    []string
+		says    string
+	}{
+		"import --verify": {0, []string{"rules", "import", "sloth", slos, "--into", filepath.Join(dir, "rules") + "/", "--verify"}, "modeshift: interrupted: the rule files are written, 0 % of the time was compared, and nothing is told of a part"},
+		"backtest":        {1, []string{"rules", "backtest", slos, "--from", "1d", "--prometheus"}, "modeshift: interrupted: 0 % of the time was led through, and nothing is told of a part"},
+	} {
+		url, hangs := silent(t, c.answers)
+		p := begin(t, append(c.args, url)...)
+		select {
+		case <-hangs:
+		case <-time.After(20 * time.Second):
+			t.Fatalf("%s: it asks nothing", name)
+		}
+		if err := p.Process.Signal(os.Interrupt); err != nil {
+			t.Fatal(err)
+		}
+		p.saying(t, c.says)
+		select {
+		case err := <-p.ended:
+			var exit *exec.ExitError
+			if !errors.As(err, &exit) || exit.ExitCode() != exitCannotTell {
+				t.Errorf("%s: it ended with %v, want the exit code %d", name, err, exitCannotTell)
+			}
+		case <-time.After(20 * time.Second):
+			t.Errorf("%s: it does not stop", name)
 		}
 	}
 }

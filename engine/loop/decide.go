@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"runtime/debug"
 	"slices"
 	"time"
 
 	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/engine/crash"
 )
 
 // errOutdated says that what was observed was asked in a mode that is left by now, which only reading the log back has shown: what
@@ -167,29 +167,21 @@ func (l *Loop) withMissed(name engine.Scope, what engine.Happening, now time.Tim
 	return what
 }
 
-// brokenError is a panic of the core about one scope.
-type brokenError struct {
-	what  string
-	stack []byte
-}
-
+// stack is that of a panic; empty where err is none.
 func stack(err error) string {
-	if b := (*brokenError)(nil); errors.As(err, &b) {
-		return string(b.stack)
+	if c := (*crash.Error)(nil); errors.As(err, &c) {
+		return string(c.Stack)
 	}
 	return ""
 }
 
-func (e *brokenError) Error() string { return e.what }
-
 // guarded keeps a panic about one scope from taking the others along.
 func guarded(p engine.Policy, s engine.State, in engine.Input) (events []engine.Event, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = &brokenError{fmt.Sprint(r), debug.Stack()}
-		}
-	}()
-	return engine.Decide(p, s, in), nil
+	err = crash.Try(func() error {
+		events = engine.Decide(p, s, in)
+		return nil
+	})
+	return events, err
 }
 
 // broke notes that a scope is not evaluated any more, and says so once.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/modeshift/modeshift/engine"
 	"github.com/modeshift/modeshift/engine/api"
+	"github.com/modeshift/modeshift/engine/crash"
 	"github.com/modeshift/modeshift/engine/ledger"
 	"github.com/modeshift/modeshift/engine/loop"
 	"github.com/modeshift/modeshift/engine/rehearse"
@@ -69,7 +70,7 @@ func DefaultBacktestStep(span time.Duration) time.Duration {
 
 // Backtest leads rules through the past of a Prometheus, by the evaluator, the loop and the core of production. It fails where the
 // server does not answer what it has to: what was unknown at the time is in the result, and what was merely not told now must
-// not look like it.
+// not look like it. A panic about a team leaves its services out, which a note says too; the error is then beside what came of the others.
 func Backtest(ctx context.Context, o BacktestOptions) (*report.Backtest, error) {
 	if err := webURL("--prometheus", o.Prometheus); err != nil {
 		return nil, err
@@ -90,11 +91,11 @@ func Backtest(ctx context.Context, o BacktestOptions) (*report.Backtest, error) 
 	if cause := context.Cause(ctx); cause != nil {
 		return nil, cause
 	}
-	if err != nil {
+	if out == nil {
 		return nil, err
 	}
 	out.Queries, out.Took = b.patient.Sent(), report.Seconds(time.Since(began).Seconds())
-	return out, nil
+	return out, err
 }
 
 // backtest is one run.
@@ -119,6 +120,15 @@ func (b *backtest) reach(ctx context.Context) error {
 
 // team is what has to be rehearsed together: services that see one another, under each version.
 type team []engine.Scope
+
+// String names it in a sentence.
+func (t team) String() string {
+	names := make([]string, len(t))
+	for i, scope := range t {
+		names[i] = string(scope)
+	}
+	return strings.Join(names, " and ")
+}
 
 // teams are all services of all versions, in parts of which none sees another: by its conditions or its place in the tree.
 func (b *backtest) teams() []team {
@@ -164,7 +174,7 @@ func (b *backtest) teams() []team {
 	return list
 }
 
-// run rehearses all teams, some at a time, and puts together what came of them.
+// run rehearses all teams, some at a time, and puts together what came of them. Beside a result the error is of teams that are not in it.
 func (b *backtest) run(ctx context.Context) (*report.Backtest, error) {
 	out := &report.Backtest{From: b.From.UTC(), To: b.To.UTC(), Step: report.Seconds(b.Step.Seconds()), Offset: report.Seconds(prom.DefaultQueryOffset.Seconds()), Notes: b.notes()}
 	b.kept = map[ledger.Key]*ledger.Ledger{}
@@ -173,18 +183,27 @@ func (b *backtest) run(ctx context.Context) (*report.Backtest, error) {
 	}
 	teams := b.teams()
 	b.whole = int64(len(teams)) * int64(b.To.Sub(b.From)/b.Step+1)
-	var mu sync.Mutex // guards out
+	var mu sync.Mutex // guards out and crashes
+	var crashes []error
 	var jobs errgroup.Group
 	// A team waits for the server for most of the time at first, and for a processor later.
 	jobs.SetLimit(2 * cmp.Or(b.Parallel, prom.DefaultPast))
 	for _, t := range teams {
 		jobs.Go(func() error {
-			services, err := b.rehearse(ctx, t)
-			if err != nil {
+			var services [][]report.BacktestService
+			err := crash.Try(func() (err error) {
+				services, err = b.rehearse(ctx, t)
 				return err
-			}
+			})
 			mu.Lock()
 			defer mu.Unlock()
+			switch {
+			case crash.Of(err) != nil && ctx.Err() == nil:
+				crashes = append(crashes, fmt.Errorf("%s: %w", t, err))
+				return nil
+			case err != nil:
+				return err
+			}
 			for i := range services {
 				out.Versions[i].Services = append(out.Versions[i].Services, services[i]...)
 			}
@@ -194,10 +213,15 @@ func (b *backtest) run(ctx context.Context) (*report.Backtest, error) {
 	if err := jobs.Wait(); err != nil {
 		return nil, err
 	}
+	slices.SortFunc(crashes, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	crashed := errors.Join(crashes...)
+	for _, err := range crashes {
+		out.Notes = append(out.Notes, "Not in here, nor judged by incidents: "+err.Error()+".")
+	}
 	for i := range out.Versions {
 		v := &out.Versions[i]
 		slices.SortFunc(v.Services, func(a, b report.BacktestService) int { return strings.Compare(string(a.Scope), string(b.Scope)) })
-		if b.Labels == nil {
+		if b.Labels == nil || crashed != nil { // incidents of what is not in here would pass for missed
 			continue
 		}
 		v.Score = v.Judge(b.Labels, out.From, out.To, b.Tolerance)
@@ -206,7 +230,7 @@ func (b *backtest) run(ctx context.Context) (*report.Backtest, error) {
 		}
 	}
 	out.Compare()
-	return out, nil
+	return out, crashed
 }
 
 // notes say how far the result can be trusted.

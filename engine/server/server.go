@@ -301,7 +301,7 @@ func (s *Server) inForce(set *rules.Set, problem error) loop.Rules {
 		if s.present.Swap(evaluator) != evaluator { // rules that are refused after all are never evaluated
 			s.ledger.follow(set, history)
 		}
-		return answer(ctx, evaluator, t)
+		return sighted(s.log, set, s.sources, t, func() loop.Answer { return answer(ctx, evaluator, t) })
 	}
 	return r
 }

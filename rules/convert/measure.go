@@ -238,19 +238,19 @@ func (o *open) count(ratio rules.Node, part string, counter, said bool, s *slo) 
 		case counter && ranged(expr):
 			im.differ(Decide, "counter", q, s, "write `counter: false`, or the counter itself as the query",
 				"the query of %s makes a rate of a counter already, so that it is added up, though `counter` is true", part)
-			text = "sum_over_time((" + text + ")[{{.window}}:" + polled + "])"
+			text = "sum_over_time((" + closed(text) + ")[{{.window}}:" + polled + "])"
 		case counter:
-			text = "increase((" + text + ")[{{.window}}:" + polled + "])"
+			text = "increase((" + closed(text) + ")[{{.window}}:" + polled + "])"
 			im.differ(Changed, "poll", q, s, "sum(rate(…[{{.window}}])) of the counter itself knows its resets, and costs less",
 				"the series of %s is looked at each minute by a subquery, as its tool polls it", part)
 		default:
-			text = "sum_over_time((" + text + ")[{{.window}}:" + polled + "])"
+			text = "sum_over_time((" + closed(text) + ")[{{.window}}:" + polled + "])"
 			im.differ(Changed, "poll", q, s, "", "the series of %s is looked at each minute by a subquery, as its tool polls it", part)
 		}
 	}
 	if !lone {
 		im.addUp(q, part, s)
-		text = "sum(" + text + ")"
+		text = "sum(" + closed(text) + ")"
 	}
 	return text, d, true
 }
@@ -308,11 +308,11 @@ func (o *open) raw(ratio, raw rules.Node, s *slo) (m measurement, ok bool) {
 	}
 	o.im.alone(expr, q, s)
 	if d != DialectSloth {
-		text = "avg_over_time((" + text + ")[{{.window}}:" + polled + "])"
+		text = "avg_over_time((" + closed(text) + ")[{{.window}}:" + polled + "])"
 	}
 	m.dialect = d
 	if m.ratio = text; kind.Raw() == "success" {
-		m.ratio = "1 - (" + text + ")"
+		m.ratio = "1 - (" + closed(text) + ")"
 	}
 	return m, true
 }
@@ -361,7 +361,7 @@ func (o *open) threshold(n, objective rules.Node, s *slo) (m measurement, ok boo
 	im.alone(expr, q, s)
 	im.differ(Changed, "poll", q, s, "", "the value is looked at each minute by a subquery; the error ratio is the share of those at which it is not %s %s", sign, number)
 	m.timed = true
-	m.ratio = fmt.Sprintf("1 - avg_over_time(((%s) %s bool %s)[{{.window}}:%s])", text, sign, number, polled)
+	m.ratio = fmt.Sprintf("1 - avg_over_time(((%s) %s bool %s)[{{.window}}:%s])", closed(text), sign, number, polled)
 	return m, true
 }
 
@@ -384,6 +384,8 @@ func (im *importer) measured(m measurement, objective, method rules.Node, s *slo
 		im.slices(m, objective, method, s)
 		return
 	}
+	// Each of them stands in front of something else here.
+	good, bad, total := closed(m.good), closed(m.bad), closed(m.total)
 	whole := func(template string) func(time.Duration) string {
 		return func(w time.Duration) string { return windowed(template, w) }
 	}
@@ -392,15 +394,15 @@ func (im *importer) measured(m measurement, objective, method rules.Node, s *slo
 		s.errors, s.was.ratio = m.ratio, whole(m.ratio)
 	case m.bad != "":
 		s.errors, s.total = m.bad, m.total
-		s.was.ratio = whole("(" + m.bad + ") / (" + m.total + ")")
+		s.was.ratio = whole("(" + bad + ") / (" + total + ")")
 	default:
-		s.errors, s.total = m.total+" - "+m.good, m.total
+		s.errors, s.total = total+" - "+good, m.total
 		if compound(m.good) || compound(m.total) {
-			s.errors = "(" + m.total + ") - (" + m.good + ")"
+			s.errors = "(" + total + ") - (" + good + ")"
 		}
-		s.was.ratio = whole("1 - (" + m.good + ") / (" + m.total + ")")
+		s.was.ratio = whole("1 - (" + good + ") / (" + total + ")")
 		if m.dialect == DialectOsko {
-			s.was.ratio = whole("1 - clamp_max((" + m.good + ") / (" + m.total + "), 1)")
+			s.was.ratio = whole("1 - clamp_max((" + good + ") / (" + total + "), 1)")
 		}
 	}
 }
@@ -428,12 +430,12 @@ func (im *importer) slices(m measurement, objective, method rules.Node, s *slo) 
 	if !ok {
 		return
 	}
-	good := "1 - (" + m.ratio + ")"
+	good := "1 - (" + closed(m.ratio) + ")"
 	switch {
 	case m.bad != "":
-		good = "1 - (" + m.bad + ") / ((" + m.total + ") > 0)"
+		good = "1 - (" + closed(m.bad) + ") / ((" + closed(m.total) + ") > 0)"
 	case m.good != "":
-		good = "(" + m.good + ") / ((" + m.total + ") > 0)"
+		good = "(" + closed(m.good) + ") / ((" + closed(m.total) + ") > 0)"
 	}
 	if m.dialect != DialectSloth && length < 5*time.Minute { // a rise needs two looks at the series, and more to be true
 		good = strings.ReplaceAll(good, "[{{.window}}:"+polled+"]", "[{{.window}}:15s]")

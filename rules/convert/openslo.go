@@ -521,7 +521,9 @@ func (o *open) alpha(x *object) {
 		if !ok1 || !ok2 {
 			continue
 		}
-		s.errors, s.total = "("+total+") - ("+good+")", total
+		s.total = total
+		good, total = closed(good), closed(total)
+		s.errors = "(" + total + ") - (" + good + ")"
 		s.was.mean = true
 		s.was.ratio = func(w time.Duration) string { return windowed("1 - (("+good+") / ("+total+"))", w) }
 		im.slos = append(im.slos, &s)
@@ -557,7 +559,7 @@ func (o *open) alphaQuery(ratio rules.Node, part string, s *slo) (string, bool) 
 	text, expr, ok := q.Query("the query", true)
 	if ok && !single(expr) {
 		o.im.addUp(q, part, s)
-		text = "sum(" + text + ")"
+		text = "sum(" + closed(text) + ")"
 	}
 	return text, ok
 }

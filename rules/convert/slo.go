@@ -183,6 +183,14 @@ func bare(e parser.Expr) bool {
 	return false
 }
 
+// closed is a query as it may stand in front of something else in another one: a comment that ends it would swallow what follows.
+func closed(template string) string {
+	if strings.Contains(template[strings.LastIndexByte(template, '\n')+1:], "#") {
+		template += "\n"
+	}
+	return template
+}
+
 // windowed is the template of a query over a window, filled as Sloth fills it.
 func windowed(template string, w time.Duration) string {
 	return windowPlace.ReplaceAllString(template, model.Duration(w).String())

@@ -318,11 +318,11 @@ func (r *slothReader) sli(n rules.Node, s *slo) {
 		errors, total := strings.TrimSpace(events.Get(keys[0]).Raw()), strings.TrimSpace(events.Get(keys[1]).Raw())
 		s.was.mean = true
 		s.was.ratio = func(w time.Duration) string {
-			return "(" + windowed(errors, w) + ")\n/\n(" + windowed(total, w) + ")"
+			return "(" + closed(windowed(errors, w)) + ")\n/\n(" + closed(windowed(total, w)) + ")"
 		}
 		if !lone[0] || !lone[1] {
 			s.was.parts = func(w time.Duration) (string, string) {
-				return "sum(" + windowed(errors, w) + ")", "sum(" + windowed(total, w) + ")"
+				return "sum(" + closed(windowed(errors, w)) + ")", "sum(" + closed(windowed(total, w)) + ")"
 			}
 		}
 	case raw.Exists():
@@ -346,7 +346,7 @@ func (r *slothReader) sli(n rules.Node, s *slo) {
 		}
 		s.errors = text
 		s.was.mean = true
-		s.was.ratio = func(w time.Duration) string { return "(" + windowed(text, w) + ")" }
+		s.was.ratio = func(w time.Duration) string { return "(" + closed(windowed(text, w)) + ")" }
 	default:
 		n.Errorf("write `events: {error_query: …, total_query: …}` or `raw: {error_ratio_query: …}`", "an SLI needs `events` or `raw`")
 	}
@@ -366,7 +366,7 @@ func (r *slothReader) counted(events rules.Node, key string, s *slo) (text strin
 		return text, true
 	}
 	r.im.addUp(q, key, s)
-	return "sum(" + text + ")", false
+	return "sum(" + closed(text) + ")", false
 }
 
 func (r *slothReader) alerting(n rules.Node, s *slo) {

@@ -3,6 +3,7 @@ package convert
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/engine/crash"
 	"github.com/modeshift/modeshift/rules"
 	"github.com/modeshift/modeshift/rules/prom"
 )
@@ -105,7 +107,8 @@ func (v *Verified) Seen() bool {
 
 // Verify compares what was imported with what its tool would have done, over a past that a Prometheus knows. Ours are decided by
 // the evaluator of production; theirs are asked for by their own expressions, from raw series, and their alerts fire as
-// Prometheus fires them. The error is about the Prometheus: an answer that is missing would pass for a quiet night.
+// Prometheus fires them. The error is about the Prometheus: an answer that is missing would pass for a quiet night. A panic about one
+// service leaves it out of what is returned, and the error says so; the others go on.
 func Verify(ctx context.Context, api v1.API, result *Result, opts VerifyOptions) ([]Verified, error) {
 	opts.Parallel = cmp.Or(opts.Parallel, 4)
 	from, to := opts.From.Truncate(verifyStep), opts.To.Truncate(verifyStep)
@@ -113,24 +116,29 @@ func Verify(ctx context.Context, api v1.API, result *Result, opts VerifyOptions)
 		return nil, usage("the time to look at ends at %s, and has to begin before", to.Format(time.RFC3339))
 	}
 	var out []Verified
+	var crashed error
 	for i, service := range result.Services {
 		v := verifier{api: prom.NewAhead(api, prom.AheadOptions{Until: to}), parallel: opts.Parallel}
-		if err := v.begin(service); err != nil {
+		var all []Verified
+		err := crash.Try(func() (err error) {
+			all, err = v.verify(ctx, service, from, to, func(done float64) {
+				if opts.Progress != nil {
+					opts.Progress((float64(i) + done) / float64(len(result.Services)))
+				}
+			})
+			return err
+		})
+		switch {
+		case crash.Of(err) != nil:
+			crashed = errors.Join(crashed, fmt.Errorf("service %s: %w", service.Name, err))
+		case ctx.Err() != nil: // what came of the query that was under way says nothing
+			return nil, context.Cause(ctx)
+		case err != nil:
 			return nil, err
 		}
-		for t := from; !t.After(to); t = t.Add(verifyStep) {
-			if err := v.at(ctx, t); err != nil {
-				return nil, err
-			}
-			if opts.Progress != nil {
-				opts.Progress((float64(i) + float64(t.Sub(from))/float64(to.Sub(from))) / float64(len(result.Services)))
-			}
-		}
-		for _, one := range v.slos {
-			out = append(out, one.end())
-		}
+		out = append(out, all...)
 	}
-	return out, nil
+	return out, crashed
 }
 
 // verifier compares the SLOs of one service.
@@ -140,6 +148,24 @@ type verifier struct {
 	service   *rules.Service
 	evaluator *prom.Evaluator
 	slos      []*comparison
+}
+
+// verify compares the SLOs of one service over a past.
+func (v *verifier) verify(ctx context.Context, s Service, from, to time.Time, progress func(done float64)) ([]Verified, error) {
+	if err := v.begin(s); err != nil {
+		return nil, err
+	}
+	for t := from; !t.After(to); t = t.Add(verifyStep) {
+		if err := v.at(ctx, t); err != nil {
+			return nil, err
+		}
+		progress(float64(t.Sub(from)) / float64(to.Sub(from)))
+	}
+	var out []Verified
+	for _, one := range v.slos {
+		out = append(out, one.end())
+	}
+	return out, nil
 }
 
 func (v *verifier) begin(s Service) error {
@@ -177,9 +203,11 @@ func (v *verifier) at(ctx context.Context, t time.Time) error {
 			}
 			for _, q := range ask {
 				if q.text != "" {
-					jobs.Go(func() (err error) {
-						*q.into, err = v.ask(ctx, q.text, t)
-						return err
+					jobs.Go(func() error {
+						return crash.Try(func() (err error) {
+							*q.into, err = v.ask(ctx, q.text, t)
+							return err
+						})
 					})
 				}
 			}

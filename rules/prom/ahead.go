@@ -255,18 +255,24 @@ func (a *Ahead) Query(ctx context.Context, text string, at time.Time, opts ...v1
 		case <-ctx.Done():
 			return nil, nil, nil, context.Cause(ctx)
 		}
-		v, ok := a.Known(text, at) // others may have asked meanwhile
-		if !ok {
-			if t, steps := a.plan(r, at); steps > 1 {
-				v, ok = a.ask(ctx, r, t, text, at, steps, opts)
-			}
-		}
-		<-r.turn
-		if ok {
+		if v, ok := a.inTurn(ctx, r, text, at, opts); ok {
 			return v, nil, nil, nil
 		}
 	}
 	return a.API.Query(ctx, text, at, opts...)
+}
+
+// inTurn answers an instant out of a range, if it can. The caller has r's turn, which is given on: by a panic too, as those that wait for
+// it would wait until their time is over.
+func (a *Ahead) inTurn(ctx context.Context, r *run, text string, at time.Time, opts []v1.Option) (model.Value, bool) {
+	defer func() { <-r.turn }()
+	if v, ok := a.Known(text, at); ok { // others may have asked meanwhile
+		return v, true
+	}
+	if t, steps := a.plan(r, at); steps > 1 {
+		return a.ask(ctx, r, t, text, at, steps, opts)
+	}
+	return nil, false
 }
 
 // runOf finds or begins the run of a text.

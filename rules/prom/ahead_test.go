@@ -10,12 +10,14 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
+	"github.com/modeshift/modeshift/engine/crash"
 	data "github.com/modeshift/modeshift/rules/series" // the package has a type series
 )
 
@@ -302,4 +304,39 @@ func TestManyMayAskAheadAtOnce(t *testing.T) {
 		})
 	}
 	all.Wait()
+}
+
+// frail is an API whose range queries panic.
+type frail struct {
+	counting
+	ends []time.Time
+}
+
+func (f *frail) QueryRange(_ context.Context, _ string, r v1.Range, _ ...v1.Option) (model.Value, v1.Warnings, v1.Infos, error) {
+	f.ends = append(f.ends, f.ends[len(f.ends)]) // which is not there
+	return nil, nil, nil, nil
+}
+
+// Those that ask for the same text wait for one another, in a real test of rules for ten minutes a tick.
+func TestAPanicKeepsNobodyElseWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ahead := NewAhead(&frail{counting: counting{API: &archive{fails: func(int, time.Time, time.Time) error { return nil }}}}, AheadOptions{})
+		began, panicked := time.Now(), 0
+		for i := range 5 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			err := crash.Try(func() error {
+				_, _, _, err := ahead.Query(ctx, "up", noon.Add(time.Duration(i)*15*time.Second))
+				return err
+			})
+			cancel()
+			if crash.Of(err) != nil {
+				panicked++
+			} else if err != nil {
+				t.Errorf("tick %d: %v", i, err)
+			}
+		}
+		if waited := time.Since(began); panicked < 2 || waited > 0 {
+			t.Errorf("of five ticks %d panicked, and they waited for %v", panicked, waited)
+		}
+	})
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/common/config"
 	"github.com/prometheus/common/model"
 
+	"github.com/modeshift/modeshift/engine/crash"
 	"github.com/modeshift/modeshift/rules"
 )
 
@@ -49,9 +50,10 @@ func Sources(set *rules.Set, api v1.API) []Source {
 
 // Patient asks a server about the past on behalf of many who can wait, and must not be told "unknown" of what the server does know.
 //
-// No more than so many queries are under way. What a busy server turned away (429, 503, a connection that broke) is asked again after a
-// pause that doubles. What it says is too much (its limits of samples and of time, an answer too long) is asked for in
-// halves of the span. What fails for good ends the whole: OnFail is told once, with the query and the span, because a hole in the past
+// No more than so many queries are under way. What a busy server turned away (429, 503, a connection that broke, a query that waited in the
+// server's queue until its time was over) is asked again after a pause that doubles, and ends the whole when it was turned away each
+// time: less of it would wait as long. What it says is too much (its limits of samples and of time, an answer too long) is asked for in
+// halves of the span. What fails for good, by a panic too, ends the whole: OnFail is told once, with the query and the span, because a hole in the past
 // that nobody mentions looks like a quiet night. An error that the data of some instants make (a many-to-many match) is an answer
 // like any other, and is returned.
 //
@@ -69,11 +71,15 @@ type Patient struct {
 // PatientOptions say how patient. OnFail is needed; the rest may be left out.
 type PatientOptions struct {
 	Parallel int           // queries under way; 0: DefaultPast
-	Timeout  time.Duration // of one query; 0: two minutes, which is Prometheus's own
+	Timeout  time.Duration // of one query at the server; 0: two minutes, which is Prometheus's own
 	Tries    int           // of one query; 0: 6
 	Pause    time.Duration // before the second try; 0: half a second
 	OnFail   func(error)
 }
+
+// grace is how much longer than the server's timeout its answer is waited for: only its own word tells whether a query was too much
+// for it, or waited for others.
+const grace = 10 * time.Second
 
 // DefaultPast is how many queries about the past may be under way: a fifth of what Prometheus answers at a time, as it watches over
 // production meanwhile.
@@ -93,8 +99,12 @@ func (p *Patient) Sent() int { return int(p.sent.Load()) }
 
 // Query implements v1.API.
 func (p *Patient) Query(ctx context.Context, query string, at time.Time, opts ...v1.Option) (value model.Value, warnings v1.Warnings, infos v1.Infos, err error) {
+	opts = p.within(opts)
 	kind := p.ask(ctx, func(ctx context.Context) error {
-		value, warnings, infos, err = p.API.Query(ctx, query, at, opts...)
+		err = crash.Try(func() error {
+			value, warnings, infos, err = p.API.Query(ctx, query, at, opts...)
+			return err
+		})
 		return err
 	})
 	if kind != easy && kind != its {
@@ -105,8 +115,12 @@ func (p *Patient) Query(ctx context.Context, query string, at time.Time, opts ..
 
 // QueryRange implements v1.API.
 func (p *Patient) QueryRange(ctx context.Context, query string, r v1.Range, opts ...v1.Option) (value model.Value, warnings v1.Warnings, infos v1.Infos, err error) {
+	own := p.within(opts)
 	kind := p.ask(ctx, func(ctx context.Context) error {
-		value, warnings, infos, err = p.API.QueryRange(ctx, query, r, opts...)
+		err = crash.Try(func() error {
+			value, warnings, infos, err = p.API.QueryRange(ctx, query, r, own...)
+			return err
+		})
 		return err
 	})
 	points := int(r.End.Sub(r.Start)/r.Step) + 1
@@ -126,6 +140,11 @@ func (p *Patient) QueryRange(ctx context.Context, query string, r v1.Range, opts
 		return second, more, infosToo, err
 	}
 	return joined(first, second), append(warnings, more...), append(infos, infosToo...), nil
+}
+
+// within are options by which the server gives up before it is given up, whatever the caller would have told it.
+func (p *Patient) within(opts []v1.Option) []v1.Option {
+	return append(slices.Clip(opts), v1.WithTimeout(whole(p.opts.Timeout)))
 }
 
 // joined is one matrix out of two, of which the second is later.
@@ -172,7 +191,7 @@ func (p *Patient) ask(ctx context.Context, request func(context.Context) error) 
 			return bad
 		}
 		p.sent.Add(1)
-		own, cancel := context.WithTimeout(ctx, p.opts.Timeout)
+		own, cancel := context.WithTimeout(ctx, p.opts.Timeout+grace)
 		var noted note
 		t = hardshipOf(request(context.WithValue(own, noteKey{}, &noted)))
 		cancel()
@@ -201,7 +220,7 @@ func hardshipOf(err error) hardship {
 	if errors.Is(err, errTooLong) {
 		return much
 	}
-	if errors.Is(err, context.Canceled) {
+	if errors.Is(err, context.Canceled) || crash.Of(err) != nil {
 		return bad
 	}
 	var timeout interface{ Timeout() bool }
@@ -218,6 +237,8 @@ func hardshipOf(err error) hardship {
 	}
 	_, text, _ := explain(err)
 	switch {
+	case strings.Contains(text, "timed out in query queue"):
+		return busy // it was not even begun
 	case strings.Contains(text, "too many samples"), strings.Contains(text, "timed out"), strings.Contains(text, "maximum resolution"):
 		return much // also where it is called bad data, as a resolution is
 	case e.Type == v1.ErrExec:
@@ -238,7 +259,11 @@ func (p *Patient) failed(ctx context.Context, query string, from, to time.Time, 
 	if !from.Equal(to) {
 		span = fmt.Sprintf("from %s to %s", from.UTC().Format(time.RFC3339), to.UTC().Format(time.RFC3339))
 	}
-	err = fmt.Errorf("%s %s: %s", query, span, why)
+	if crash.Of(err) != nil { // the client's, which reads what strangers send
+		err = fmt.Errorf("%s %s: %w", query, span, err)
+	} else {
+		err = fmt.Errorf("%s %s: %s", query, span, why)
+	}
 	if !p.gone.Swap(true) {
 		p.opts.OnFail(err)
 	}

@@ -4,7 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -12,9 +16,11 @@ import (
 	"time"
 
 	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
+	"github.com/prometheus/common/config"
 	"github.com/prometheus/common/model"
 
 	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/engine/crash"
 )
 
 var past = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -67,6 +73,7 @@ func TestWhatABusyServerTurnsAwayIsAskedAgainLater(t *testing.T) {
 	for name, err := range map[string]error{
 		"429":                     &v1.Error{Type: v1.ErrClient, Msg: "client error: 429", Detail: "slow down"},
 		"503":                     server("503", "unavailable", "no"),
+		"its queue":               server("503", "timeout", "query timed out in query queue"),
 		"502":                     &v1.Error{Type: v1.ErrServer, Msg: "server error: 502", Detail: "<html>"},
 		"a connection that broke": &net.OpError{Op: "read", Err: errors.New("connection reset by peer")},
 	} {
@@ -105,6 +112,68 @@ func TestAServerThatStaysBusyEndsTheWholeWithTheQueryAndTheSpan(t *testing.T) {
 			t.Errorf("told %v after %d queries, want once %q after six each", told, p.Sent(), want)
 		}
 	})
+}
+
+// A server with all its places taken lets a query wait until the query's time is over. A half of it would wait as long, and halves of
+// halves are more queries for a server that has too many.
+func TestWhatWaitedInTheQueueToTheEndIsNotHalved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var told []error
+		var spans []time.Duration
+		a := &archive{takes: 2 * time.Minute, fails: func(_ int, from, to time.Time) error {
+			spans = append(spans, to.Sub(from))
+			return server("503", "timeout", "query timed out in query queue")
+		}}
+		p := NewPatient(a, PatientOptions{Tries: 3, OnFail: func(err error) { told = append(told, err) }})
+		if _, _, _, err := p.QueryRange(t.Context(), "sum(up)", hour); err == nil {
+			t.Error("it is answered")
+		}
+		want := "sum(up) from 2026-03-01T12:00:00Z to 2026-03-01T12:59:00Z: query timed out in query queue"
+		if len(told) != 1 || told[0].Error() != want {
+			t.Errorf("told %v, want once %q", told, want)
+		}
+		if fmt.Sprint(spans) != "[59m0s 59m0s 59m0s]" {
+			t.Errorf("asked for spans of %v, want three times the whole", spans)
+		}
+	})
+}
+
+// The server is given less time than its answer: who gives up first does not hear why the server would have.
+func TestTheServerGivesUpBeforeThePatientDoes(t *testing.T) {
+	var waits time.Duration
+	var asked url.Values
+	hang := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = r.ParseForm() // what cannot be read is not there
+		asked = r.Form
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = io.WriteString(w, `{"status":"error","errorType":"timeout","error":"query timed out in query queue"}`)
+	})
+	srv := httptest.NewServer(hang)
+	defer srv.Close()
+	api, err := DialPast("past", config.DefaultHTTPClientConfig, srv.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := NewPatient(deadlined{api, &waits}, PatientOptions{Timeout: 90 * time.Second, Tries: 1, OnFail: func(error) {}})
+	if _, _, _, err := p.QueryRange(t.Context(), "up", hour, v1.WithTimeout(1000*time.Hour)); err == nil {
+		t.Error("it is answered")
+	}
+	if asked.Get("timeout") != "1m30s" || waits <= 90*time.Second || waits > 100*time.Second {
+		t.Errorf("the server is told %q, and waited for %v, want 1m30s and ten seconds more", asked.Get("timeout"), waits)
+	}
+}
+
+// deadlined notes how long it is given.
+type deadlined struct {
+	v1.API
+	given *time.Duration
+}
+
+func (d deadlined) QueryRange(ctx context.Context, query string, r v1.Range, opts ...v1.Option) (model.Value, v1.Warnings, v1.Infos, error) {
+	if at, has := ctx.Deadline(); has {
+		*d.given = time.Until(at)
+	}
+	return d.API.QueryRange(ctx, query, r, opts...)
 }
 
 func TestWhatIsTooMuchIsAskedForInHalvesAndComesBackWhole(t *testing.T) {
@@ -252,5 +321,30 @@ func TestThePastIsKnownWhateverTheServersClockShows(t *testing.T) {
 	var noted note
 	if _, _, _, err := p.QueryRange(context.WithValue(t.Context(), noteKey{}, &noted), "up", hour); err != nil || noted != (note{samples: 15}) {
 		t.Errorf("of a span that was too much and its halves: %+v, %v", noted, err)
+	}
+}
+
+// A client that panics truly, on what a stranger sends.
+type panicking struct {
+	v1.API
+	list []int
+}
+
+func (p panicking) QueryRange(context.Context, string, v1.Range, ...v1.Option) (model.Value, v1.Warnings, v1.Infos, error) {
+	return model.Matrix{{Values: []model.SamplePair{{Value: model.SampleValue(p.list[1])}}}}, nil, nil, nil
+}
+
+// Who goes on without the answer would take a hole in the past for a quiet night, and the places of those that panicked would be taken for
+// ever.
+func TestAPanicOfTheClientEndsTheWholeAndGivesUpItsPlace(t *testing.T) {
+	var told []error
+	p := NewPatient(panicking{}, PatientOptions{Parallel: 1, OnFail: func(err error) { told = append(told, err) }})
+	for range 2 {
+		if _, _, _, err := p.QueryRange(t.Context(), "sum(up)", hour); err == nil || crash.Of(err) == nil {
+			t.Errorf("%v", err)
+		}
+	}
+	if len(told) != 1 || !strings.HasPrefix(told[0].Error(), "sum(up) from 2026-03-01T12:00:00Z to 2026-03-01T12:59:00Z: modeshift failed") || p.Sent() != 2 {
+		t.Errorf("told %v after %d queries", told, p.Sent())
 	}
 }

@@ -48,4 +48,5 @@
 // two scopes wait for each other: see wait.go.
 //
 // A bound that is reached, of states, memory or time, is an answer of its own: nobody can tell. A counter-example is one all the same.
+// So is a search that was stopped, and one that a panic ended: that is a fault of modeshift's own, about one group of many.
 package prove

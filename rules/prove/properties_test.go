@@ -355,7 +355,7 @@ func TestABoundIsNoProof(t *testing.T) {
 			}
 		}
 	}
-	// Time that ends while the last states are looked at is no proof either.
+	// A context that ends while the last states are looked at leaves no proof either.
 	ctx, cancel := context.WithCancel(t.Context())
 	var calls atomic.Int64
 	late := func(p engine.Policy, s engine.State, in engine.Input) []engine.Event {

@@ -3,10 +3,13 @@ package prove
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/engine/crash"
 	"github.com/modeshift/modeshift/rules"
 )
 
@@ -45,7 +48,7 @@ type Answer string
 const (
 	Proved         Answer = "proved"
 	CounterExample Answer = "counter-example"
-	CannotTell     Answer = "cannot tell" // a bound was reached
+	CannotTell     Answer = "cannot tell" // a bound was reached, it was stopped, or modeshift failed
 )
 
 // Finding is a property with its answer.
@@ -82,7 +85,9 @@ type Report struct {
 	States    int            `json:"states"`
 	Decisions int64          `json:"decisions"`
 	Seconds   float64        `json:"seconds"`
-	Bound     string         `json:"bound,omitempty"` // that was reached
+	Bound     string         `json:"bound,omitempty"`   // that was reached
+	Stopped   bool           `json:"stopped,omitempty"` // it was not looked at wholly, because whoever asked went away
+	Crash     error          `json:"-"`                 // the panic that ended it, with its stack; nil: none did
 	Findings  []Finding      `json:"findings"`
 	Modes     []ModeBack     `json:"modes,omitempty"`
 }
@@ -101,16 +106,52 @@ func (r *Report) Answer() Answer {
 	return all
 }
 
-// Run proves what can be proved of the rules, group by group. With scopes it looks only at the groups of these.
+// Run proves what can be proved of the rules, group by group. With scopes it looks only at the groups of these. When ctx is cancelled the
+// rest is Stopped: there is a report on each group all the same. A panic about one group is its own, and the others go on.
 func Run(ctx context.Context, set *rules.Set, scopes []engine.Scope, opts Options) []Report {
 	opts = opts.complete()
 	var reports []Report
 	for _, services := range groups(set) {
 		if wanted(services, scopes) {
-			reports = append(reports, one(ctx, set, services, opts))
+			r := Report{Scopes: scopesOf(services)}
+			err := crash.Try(func() error {
+				return r.prove(ctx, set, services, opts)
+			})
+			if err != nil {
+				r = Report{Scopes: r.Scopes}
+				r.cannot(err.Error())
+			}
+			if crash.Of(err) != nil {
+				r.Crash = fmt.Errorf("%s: %w", scopesText(r.Scopes), err)
+			}
+			reports = append(reports, r)
 		}
 	}
 	return reports
+}
+
+// cannot says why nothing is known of any property.
+func (r *Report) cannot(why string) {
+	for _, p := range properties {
+		r.Findings = append(r.Findings, Finding{Property: p, Says: p.Says(), Answer: CannotTell, Detail: why})
+	}
+}
+
+func scopesOf(services []*rules.Service) []engine.Scope {
+	list := make([]engine.Scope, len(services))
+	for i, s := range services {
+		list[i] = s.Policy.Scope
+	}
+	return list
+}
+
+// scopesText names scopes in a sentence.
+func scopesText(scopes []engine.Scope) string {
+	names := make([]string, len(scopes))
+	for i, s := range scopes {
+		names[i] = string(s)
+	}
+	return strings.Join(names, " and ")
 }
 
 func wanted(services []*rules.Service, scopes []engine.Scope) bool {
@@ -127,19 +168,19 @@ func wanted(services []*rules.Service, scopes []engine.Scope) bool {
 	return false
 }
 
-func one(ctx context.Context, set *rules.Set, services []*rules.Service, opts Options) Report {
+// prove looks at one group.
+func (r *Report) prove(ctx context.Context, set *rules.Set, services []*rules.Service, opts Options) error {
 	began := time.Now()
-	var r Report
-	for _, s := range services {
-		r.Scopes = append(r.Scopes, s.Policy.Scope)
+	if errors.Is(ctx.Err(), context.Canceled) {
+		r.Stopped, r.Bound = true, "stopped before it was looked at"
+		r.cannot(r.Bound)
+		return nil
 	}
 	g, err := newGroup(set, services)
 	if err != nil {
 		r.Bound = err.Error()
-		for _, p := range properties {
-			r.Findings = append(r.Findings, Finding{Property: p, Says: p.Says(), Answer: CannotTell, Detail: r.Bound})
-		}
-		return r
+		r.cannot(r.Bound)
+		return nil
 	}
 	if opts.decide != nil {
 		g.decide = opts.decide
@@ -147,10 +188,10 @@ func one(ctx context.Context, set *rules.Set, services []*rules.Service, opts Op
 	r.Outside = sortedScopes(g.outside)
 	s := newSearch(ctx, g, opts)
 	for _, p := range properties {
-		r.Findings = append(r.Findings, s.finding(ctx, p, &r))
+		r.Findings = append(r.Findings, s.finding(ctx, p, r))
 	}
-	r.States, r.Decisions, r.Seconds, r.Bound = len(s.nodes), s.decisions, since(began).Seconds(), s.bound
-	return r
+	r.States, r.Decisions, r.Seconds, r.Bound, r.Stopped = len(s.nodes), s.decisions, since(began).Seconds(), s.bound, s.stopped
+	return nil
 }
 
 // finding is the answer to one property.
@@ -183,7 +224,10 @@ func (s *search) finding(ctx context.Context, p Property, r *Report) Finding {
 			return counter(text, t)
 		}
 	}
-	if s.bound != "" {
+	switch {
+	case s.stopped:
+		f.Answer, f.Detail = CannotTell, s.bound
+	case s.bound != "":
 		f.Answer, f.Detail = CannotTell, "a bound was reached: "+s.bound
 	}
 	return f

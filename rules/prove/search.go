@@ -2,6 +2,7 @@ package prove
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"runtime/metrics"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/engine/crash"
 )
 
 // node is a world the search has met. Its world itself is kept only until what follows from it is known: it is made again from its path.
@@ -42,6 +44,7 @@ type search struct {
 	restOrder []key
 	decisions int64
 	bound     string // that was reached; empty: none was
+	stopped   bool   // whoever asked does not want to know any more
 	faults    map[Property]fault
 }
 
@@ -273,16 +276,22 @@ func (s *search) run(ctx context.Context, frontier map[int32]*world, from int32)
 			return
 		}
 		n := min(batch, len(s.nodes)-int(at))
-		expansions := make([]expansion, n)
+		expansions, crashes := make([]expansion, n), make([]error, workers)
 		var wait sync.WaitGroup
 		for k := range workers {
 			wait.Go(func() {
-				for i := k; i < n && ctx.Err() == nil; i += workers {
-					expansions[i] = s.expand(frontier[at+int32(i)], &buffers[k])
-				}
+				crashes[k] = crash.Try(func() error {
+					for i := k; i < n && ctx.Err() == nil; i += workers {
+						expansions[i] = s.expand(frontier[at+int32(i)], &buffers[k])
+					}
+					return nil
+				})
 			})
 		}
 		wait.Wait()
+		if err := errors.Join(crashes...); err != nil {
+			panic(err) // on the goroutine of whoever looks at this group, and guards it
+		}
 		if ctx.Err() != nil { // some were not looked at
 			s.bounded(ctx)
 			return
@@ -321,8 +330,10 @@ func (s *search) run(ctx context.Context, frontier map[int32]*world, from int32)
 func (s *search) bounded(ctx context.Context) bool {
 	switch {
 	case s.bound != "":
-	case ctx.Err() != nil:
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		s.bound = "time"
+	case ctx.Err() != nil:
+		s.stopped, s.bound = true, fmt.Sprintf("stopped after %d states and %d decisions", len(s.nodes), s.decisions)
 	case s.g.tooWide():
 		s.bound = fmt.Sprintf("an evaluation can find more than %d things", maxChoices)
 	case len(s.nodes) > s.opts.MaxStates:

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/engine/crash"
 	"github.com/modeshift/modeshift/rules"
 	"github.com/modeshift/modeshift/rules/series"
 )
@@ -70,7 +71,17 @@ const begins = "a test file begins with `rule_files: [FILE]` and `tests:`"
 var DefaultStart = time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC)
 
 // Parse reads a test file and the rule files that it names. The error is rules.Diagnostics where the files are at fault.
-func Parse(f rules.File, opts Options) (*File, error) { return parse(f, opts, nil) }
+func Parse(f rules.File, opts Options) (*File, error) {
+	var file *File
+	err := crash.Try(func() (err error) {
+		file, err = parse(f, opts, nil)
+		return err
+	})
+	if crash.Of(err) != nil {
+		return nil, fmt.Errorf("%s: %w", f.Name, err)
+	}
+	return file, err
+}
 
 // parse reads a test file; against given rule files where there are some, which were read before.
 func parse(f rules.File, opts Options, given []rules.File) (*File, error) {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/modeshift/modeshift/engine/crash"
 	"github.com/modeshift/modeshift/rules"
 	"github.com/modeshift/modeshift/rules/mutant"
 )
@@ -26,6 +27,9 @@ type Mutation struct {
 	Tried    int        `json:"tried"`    // of these
 	Noticed  int        `json:"noticed"`  // of those that were tried: some test failed
 	Survived []Survivor `json:"survived"` // no test noticed them
+	// Failed are those of which nobody knows, because modeshift itself failed on them; Crash are the panics, with their stacks.
+	Failed []string `json:"failed,omitempty"`
+	Crash  error    `json:"-"`
 }
 
 // Survivor is a mutant that no test noticed.
@@ -75,7 +79,7 @@ func Mutate(ctx context.Context, files []*File, results []Result, opts MutateOpt
 		}
 		suspects = some
 	}
-	noticed := make([]bool, len(suspects))
+	noticed, crashed := make([]bool, len(suspects)), make([]error, len(suspects))
 	next := make(chan int)
 	var (
 		wg sync.WaitGroup
@@ -84,11 +88,16 @@ func Mutate(ctx context.Context, files []*File, results []Result, opts MutateOpt
 	for range min(len(suspects), runtime.GOMAXPROCS(0)) {
 		wg.Go(func() {
 			for i := range next {
-				noticed[i] = suspects[i].noticed(ctx, took)
+				crashed[i] = crash.Try(func() (err error) {
+					noticed[i], err = suspects[i].noticed(ctx, took)
+					return err
+				})
 				mu.Lock()
-				m.Tried++
-				if opts.Told != nil {
-					opts.Told(m.Tried, len(suspects))
+				if ctx.Err() == nil { // else it was cut short, or may have been
+					m.Tried++
+					if opts.Told != nil {
+						opts.Told(m.Tried, len(suspects))
+					}
 				}
 				mu.Unlock()
 			}
@@ -103,10 +112,16 @@ func Mutate(ctx context.Context, files []*File, results []Result, opts MutateOpt
 		return nil, context.Cause(ctx)
 	}
 	for i := range suspects {
-		if s := &suspects[i]; noticed[i] {
+		s := &suspects[i]
+		one := Survivor{s.Position(), string(s.Kind), s.Where, s.Was, s.Is}
+		switch {
+		case crashed[i] != nil:
+			err := fmt.Errorf("%s: %w", one, crashed[i])
+			m.Failed, m.Crash = append(m.Failed, err.Error()), errors.Join(m.Crash, err)
+		case noticed[i]:
 			m.Noticed++
-		} else {
-			m.Survived = append(m.Survived, Survivor{s.Position(), string(s.Kind), s.Where, s.Was, s.Is})
+		default:
+			m.Survived = append(m.Survived, one)
 		}
 	}
 	return m, nil
@@ -139,8 +154,9 @@ func suspectsOf(files []*File, boundaries bool) ([]suspect, error) {
 	return list, nil
 }
 
-// noticed reports whether a test fails with the mutant in place of its file.
-func (s *suspect) noticed(ctx context.Context, took map[string]int64) bool {
+// noticed reports whether a test fails with the mutant in place of its file. The error is a panic: that modeshift failed says nothing of
+// the test.
+func (s *suspect) noticed(ctx context.Context, took map[string]int64) (bool, error) {
 	var tests []*Test
 	for _, f := range s.files {
 		others := slices.Clone(f.rules)
@@ -148,7 +164,7 @@ func (s *suspect) noticed(ctx context.Context, took map[string]int64) bool {
 		others[i] = s.File
 		changed, err := parse(f.text, Options{Kinds: f.kinds}, others)
 		if err != nil {
-			return true // the test file does not fit it: somebody would have to look
+			return true, nil // the test file does not fit it: somebody would have to look
 		}
 		for _, t := range changed.Tests {
 			k := slices.IndexFunc(f.Tests, func(o *Test) bool { return o.Name == t.Name })
@@ -164,5 +180,15 @@ func (s *suspect) noticed(ctx context.Context, took map[string]int64) bool {
 		}
 		return strings.Compare(a.Position, b.Position)
 	})
-	return slices.ContainsFunc(tests, func(t *Test) bool { return ctx.Err() == nil && !t.Run(ctx, nil).Passed })
+	for _, t := range tests {
+		if ctx.Err() != nil {
+			break
+		}
+		if r := t.Run(ctx, nil); r.Crash != nil {
+			return false, fmt.Errorf("%s: %w", r.Position, r.Crash)
+		} else if !r.Passed {
+			return true, nil
+		}
+	}
+	return false, nil
 }

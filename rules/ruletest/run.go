@@ -9,6 +9,7 @@ import (
 	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
 
 	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/engine/crash"
 	"github.com/modeshift/modeshift/engine/loop"
 	"github.com/modeshift/modeshift/engine/rehearse"
 	"github.com/modeshift/modeshift/rules"
@@ -26,6 +27,8 @@ type Result struct {
 	Timeline []Moment      `json:"timeline,omitempty"`
 	Span     time.Duration `json:"-"` // that was led through
 	Took     time.Duration `json:"-"`
+	// Crash is the panic that ended it, with its stack; nil: none did. Error says it too.
+	Crash error `json:"-"`
 }
 
 // Failure is an expectation that does not hold, or a step that did not go as it has to.
@@ -56,7 +59,7 @@ type run struct {
 // patience is how long a query may take. The time of a test does not run out while it is answered, so this is against an endless one.
 const patience = 10 * time.Minute
 
-// Run runs a test. What it reaches is added to cov, where that is not nil.
+// Run runs a test. What it reaches is added to cov, where that is not nil. A panic ends the test alone, which fails.
 func (t *Test) Run(ctx context.Context, cov *Coverage) Result {
 	began := time.Now()
 	res := Result{Name: t.Name, Position: t.Position, Span: t.until}
@@ -64,20 +67,26 @@ func (t *Test) Run(ctx context.Context, cov *Coverage) Result {
 	if cov != nil {
 		r.seen = sighting{}
 	}
-	err := r.run(ctx)
-	if cov != nil {
-		if r.rehearsal != nil {
-			r.seen.events(r.rehearsal.Events(), t.file.set)
+	err := crash.Try(func() error {
+		err := r.run(ctx)
+		if cov != nil {
+			if r.rehearsal != nil {
+				r.seen.events(r.rehearsal.Events(), t.file.set)
+			}
+			cov.add(r.seen)
 		}
-		cov.add(r.seen)
-	}
+		if (err != nil || len(r.failures) > 0) && r.rehearsal != nil {
+			res.Timeline = r.timeline()
+		}
+		return err
+	})
 	if err != nil {
 		res.Error = err.Error()
 	}
-	res.Failures, res.Passed = r.failures, err == nil && len(r.failures) == 0
-	if !res.Passed && r.rehearsal != nil {
-		res.Timeline = r.timeline()
+	if crash.Of(err) != nil {
+		res.Crash = err
 	}
+	res.Failures, res.Passed = r.failures, err == nil && len(r.failures) == 0
 	res.Took = time.Since(began)
 	return res
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/modeshift/modeshift/engine"
+	"github.com/modeshift/modeshift/engine/crash"
 	"github.com/modeshift/modeshift/rules"
 	"github.com/modeshift/modeshift/rules/prom"
 	"github.com/modeshift/modeshift/rules/scenario"
@@ -123,7 +124,7 @@ func (t *Test) drawing() *drawing {
 	if t.origin != nil {
 		t = t.origin
 	}
-	t.drawn.once.Do(func() { t.drawn.err = t.draw(&t.drawn) })
+	t.drawn.once.Do(func() { t.drawn.err = crash.Try(func() error { return t.draw(&t.drawn) }) })
 	return &t.drawn
 }
 

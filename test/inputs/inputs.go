@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"regexp"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -36,7 +37,8 @@ const (
 func Bulk() bool { return *many >= bulk }
 
 // Each calls use with as many inputs as -inputs says, each made of one of the seeds: texts that belong together. What use returns says
-// what came of it: which faults, say. It runs on the test's own goroutine; a panic names the input.
+// what came of it: which faults, say. It runs on the test's own goroutine; whatever ends it (a panic, t.Fatal, t.Skip) names the input and
+// the seed.
 func Each(t *testing.T, seeds [][]string, use func(t *testing.T, r *rand.Rand, in []string) string) {
 	t.Helper()
 	if len(seeds) == 0 {
@@ -47,19 +49,27 @@ func Each(t *testing.T, seeds [][]string, use func(t *testing.T, r *rand.Rand, i
 	m.learn(seeds)
 	seen := map[string]bool{}
 	try := func(in []string) {
+		returned := false
 		defer func() {
-			if p := recover(); p != nil {
-				t.Fatalf("%q: panic: %v", in, p)
+			if returned {
+				return
 			}
+			// t.Fatal ends the goroutine without a panic, and without coming back to here.
+			if p := recover(); p != nil {
+				t.Errorf("panic: %v\n%s", p, debug.Stack())
+			}
+			t.Fatalf("-inputs.seed %d: the input was %q", *seed, in)
 		}()
 		before := now()
 		said := use(t, r, in)
+		took := now().since(before)
+		if Bulk() && (took.cpu > mostTime || took.allocated > mostRAM) {
+			t.Errorf("it took %v and %d MB", took.cpu, took.allocated>>20)
+		}
 		if t.Failed() {
-			t.Fatalf("-inputs.seed %d: the input was %q", *seed, in)
+			return // with returned false, for it to be said of which input
 		}
-		if took := now().since(before); Bulk() && (took.cpu > mostTime || took.allocated > mostRAM) {
-			t.Fatalf("%q took %v and %d MB", in, took.cpu, took.allocated>>20)
-		}
+		returned = true
 		if !seen[said] && len(m.pool) < mostPool && len(strings.Join(in, "")) < mostSize {
 			seen[said] = true
 			m.pool = append(m.pool, in)
