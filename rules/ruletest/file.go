@@ -37,6 +37,7 @@ type File struct {
 	start      time.Time
 	declared   []engine.Scope // all scopes
 	withModes  []engine.Scope
+	shapes     shapes
 }
 
 // Test is one test: what happens, and what has to come of it.

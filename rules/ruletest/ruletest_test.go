@@ -535,6 +535,99 @@ tests:
 	}
 }
 
+// An availability and a latency of one histogram: the count of one is the count of the other, and each scenario is about one traffic.
+func TestSLOsOfOneMetricSeeTheSameRequests(t *testing.T) {
+	rule := `version: modeshift/v1
+service: checkout
+slos:
+  - name: availability
+    objective: 99.9
+    sli:
+      events:
+        error_query: sum(rate(d_count{job="checkout",code=~"(5..|429)"}[{{.window}}]))
+        total_query: sum(rate(d_count{job="checkout"}[{{.window}}]))
+    alerting: {name: CheckoutAvailability, page_alert: {}, ticket_alert: {}}
+  - name: latency
+    objective: 95
+    sli:
+      raw:
+        error_ratio_query: 1 - sum(rate(d_bucket{job="checkout",le="0.3"}[{{.window}}])) / sum(rate(d_count{job="checkout"}[{{.window}}]))
+    alerting: {name: CheckoutLatency, page_alert: {disable: true}, ticket_alert: {}}
+`
+	tests := `rule_files: [rules.yaml]
+tests:
+  - name: errors are not slow
+    scenarios: [{name: total-outage, slo: availability, at: 30m, for: 30m}]
+    expect:
+      - {during: [0s, 30m], incidents: []}
+      - {between: [30m45s, 31m45s], incidents: [page slo availability]} # 51.8 s by the closed form
+      - {at: 45m, incidents: [page slo availability], readings: {'error_ratio("availability", "5m") == 1.0': true, 'error_ratio("latency", "5m") == 0.0': true}}
+  - name: what is slow is no error
+    scenarios: [{name: partial-outage, share: 0.5, slo: latency, at: 30m, for: 30m}]
+    expect:
+      - {at: 45m, incidents: [], readings: {'error_ratio("availability", "5m") == 0.0': true, 'error_ratio("latency", "5m") > 0.49 && error_ratio("latency", "5m") < 0.51': true}}
+  - name: a slow burn with few requests
+    scenarios: [{name: slow-burn, slo: availability, at: 30m, for: 6h, rate: 0.5}]
+    expect:
+      - {at: 5h, incidents: [], readings: {'error_ratio("availability", "5m") > 0.0019': true, 'error_ratio("latency", "5m") < 0.001': true}}
+  - name: without requests neither is out of sight
+    scenarios: [{name: no-traffic, slo: availability, at: 30m, for: 30m}]
+    expect:
+      - {during: [0s, 2h], incidents: []}
+      - {at: 45m, readings: {'error_ratio("latency", "5m") > 0.5': unknown, 'error_ratio("availability", "5m") > 0.5': unknown}}
+  - name: an instance that restarts is gone for both
+    scenarios: [{name: restart, slo: latency, at: 30m}]
+    expect: [{during: [0s, 2h], incidents: []}]
+  - name: one after the other
+    scenarios:
+      - {name: partial-outage, share: 0.5, slo: latency, at: 30m, for: 30m}
+      - {name: partial-outage, slo: availability, at: 2h}
+      - {name: partial-outage, slo: availability, at: 4h}
+    expect:
+      - {at: 45m, incidents: []}
+      - {between: [2h5m30s, 2h6m30s], incidents: [page slo availability]}
+      - {at: 3h30m, incidents: []}
+      - {between: [4h4m, 4h5m], incidents: [page slo availability]} # sooner: the six hours hold the first burn
+      - {at: 4h8m, readings: {'error_ratio("availability", "5m") > 0.149 && error_ratio("availability", "5m") < 0.151': true}}
+`
+	for _, order := range []string{rule, turned(t, rule)} {
+		f, err := parse(t, order, tests)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range ruletest.RunAll(t.Context(), []*ruletest.File{f}, nil, nil) {
+			if !r.Passed {
+				t.Errorf("%s: %s%+v", r.Name, r.Error, r.Failures)
+			}
+		}
+	}
+}
+
+// turned is a rule file with two SLOs in the other order.
+func turned(t *testing.T, file string) string {
+	t.Helper()
+	parts := strings.SplitAfter(file, "  - name: ")
+	if len(parts) != 3 {
+		t.Fatalf("%d SLOs", len(parts)-1)
+	}
+	first := strings.TrimSuffix(parts[1], "  - name: ")
+	return parts[0] + parts[2] + "  - name: " + first
+}
+
+func TestScenariosOfOneSLOAgreeOnItsRequests(t *testing.T) {
+	_, err := parse(t, shop, `rule_files: [rules.yaml]
+tests:
+  - name: x
+    scenarios:
+      - {name: quiet, slo: availability, rate: 10}
+      - {name: total-outage, slo: availability, at: 5m, rate: 20}
+    expect: [{at: 5m, mode: normal}]
+`)
+	if err == nil || !strings.Contains(err.Error(), ":6:9: a rate of 10 and of 20: scenarios of one SLO have one") {
+		t.Error(err)
+	}
+}
+
 func TestMutantsThatNoTestNoticesAreListedWithTheirPlace(t *testing.T) {
 	f, err := parse(t, `version: modeshift/v1
 service: checkout

@@ -211,28 +211,6 @@ func aboutOf(kind Kind) (About, error) {
 	return About{}, fmt.Errorf("no scenario is called %q: there are %s", kind, strings.Join(names, ", "))
 }
 
-// Merge is several worlds at once: other SLOs of a service, other services. Of a series that is there twice the first one counts.
-func Merge(worlds ...*World) *World {
-	out := &World{}
-	seen := map[string]bool{}
-	for i, w := range worlds {
-		if i == 0 || w.From.Before(out.From) {
-			out.From = w.From
-		}
-		if w.To.After(out.To) {
-			out.To = w.To
-		}
-		out.Away, out.Burns = append(out.Away, w.Away...), append(out.Burns, w.Burns...)
-		for _, s := range w.Series {
-			if key := s.Labels.String(); !seen[key] {
-				seen[key] = true
-				out.Series = append(out.Series, s)
-			}
-		}
-	}
-	return out
-}
-
 // of reports whether a series is the atom's, of some instance.
 func (a atom) of(s labels.Labels) bool {
 	n := 0

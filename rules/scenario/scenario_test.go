@@ -403,17 +403,6 @@ func TestSLOsThatCountTheSameRequestsHaveSeriesInCommon(t *testing.T) {
 	}
 }
 
-func TestOfASeriesThatTwoScenariosDrawTheFirstCounts(t *testing.T) {
-	outage, quiet := draw(t, plain, TotalOutage, Params{}), draw(t, plain, Quiet, Params{Before: 80 * time.Hour})
-	m := Merge(outage.World, quiet.World)
-	if len(m.Series) != len(outage.Series) || len(m.Series[0].Samples) != len(outage.Series[0].Samples) || !m.From.Equal(quiet.From) || !m.To.Equal(outage.To) {
-		t.Errorf("%d series from %v to %v", len(m.Series), m.From, m.To)
-	}
-	if _, err := series.New(m.Series...); err != nil {
-		t.Error(err)
-	}
-}
-
 func BenchmarkDraw(b *testing.B) {
 	s := slo(b, plain)
 	for b.Loop() {
