@@ -31,9 +31,9 @@ type rulesCheckCmd struct {
 	Verbose bool     `short:"v" help:"Say too what is only worth knowing, and which queries are asked for many services at once."`
 	Format  string   `enum:"text,github" default:"text" help:"github: annotations of a run of GitHub Actions."`
 
-	Prometheus string `placeholder:"URL" help:"Ask this Prometheus whether there are series for what the files select."`
-	Source     string `placeholder:"NAME" help:"Which of the files' sources that Prometheus is; the default when left out."`
-	Cost       bool   `help:"Ask that Prometheus each query once, and say how many samples it reads for it."`
+	Prometheus sourceURL `placeholder:"URL" help:"Ask this Prometheus whether there are series for what the files select."`
+	Source     string    `placeholder:"NAME" help:"Which of the files' sources that Prometheus is; the default when left out."`
+	Cost       bool      `help:"Ask that Prometheus each query once, and say how many samples it reads for it."`
 	Readiness  bool   `help:"Judge row by row whether each service is ready for automation, and say how to get to yes."`
 }
 
@@ -88,7 +88,7 @@ func (v *rulesCheckCmd) Run(s *streams, c *cli) error {
 	opts := rules.Options{Kinds: kinds, Now: time.Now(), Findings: true}
 	var source *server.RuleSource
 	if v.Prometheus != "" {
-		if source, err = server.DialRuleSource(v.Source, v.Prometheus); err != nil {
+		if source, err = server.DialRuleSource(v.Source, string(v.Prometheus)); err != nil {
 			return exit(exitCannotTell, "%w; is the URL right, and may this machine reach it?", err)
 		}
 		opts.Scrape = source.Scrapes(context.Background())
