@@ -34,7 +34,7 @@ type rulesCheckCmd struct {
 	Prometheus sourceURL `placeholder:"URL" help:"Ask this Prometheus whether there are series for what the files select."`
 	Source     string    `placeholder:"NAME" help:"Which of the files' sources that Prometheus is; the default when left out."`
 	Cost       bool      `help:"Ask that Prometheus each query once, and say how many samples it reads for it."`
-	Readiness  bool   `help:"Judge row by row whether each service is ready for automation, and say how to get to yes."`
+	Readiness  bool      `help:"Judge row by row whether each service is ready for automation, and say how to get to yes."`
 }
 
 // Help shows one real example.

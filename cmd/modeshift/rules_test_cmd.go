@@ -147,6 +147,7 @@ func (v *rulesTestCmd) Run(s *streams, c *cli) error {
 		}
 	}
 	told.OK = told.Failed == 0
+	told.untried = v.Mutate && !told.OK
 	if cov != nil {
 		told.Coverage = &testsReached{}
 		told.Coverage.Counts, told.Coverage.Gaps = cov.Report()
@@ -232,6 +233,7 @@ type testsTold struct {
 
 	Coverage *testsReached      `json:"coverage,omitempty"`
 	Mutants  *ruletest.Mutation `json:"mutants,omitempty"`
+	untried  bool               // mutants were asked for, and a test fails without one
 }
 
 // printMutation tells which mutants no test noticed.
@@ -279,6 +281,9 @@ func (t *testsTold) print(w io.Writer, took time.Duration) error {
 	}
 	if t.Mutants != nil {
 		printMutation(&b, t.Mutants)
+	}
+	if t.untried {
+		b.WriteString("mutants: none was tried, as all tests have to pass without one\n")
 	}
 	fmt.Fprintf(&b, "%s, %s: %d passed, %d failed (%s)\n", count(t.Files, "file"), count(len(t.Tests), "test"), t.Passed, t.Failed, took.Round(time.Millisecond))
 	_, err := io.WriteString(w, b.String())

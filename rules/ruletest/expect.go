@@ -1,6 +1,7 @@
 package ruletest
 
 import (
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"slices"
@@ -264,6 +265,16 @@ func (p *reading) flags(scope engine.Scope, n rules.Node) []claim {
 		return nil
 	}
 	var claims []claim
+	var known []string
+	for _, s := range p.file.set.Services {
+		for _, mode := range s.Policy.Modes {
+			for name := range mode.Flags {
+				known = append(known, name)
+			}
+		}
+	}
+	slices.Sort(known)
+	known = slices.Compact(known)
 	items := n.Items()
 	for i, k := range n.Keys() {
 		name := k.Value()
@@ -271,15 +282,28 @@ func (p *reading) flags(scope engine.Scope, n rules.Node) []claim {
 		if !ok {
 			continue
 		}
-		claims = append(claims, about("flag "+name, scope, fmt.Sprint(want), func(m *moment) (string, bool) {
+		if !p.mutant && !slices.Contains(known, name) {
+			p.Errorf(k, p.Choose(name, known, "no mode sets flags"), "no mode sets a flag %q", name)
+			continue
+		}
+		claims = append(claims, about("flag "+name, scope, asJSON(want), func(m *moment) (string, bool) {
 			got, told := m.state(scope).Directive.Flags[name]
 			if !told {
 				return "nothing is told", false
 			}
-			return fmt.Sprint(got), reflect.DeepEqual(got, want)
+			return asJSON(got), reflect.DeepEqual(got, want)
 		}))
 	}
 	return claims
+}
+
+// asJSON is a flag's value as its file writes it: "false" is not false.
+func asJSON(value any) string {
+	text, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Sprint(value) // it came as JSON
+	}
+	return string(text)
 }
 
 // notices count what people would have been sent so far: each page, ticket and question once, whatever was added to it.

@@ -79,6 +79,9 @@ func parse(f rules.File, opts Options, given []rules.File) (*File, error) {
 		return nil, r.Faults()
 	}
 	p := &reading{Reader: r, file: file, mutant: given != nil}
+	if p.stranger(n) {
+		return nil, r.Faults()
+	}
 	scrape := time.Duration(0)
 	var faults rules.Diagnostics // of the rule files
 	names := map[string]bool{}

@@ -29,7 +29,7 @@ slis:
 modes:
   - {name: normal, flags: {recommendations: true}}
   - {name: degraded, flags: {recommendations: false}}
-  - {name: failover, beside: true}
+  - {name: failover, beside: true, flags: {search: true}}
 transitions:
   - {name: shed, from: [normal], to: degraded, when: 'burning("availability", "page")', severity: page}
   - {name: recover, from: [degraded], to: normal, when: '!burning("availability", "page") && sli("queue") < 10.0', for: 2m}
@@ -233,6 +233,7 @@ func TestEachThingThatIsExpectedCanFail(t *testing.T) {
 		{"reason: request", `condition (burning("availability", "page") is true)`},
 		{"flags: {recommendations: true}", "false"},
 		{"flags: {search: true}", "nothing is told"},
+		{`flags: {recommendations: "false"}`, "false"},
 		{"notices: {page: 2}", "1"},
 		{`readings: ['sli("queue") > 10.0']`, "false"},
 		{`readings: {'sli("queue") > 10.0': unknown}`, "false"},
@@ -289,7 +290,12 @@ func TestWhatIsWrongWithATestFileIsSaidWithItsPlace(t *testing.T) {
 		{test("    expect: [{at: 5m, readings: ['mode(\"shop\") == \"x\"']}]\n"), ":4:41", `no rule file declares a service "shop"`},
 		{test("    expect: [{at: 5m, readings: {'sli(\"queue\") < 1.0': maybe}}]\n"), ":4:56", "a reading cannot be"},
 		{test("    steps: [{at: 5m}]\n    expect: [{at: 5m, mode: normal}]\n"), ":4:13", "does not say what is done"},
-		{test("    steps: [{at: 5m, aprove: fail-over}]\n    expect: [{at: 5m, mode: normal}]\n"), ":4:13", "does not say what is done"},
+		{test("    steps: [{at: 5m, aprove: fail-over}]\n    expect: [{at: 5m, mode: normal}]\n"), ":4:13", `did you mean "approve"?`},
+		{test("    expect: [{at: 5m, flags: {recomendations: false}}]\n"), ":4:31", `did you mean "recommendations"?`},
+		{"rule_files: [rules.yaml]\nevaluation_interval: 1m\ntests: [{input_series: [], alert_rule_test: []}]\n", ":2:1", "evaluation_interval is `evaluation: {interval: 1m}` here; alert_rule_test is `expect: ["},
+		{"rule_files: [rules.yaml]\ntests: [{promql_expr_test: []}]\n", ":2:10", "this is a file for promtool test rules, which tests Prometheus's own rules"},
+		{shop, ":1:1", "this is a rule file, and no file of tests"},
+		{"groups: []\n", ":1:1", "this is a file of Prometheus's rules, and no file of tests"},
 		{test("    steps: [{at: 5m, approve: failover}]\n    expect: [{at: 5m, mode: normal}]\n"), ":4:31", `there is no transition "failover"`},
 		{test("    steps: [{at: 5m, set: failsover}]\n    expect: [{at: 5m, mode: normal}]\n"), ":4:27", `there is no mode "failsover"`},
 		{test("    steps: [{action: repont, fails: 1}]\n    expect: [{at: 5m, mode: normal}]\n"), ":4:22", `did you mean "repoint"?`},
