@@ -42,7 +42,11 @@ func (v *rulesFindingsCmd) Run(s *streams, c *cli) error {
 	list := rules.Explanations()
 	i := slices.IndexFunc(list, func(e rules.Explanation) bool { return string(e.Code) == strings.TrimSpace(v.Code) })
 	if i < 0 {
-		return exit(exitUsage, "there is no finding %q: modeshift rules findings lists them", oneLine(v.Code))
+		var near string
+		if code, ok := rules.NearestCode(v.Code); ok {
+			near = fmt.Sprintf("; did you mean %s?", code)
+		}
+		return exit(exitUsage, "there is no finding %q: modeshift rules findings lists them%s", oneLine(v.Code), near)
 	}
 	return c.show(s, list[i], func() error {
 		_, err := fmt.Fprintf(s.out, "%s\n\n%s\n", list[i].Code, list[i].Text)
