@@ -63,6 +63,9 @@ In place of series a scenario draws those of an SLO from its queries, with a cle
   before        how far back there are samples
   after, every, spike, rate, scrape
 
+Several of one SLO happen in one world, one after the other or at once. SLOs that count the same requests (an availability and a latency of
+one histogram, all routes and one of them) see the same traffic: it stops for all of them, and what fails fails for each that counts it.
+
 budget_remaining is what the server's ledger would know at that tick: five minutes at a time, 65s after their end, and nothing while
 less than half of the period is known. A scenario reaches back a whole period where the budget of its SLO is asked for; series that are
 written down begin with the test.
