@@ -273,6 +273,10 @@ func (k *compiler) problem(e *cel.Error) {
 			}
 			message = fmt.Sprintf("%s does not go with %s", name, clip(m[2]))
 			switch {
+			case name == "!":
+				hint = "! turns what stands right after it: put a comparison in parentheses, !(… > 1.0)"
+			case strings.Contains(m[2], "double") && strings.Contains(m[2], "string"):
+				hint = "a number has no quotes: 5.0"
 			case strings.Contains(m[2], "double") && strings.Contains(m[2], "int"):
 				hint = "write numbers with a decimal point: 2.0"
 			case strings.Contains(m[2], "duration"):
