@@ -164,8 +164,11 @@ func (t *Test) parties() ([]*party, error) {
 				continue
 			}
 			shape, err := t.file.shape(slo)
-			if err != nil {
-				continue // one that cannot be drawn is as out of sight as its series
+			if err != nil { // it is as out of sight as its series, unless they are written down
+				if !slices.ContainsFunc(t.series, func(s series.Series) bool { return t.file.shapes.among.Reads(slo, s.Labels) }) {
+					t.drawn.missing = append(t.drawn.missing, Moment{When: clock(0), Scope: service.Policy.Scope, What: err.Error()})
+				}
+				continue
 			}
 			p := &party{slo: slo, scope: service.Policy.Scope, shape: shape}
 			p.follow(named)

@@ -620,6 +620,33 @@ func turned(t *testing.T, file string) string {
 	return parts[0] + parts[2] + "  - name: " + first
 }
 
+func TestAnSLOThatCannotBeDrawnSaysWhyItIsOutOfSight(t *testing.T) {
+	native := strings.Replace(shop, "slis:\n", `  - name: latency
+    objective: 99
+    sli: {raw: {error_ratio_query: '1 - histogram_fraction(0, 0.5, sum(rate(latency_seconds[{{.window}}])))'}}
+    alerting: {name: CheckoutLatency, page_alert: {}, ticket_alert: {}}
+slis:
+`, 1)
+	for written, told := range map[string]bool{
+		"": true,
+		`    input_series: [{series: latency_seconds, values: '{{schema:0 sum:1 count:1 buckets:[1]}}+{{schema:0 sum:1 count:1 buckets:[1]}}x100'}]` + "\n": false,
+	} {
+		f, err := parse(t, native, "rule_files: [rules.yaml]\ntests:\n  - name: x\n"+written+`    scenarios: [{name: quiet, slo: availability}]
+    expect: [{at: 20m, mode: degraded}]
+`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := f.Tests[0].Run(t.Context(), nil)
+		if len(r.Timeline) == 0 {
+			t.Fatalf("%+v", r)
+		}
+		if first := r.Timeline[0]; strings.HasPrefix(first.What, "no scenario can be drawn for the SLO latency: ") != told || first.When != "0s" {
+			t.Errorf("%q: the timeline begins with %+v", written, first)
+		}
+	}
+}
+
 func TestScenariosOfOneSLOAgreeOnItsRequests(t *testing.T) {
 	_, err := parse(t, shop, `rule_files: [rules.yaml]
 tests:

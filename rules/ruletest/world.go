@@ -130,6 +130,8 @@ type drawing struct {
 	burns [][]scenario.Burn // the times in which more requests fail, by scenario
 	alone []bool            // nothing else happens to what the SLO of a scenario measures
 	err   error
+	// missing says of each SLO that cannot be drawn, and of which nothing is written down, why it is out of sight.
+	missing []Moment
 }
 
 // drawing is what Prometheus shows in the test; in that of a mutant what it shows in the test of the rules as they are.

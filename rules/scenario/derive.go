@@ -29,7 +29,7 @@ type Shape struct {
 	slo      *rules.SLO
 	atoms    []atom
 	instance string     // the label by which the queries tell instances apart; empty: none
-	reads    []selector // what its queries select
+	own      *selection // what its queries select
 	errors   string     // its queries; total is empty where errors is the ratio
 	total    string
 }
@@ -86,6 +86,16 @@ type seenBy struct {
 	selector
 }
 
+// Reads reports whether the queries of one of the SLOs select a series.
+func (a *Among) Reads(slo *rules.SLO, series labels.Labels) bool { return a.of[slo].reads(series) }
+
+func (s *selection) reads(series labels.Labels) bool {
+	return slices.ContainsFunc(s.list, func(r selector) bool {
+		return r.metric == series.Get(model.MetricNameLabel) &&
+			!slices.ContainsFunc(r.matchers, func(m *labels.Matcher) bool { return !m.Matches(series.Get(m.Name)) })
+	})
+}
+
 // window is what the queries of an SLO are tried out with.
 const window = 5 * time.Minute
 
@@ -114,7 +124,7 @@ func (a *Among) ShapeOf(slo *rules.SLO) (*Shape, error) {
 
 func (a *Among) shapeOf(slo *rules.SLO) (*Shape, error) {
 	own := a.of[slo]
-	shape := &Shape{slo: slo, instance: own.instance, reads: own.list}
+	shape := &Shape{slo: slo, instance: own.instance, own: own}
 	shape.errors, shape.total = slo.Queries(window)
 	fail := &CannotDrawError{SLO: slo.Name}
 	if own.err != nil {
@@ -212,12 +222,7 @@ func overlap(a, b []*labels.Matcher) bool {
 }
 
 // Reads reports whether the SLO's queries select a series.
-func (s *Shape) Reads(series labels.Labels) bool {
-	return slices.ContainsFunc(s.reads, func(r selector) bool {
-		return r.metric == series.Get(model.MetricNameLabel) &&
-			!slices.ContainsFunc(r.matchers, func(m *labels.Matcher) bool { return !m.Matches(series.Get(m.Name)) })
-	})
-}
+func (s *Shape) Reads(series labels.Labels) bool { return s.own.reads(series) }
 
 // Tells reports whether a series tells good requests from bad ones: others count all of them.
 func (s *Shape) Tells(series labels.Labels) bool {
