@@ -67,7 +67,7 @@ func (t *Test) draw(d *drawing) error {
 	}
 	groups := group(parties)
 	for _, far := range []bool{true, false} {
-		if err = t.drawAll(parties, groups, far); err == nil {
+		if err = t.drawAll(groups, far); err == nil {
 			break
 		}
 	}
@@ -253,7 +253,7 @@ func group(parties []*party) [][]*party {
 // drawAll draws the world of each party. Where the budget of an SLO is asked for, and nothing is said of the time before, its history
 // reaches as far back as the budget looks with far, so that it is known; what is drawn of one Prometheus reaches back equally far, or
 // the older part of one series would have nothing to be compared with.
-func (t *Test) drawAll(parties []*party, groups [][]*party, far bool) error {
+func (t *Test) drawAll(groups [][]*party, far bool) error {
 	budgets := t.budgets()
 	for _, g := range groups {
 		var from time.Time
