@@ -258,6 +258,15 @@ func (p *reading) reason(scope engine.Scope, n rules.Node) []claim {
 	})}
 }
 
+// asJSON is a flag's value as its file writes it: "false" is not false.
+func asJSON(value any) string {
+	text, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Sprint(value) // it came as JSON
+	}
+	return string(text)
+}
+
 // flags are what instances are told of some flags.
 func (p *reading) flags(scope engine.Scope, n rules.Node) []claim {
 	if !n.IsMapping() {
@@ -295,15 +304,6 @@ func (p *reading) flags(scope engine.Scope, n rules.Node) []claim {
 		}))
 	}
 	return claims
-}
-
-// asJSON is a flag's value as its file writes it: "false" is not false.
-func asJSON(value any) string {
-	text, err := json.Marshal(value)
-	if err != nil {
-		return fmt.Sprint(value) // it came as JSON
-	}
-	return string(text)
 }
 
 // notices count what people would have been sent so far: each page, ticket and question once, whatever was added to it.
