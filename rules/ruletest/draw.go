@@ -17,8 +17,8 @@ import (
 	"github.com/modeshift/modeshift/rules/series"
 )
 
-// shapes are what requests look like to the SLOs of a file, each found out once.
-type shapes struct {
+// drawnShapes are what requests look like to the SLOs of a file, each found out once.
+type drawnShapes struct {
 	mu    sync.Mutex // guards what follows
 	among *scenario.Among
 	of    map[*rules.SLO]*scenario.Shape
@@ -27,7 +27,7 @@ type shapes struct {
 
 // shape is what requests look like to an SLO, beside all others of the file.
 func (f *File) shape(slo *rules.SLO) (*scenario.Shape, error) {
-	s := &f.shapes
+	s := &f.drawnShapes
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.among == nil {
@@ -165,7 +165,7 @@ func (t *Test) parties() ([]*party, error) {
 			}
 			shape, err := t.file.shape(slo)
 			if err != nil { // it is as out of sight as its series, unless they are written down
-				if !slices.ContainsFunc(t.series, func(s series.Series) bool { return t.file.shapes.among.Reads(slo, s.Labels) }) {
+				if !slices.ContainsFunc(t.series, func(s series.Series) bool { return t.file.drawnShapes.among.Reads(slo, s.Labels) }) {
 					t.drawn.missing = append(t.drawn.missing, Moment{When: clock(0), Scope: service.Policy.Scope, What: err.Error()})
 				}
 				continue

@@ -27,17 +27,17 @@ type File struct {
 	Name  string
 	Tests []*Test
 
-	text       rules.File
-	rules      []rules.File
-	kinds      map[string]rules.Kind
-	set        *rules.Set
-	interval   time.Duration // between ticks
-	offset     time.Duration // of queries
-	blindAfter time.Duration
-	start      time.Time
-	declared   []engine.Scope // all scopes
-	withModes  []engine.Scope
-	shapes     shapes
+	text        rules.File
+	rules       []rules.File
+	kinds       map[string]rules.Kind
+	set         *rules.Set
+	interval    time.Duration // between ticks
+	offset      time.Duration // of queries
+	blindAfter  time.Duration
+	start       time.Time
+	declared    []engine.Scope // all scopes
+	withModes   []engine.Scope
+	drawnShapes drawnShapes
 }
 
 // Test is one test: what happens, and what has to come of it.
