@@ -199,7 +199,7 @@ tests:
 			t.Errorf("%q is missing in\n%s", want, why)
 		}
 	}
-	if !slices.ContainsFunc(r.Timeline, func(m ruletest.Moment) bool { return m.Bad && m.When == "10m0s" }) {
+	if !slices.ContainsFunc(r.Timeline, func(m ruletest.Moment) bool { return m.Bad && m.When == "10m" }) {
 		t.Errorf("the timeline does not point at the failure: %+v", r.Timeline)
 	}
 }
@@ -207,8 +207,8 @@ tests:
 func TestEachFormOfTimeFailsAtItsBoundary(t *testing.T) {
 	// The tick at 10m30s is the first at which it burns.
 	for _, c := range []struct{ expect, want string }{
-		{"{between: [10m, 10m29s], mode: degraded}", "since 10m0s, degraded"},
-		{"{between: [11m, 12m], mode: degraded}", "not before 11m0s"},
+		{"{between: [10m, 10m29s], mode: degraded}", "since 10m, degraded"},
+		{"{between: [11m, 12m], mode: degraded}", "not before 11m"},
 		{"{between: [10m30s, 10m31s], mode: degraded}", ""},
 		{"{between: [10m31s, 12m], mode: degraded}", "not before 10m31s"},
 		{"{during: [10m29s, 12m], mode: degraded}", "degraded"},
@@ -359,7 +359,7 @@ func TestJUnitNamesTheFileTheTestAndWhatFailed(t *testing.T) {
 	if err := ruletest.WriteJUnit(&b, []ruletest.Result{r}); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`tests="1" failures="1"`, `<testcase name="x"`, `at 15m0s, mode of checkout: expected failover, got degraded`} {
+	for _, want := range []string{`tests="1" failures="1"`, `<testcase name="x"`, `at 15m, mode of checkout: expected failover, got degraded`} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("%q is missing in\n%s", want, b.String())
 		}
