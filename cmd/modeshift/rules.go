@@ -94,6 +94,8 @@ func (v *rulesCheckCmd) Run(s *streams, c *cli) error {
 		opts.Scrape = source.Scrapes(context.Background())
 	} else if v.Cost {
 		return exit(exitUsage, "--cost asks a Prometheus: add --prometheus URL")
+	} else if v.Source != "" {
+		return exit(exitUsage, "--source says which of the files' sources a Prometheus is: add --prometheus URL")
 	}
 	set, err := rules.Load(files, opts)
 	var all rules.Diagnostics
