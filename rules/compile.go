@@ -197,6 +197,8 @@ var (
 	expecting    = regexp.MustCompile(` expecting \{.*\}$`)
 	expectedType = regexp.MustCompile(`^expected type '([^']*)' but found '([^']*)'$`)
 	decimalComma = regexp.MustCompile(`^,[0-9]`)
+	// unitAfter is the unit of a duration without quotes, which a number stands before.
+	unitAfter = regexp.MustCompile(`^(ms|s|m|h|d|w|y)\b`)
 	// rangeSelector is PromQL: [5m].
 	rangeSelector = regexp.MustCompile(`\[[0-9]+[smhdwy]`)
 	wordAndOr     = regexp.MustCompile(`(?i)\b(and|or|not)\b`)
@@ -210,11 +212,11 @@ func (k *compiler) syntax(issues *cel.Issues) {
 	message = strings.NewReplacer("mismatched input '<EOF>'", "it ends too early", "'<EOF>'", "the end", "<EOF>", "the end").Replace(message)
 	off := k.offset(first.Location)
 	hint := ""
-	rest := k.text[min(off, len(k.text)):]
+	before, rest := k.text[:min(off, len(k.text))], k.text[min(off, len(k.text)):]
 	switch {
 	case strings.HasPrefix(rest, "="):
 		hint = "compare with =="
-	case strings.HasSuffix(strings.TrimRight(k.text[:len(k.text)-len(rest)], " "), "%"):
+	case strings.HasSuffix(strings.TrimRight(before, " "), "%"):
 		hint = "write a percentage as a share: 0.05 for 5 %"
 	case decimalComma.MatchString(rest):
 		hint = "write a decimal point: 14.4"
@@ -222,6 +224,8 @@ func (k *compiler) syntax(issues *cel.Issues) {
 		hint = `write straight quotes: "`
 	case rangeSelector.MatchString(k.text):
 		hint = "a condition asks for signals and holds no PromQL: declare the query under `slis:`, and write sli(NAME)"
+	case unitAfter.MatchString(rest) && strings.TrimRight(before, "0123456789") != before:
+		hint = `a duration is put in quotes: "5m", or duration("10m") where it is compared with dwell()`
 	case strings.HasPrefix(rest, ")"):
 		hint = "remove it, or open one before it"
 	case strings.Contains(message, "at the end") || strings.Contains(message, "ends too early"):
@@ -269,6 +273,10 @@ func (k *compiler) problem(e *cel.Error) {
 			}
 			message = fmt.Sprintf("%s does not go with %s", name, clip(m[2]))
 			switch {
+			case name == "!":
+				hint = "! turns what stands right after it: put a comparison in parentheses, !(… > 1.0)"
+			case strings.Contains(m[2], "double") && strings.Contains(m[2], "string"):
+				hint = "a number has no quotes: 5.0"
 			case strings.Contains(m[2], "double") && strings.Contains(m[2], "int"):
 				hint = "write numbers with a decimal point: 2.0"
 			case strings.Contains(m[2], "duration"):

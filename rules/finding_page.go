@@ -39,3 +39,13 @@ func Explanations() []Explanation {
 	}
 	return out
 }
+
+// NearestCode is the code of a finding that somebody most likely meant.
+func NearestCode(text string) (Code, bool) {
+	var codes []string
+	for _, e := range Explanations() {
+		codes = append(codes, string(e.Code))
+	}
+	near, ok := nearest(text, codes)
+	return Code(near), ok
+}

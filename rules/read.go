@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -59,8 +60,10 @@ func expandPath(p string) ([]string, error) {
 		return nil, notAFile(p, info)
 	case err == nil:
 		return []string{filepath.Clean(p)}, nil
+	case p == "-" && errors.Is(err, fs.ErrNotExist):
+		return nil, errors.New("read rules: rules are read from files, and not from standard input: write what it holds to a file, and name that")
 	case !strings.ContainsAny(p, "*?["):
-		return nil, fmt.Errorf("read rules: %w", err)
+		return nil, fmt.Errorf("read rules: %w%s", err, besides(p, err))
 	}
 	matches, err := filepath.Glob(p)
 	if err != nil {
@@ -82,6 +85,25 @@ func expandPath(p string) ([]string, error) {
 		return nil, fmt.Errorf("read rules: no file matches %q", p)
 	}
 	return names, nil
+}
+
+// besides says which file somebody meant who names one that there is not; empty where none is near.
+func besides(p string, err error) string {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return ""
+	}
+	entries, _ := os.ReadDir(filepath.Dir(p))
+	var names []string
+	for _, e := range entries[:min(len(entries), maxFiles)] {
+		if e.IsDir() || slices.Contains([]string{".yaml", ".yml"}, filepath.Ext(e.Name())) {
+			names = append(names, e.Name())
+		}
+	}
+	near, ok := nearest(filepath.Base(p), names)
+	if !ok {
+		return ""
+	}
+	return fmt.Sprintf("; did you mean %s?", filepath.Join(filepath.Dir(p), near))
 }
 
 func listFolder(folder string) ([]string, error) {

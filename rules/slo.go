@@ -89,7 +89,14 @@ var decimalShape = regexp.MustCompile(`^[0-9]{1,9}(\.[0-9]{1,12})?$`)
 // decimal reads a number exactly as it is written; such is an example of one.
 func (r *reader) decimal(n *node, what, such string) (*big.Rat, bool) {
 	if n.kind != yaml.ScalarNode || n.tag != "!!int" && n.tag != "!!float" {
-		r.errorf(n, "write a plain number such as "+such+", without quotes", "%s must be a number, not %s", what, n.is())
+		hint := "write a plain number such as " + such + ", without quotes"
+		// 99.9% and 99,9 say which number is meant, and so does a number in quotes.
+		if meant := strings.TrimSpace(strings.Replace(strings.TrimSuffix(n.value, "%"), ",", ".", 1)); n.kind == yaml.ScalarNode && decimalShape.MatchString(meant) {
+			if hint = "write " + meant; n.value == meant {
+				hint += ", without quotes"
+			}
+		}
+		r.errorf(n, hint, "%s must be a number, not %s", what, n.is())
 		return nil, false
 	}
 	if !decimalShape.MatchString(n.value) {

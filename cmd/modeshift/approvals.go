@@ -251,7 +251,7 @@ func printApproval(w io.Writer, a api.Approval) error {
 	if a.Runbook != "" {
 		line("runbook", "%s", a.Runbook)
 	}
-	line("tells", "mode %s, flags %v", a.To, map[string]any(a.Flags))
+	line("tells", "mode %s, %s", a.To, flagsText(a.Flags))
 	for _, x := range a.First {
 		line("first", "takes back %s of %s: %s%s", x.Name, x.Undoes, x.Does, x.Problem)
 	}

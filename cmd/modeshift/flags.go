@@ -87,6 +87,18 @@ func flagValue(f api.Flag) string {
 	return string(text)
 }
 
+// flagsText is what instances are told beside the mode.
+func flagsText(flags engine.Flags) string {
+	if len(flags) == 0 {
+		return "no flags"
+	}
+	text, err := json.Marshal(flags)
+	if err != nil {
+		return fmt.Sprint("flags ", map[string]any(flags)) // it came as JSON
+	}
+	return "flags " + string(text)
+}
+
 // flagNote says what is doubtful about a flag.
 func flagNote(f api.Flag) string {
 	var notes []string

@@ -29,7 +29,7 @@ func (v *rulesCheckCmd) judge(c *cli, set *rules.Set) (*judged, error) {
 	seen := map[engine.Scope]*readiness.Telemetry{}
 	if v.Prometheus != "" {
 		var err error
-		if seen, err = server.Telemetry(context.Background(), v.Source, v.Prometheus, set); err != nil {
+		if seen, err = server.Telemetry(context.Background(), v.Source, string(v.Prometheus), set); err != nil {
 			return nil, exit(exitCannotTell, "%w; is the URL right, and may this machine reach it?", err)
 		}
 	}

@@ -31,10 +31,10 @@ type rulesCheckCmd struct {
 	Verbose bool     `short:"v" help:"Say too what is only worth knowing, and which queries are asked for many services at once."`
 	Format  string   `enum:"text,github" default:"text" help:"github: annotations of a run of GitHub Actions."`
 
-	Prometheus string `placeholder:"URL" help:"Ask this Prometheus whether there are series for what the files select."`
-	Source     string `placeholder:"NAME" help:"Which of the files' sources that Prometheus is; the default when left out."`
-	Cost       bool   `help:"Ask that Prometheus each query once, and say how many samples it reads for it."`
-	Readiness  bool   `help:"Judge row by row whether each service is ready for automation, and say how to get to yes."`
+	Prometheus sourceURL `placeholder:"URL" help:"Ask this Prometheus whether there are series for what the files select."`
+	Source     string    `placeholder:"NAME" help:"Which of the files' sources that Prometheus is; the default when left out."`
+	Cost       bool      `help:"Ask that Prometheus each query once, and say how many samples it reads for it."`
+	Readiness  bool      `help:"Judge row by row whether each service is ready for automation, and say how to get to yes."`
 }
 
 // Help shows one real example.
@@ -89,12 +89,14 @@ func (v *rulesCheckCmd) Run(s *streams, c *cli) error {
 	opts := rules.Options{Kinds: kinds, Now: time.Now(), Findings: true}
 	var source *server.RuleSource
 	if v.Prometheus != "" {
-		if source, err = server.DialRuleSource(v.Source, v.Prometheus); err != nil {
+		if source, err = server.DialRuleSource(v.Source, string(v.Prometheus)); err != nil {
 			return exit(exitCannotTell, "%w; is the URL right, and may this machine reach it?", err)
 		}
 		opts.Scrape = source.Scrapes(context.Background())
 	} else if v.Cost {
 		return exit(exitUsage, "--cost asks a Prometheus: add --prometheus URL")
+	} else if v.Source != "" {
+		return exit(exitUsage, "--source says which of the files' sources a Prometheus is: add --prometheus URL")
 	}
 	set, err := rules.Load(files, opts)
 	var all rules.Diagnostics

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net/url"
 	"os"
 	"runtime/debug"
 	"strings"
@@ -19,18 +20,18 @@ import (
 type rulesBacktestCmd struct {
 	Paths []string `arg:"" help:"Rule files, folders of them, globs."`
 
-	Prometheus string  `required:"" placeholder:"URL" help:"The Prometheus whose past it is."`
-	From       instant `required:"" placeholder:"TIME" help:"When the time begins: 2026-11-01T00:00:00Z, 2026-11-01, or 30d for 30 days before --to."`
-	To         instant `default:"now" placeholder:"TIME" help:"When it ends: as --from, or now."`
-	Step       span    `placeholder:"DURATION" help:"Between two ticks: 15s, or 1m if not said for more than three days."`
-	Incidents  string  `placeholder:"FILE" help:"Incidents there were (CSV or YAML): says what would have been detected, missed and false."`
-	Tolerance  span    `default:"5m" placeholder:"DURATION" help:"How long after an incident's end what is told is still of it."`
-	Against    string  `placeholder:"PATH" xor:"other" help:"Other rules (a file, a folder, a glob), led through the same answers side by side."`
-	Git        string  `placeholder:"REV" xor:"other" help:"The same files in another revision, side by side."`
-	Approve    *span   `placeholder:"DURATION" help:"People say yes to each proposal after so long; if not said, nobody answers."`
-	HTML       string  `name:"html" placeholder:"FILE" help:"Write a page with charts too: one file that fetches nothing."`
-	EveryTick  bool    `help:"Ask for everything at each tick, also while nothing is near a limit: several times the work."`
-	Parallel   int     `default:"4" help:"How many queries may be under way at the Prometheus."`
+	Prometheus sourceURL `required:"" placeholder:"URL" help:"The Prometheus whose past it is."`
+	From       instant   `required:"" placeholder:"TIME" help:"When the time begins: 2026-11-01T00:00:00Z, 2026-11-01, or 30d for 30 days before --to."`
+	To         instant   `default:"now" placeholder:"TIME" help:"When it ends: as --from, or now."`
+	Step       span      `placeholder:"DURATION" help:"Between two ticks: 15s, or 1m if not said for more than three days."`
+	Incidents  string    `placeholder:"FILE" help:"Incidents there were (CSV or YAML): says what would have been detected, missed and false."`
+	Tolerance  span      `default:"5m" placeholder:"DURATION" help:"How long after an incident's end what is told is still of it."`
+	Against    string    `placeholder:"PATH" xor:"other" help:"Other rules (a file, a folder, a glob), led through the same answers side by side."`
+	Git        string    `placeholder:"REV" xor:"other" help:"The same files in another revision, side by side."`
+	Approve    *span     `placeholder:"DURATION" help:"People say yes to each proposal after so long; if not said, nobody answers."`
+	HTML       string    `name:"html" placeholder:"FILE" help:"Write a page with charts too: one file that fetches nothing."`
+	EveryTick  bool      `help:"Ask for everything at each tick, also while nothing is near a limit: several times the work."`
+	Parallel   int       `default:"4" help:"How many queries may be under way at the Prometheus."`
 }
 
 // Help shows real examples.
@@ -91,9 +92,22 @@ func (i instant) from(other time.Time) time.Time {
 	return other.Add(-i.ago)
 }
 
+// sourceURL is where a Prometheus is.
+type sourceURL string
+
+// UnmarshalText implements encoding.TextUnmarshaler, which the flags go by.
+func (s *sourceURL) UnmarshalText(text []byte) error {
+	u, err := url.Parse(string(text))
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return fmt.Errorf("%q is not the URL of a Prometheus: write http://HOST:PORT or https://HOST", text)
+	}
+	*s = sourceURL(text)
+	return nil
+}
+
 // Run implements the verb.
 func (v *rulesBacktestCmd) Run(s *streams, c *cli) error {
-	o := server.BacktestOptions{Prometheus: v.Prometheus, Step: time.Duration(v.Step), Tolerance: time.Duration(v.Tolerance), Approve: v.approve(), Parallel: v.Parallel, EveryTick: v.EveryTick}
+	o := server.BacktestOptions{Prometheus: string(v.Prometheus), Step: time.Duration(v.Step), Tolerance: time.Duration(v.Tolerance), Approve: v.approve(), Parallel: v.Parallel, EveryTick: v.EveryTick}
 	if err := v.span(&o, time.Now()); err != nil {
 		return err
 	}
@@ -126,7 +140,7 @@ func (v *rulesBacktestCmd) Run(s *streams, c *cli) error {
 			return err
 		}
 		if err := os.WriteFile(v.HTML, page.Bytes(), 0o644); err != nil {
-			return exit(exitNo, "%w", err)
+			return exit(exitUsage, "--html: %w", err)
 		}
 		if _, err := fmt.Fprintf(s.err, "modeshift: %s is written\n", v.HTML); err != nil {
 			return err

@@ -34,7 +34,11 @@ func (v *rulesFindingsCmd) Run(s *streams, c *cli) error {
 		return c.show(s, list, func() error {
 			return table(s.out, "CODE\tSEVERITY\tWHAT", func(row func(...any)) {
 				for _, e := range list {
-					row(e.Code, e.Severity, e.Summary)
+					lines := wrap(e.Summary, 44)
+					row(e.Code, e.Severity, lines[0])
+					for _, more := range lines[1:] {
+						row(" ", " ", more)
+					}
 				}
 			})
 		})
@@ -42,10 +46,28 @@ func (v *rulesFindingsCmd) Run(s *streams, c *cli) error {
 	list := rules.Explanations()
 	i := slices.IndexFunc(list, func(e rules.Explanation) bool { return string(e.Code) == strings.TrimSpace(v.Code) })
 	if i < 0 {
-		return exit(exitUsage, "there is no finding %q: modeshift rules findings lists them", oneLine(v.Code))
+		var near string
+		if code, ok := rules.NearestCode(v.Code); ok {
+			near = fmt.Sprintf("; did you mean %s?", code)
+		}
+		return exit(exitUsage, "there is no finding %q: modeshift rules findings lists them%s", oneLine(v.Code), near)
 	}
 	return c.show(s, list[i], func() error {
-		_, err := fmt.Fprintf(s.out, "%s\n\n%s\n", list[i].Code, list[i].Text)
+		_, err := fmt.Fprintf(s.out, "%s\n\n%s\n", list[i].Code, paragraphs(list[i].Text, 80))
 		return err
 	})
+}
+
+// paragraphs breaks the prose of a page into lines of a width, and leaves its examples as they are.
+func paragraphs(text string, width int) string {
+	parts := strings.Split(text, "\n\n")
+	example := false // an example may have empty lines
+	for i, part := range parts {
+		fences := strings.Count("\n"+part, "\n```")
+		if !example && fences == 0 {
+			parts[i] = strings.Join(wrap(part, width), "\n")
+		}
+		example = example != (fences%2 == 1)
+	}
+	return strings.Join(parts, "\n\n")
 }

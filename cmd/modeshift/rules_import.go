@@ -8,10 +8,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
-
-	"github.com/prometheus/common/model"
 
 	"github.com/modeshift/modeshift/engine"
 	"github.com/modeshift/modeshift/rules"
@@ -22,19 +21,19 @@ type rulesImportCmd struct {
 	Tool  string   `arg:"" enum:"sloth,openslo,pyrra" help:"Whose files they are: sloth, openslo or pyrra."`
 	Paths []string `arg:"" name:"file" help:"Files, folders of them, globs."`
 
-	Into      string `placeholder:"PATH" help:"Write into this file, or into this folder a file for each service; to standard output when left out, as documents of one file."`
+	Into      string `placeholder:"PATH" help:"Write into this file (*.yaml, *.yml), or into this folder a file for each service; to standard output when left out, as documents of one file."`
 	Overwrite bool   `help:"Write over files that are there and say something else."`
 
-	Period   model.Duration    `default:"30d" placeholder:"30d" help:"Sloth: the period of the SLOs, which its files do not say (sloth's --default-slo-period)."`
+	Period   span              `default:"30d" placeholder:"30d" help:"Sloth: the period of the SLOs, which its files do not say (sloth's --default-slo-period)."`
 	Windows  []string          `placeholder:"FILE" help:"Sloth: files of kind AlertWindows (sloth's --slo-period-windows-path). They replace the built-in ones of 28d and 30d."`
-	Dialect  string            `name:"openslo-dialect" enum:",sloth,osko,nobl9,literal" default:"" placeholder:"NAME" help:"OpenSLO: how its queries are meant: sloth, osko, nobl9 or literal. As their shape tells when left out."`
+	Dialect  string            `name:"openslo-dialect" placeholder:"NAME" help:"OpenSLO: how its queries are meant: sloth, osko, nobl9 or literal. As their shape tells when left out."`
 	Service  string            `placeholder:"NAME" help:"Pyrra: the service of SLOs without a label pyrra.dev/service."`
 	Severity map[string]string `placeholder:"WORD=page|ticket" help:"OpenSLO and Pyrra: what a severity of the files means here."`
 
-	Verify string         `placeholder:"URL" help:"Compare both definitions over a past of this Prometheus."`
-	Since  model.Duration `default:"3d" placeholder:"3d" help:"With --verify: over the last 3d before --to."`
-	From   time.Time      `placeholder:"TIME" help:"With --verify: from 2026-11-01T00:00:00Z on, in place of --since."`
-	To     time.Time      `placeholder:"TIME" help:"With --verify: up to this time, or now if not said."`
+	Verify sourceURL `placeholder:"URL" help:"Compare both definitions over a past of this Prometheus."`
+	Since  span      `default:"3d" placeholder:"3d" help:"With --verify: over the last 3d before --to."`
+	From   *instant  `placeholder:"TIME" help:"With --verify: in place of --since, from 2026-11-01T00:00:00Z, 2026-11-01, or 30d for 30 days before --to."`
+	To     *instant  `placeholder:"TIME" help:"With --verify: up to this time (as --from), or now if not said."`
 }
 
 // Help shows real examples.
@@ -139,8 +138,12 @@ func (v *rulesImportCmd) options() (convert.Options, error) {
 			return opts, exit(exitUsage, "--severity %s=%s: a severity is page or ticket", word, severity)
 		}
 	}
-	if v.To.After(time.Now()) { // both would be asked for what nobody has seen, and come to the same
-		return opts, exit(exitUsage, "--to %s is not past yet", v.To.Format(time.RFC3339))
+	dialects := []convert.Dialect{convert.DialectSloth, convert.DialectOsko, convert.DialectNobl9, convert.DialectLiteral}
+	if opts.Dialect != "" && !slices.Contains(dialects, opts.Dialect) {
+		return opts, exit(exitUsage, "--openslo-dialect: there is no %q: a dialect is sloth, osko, nobl9 or literal", v.Dialect)
+	}
+	if _, to := v.between(time.Now()); to.After(time.Now()) { // both would be asked for what nobody has seen, and come to the same
+		return opts, exit(exitUsage, "--to %s is not past yet", to.Format(time.RFC3339))
 	}
 	if len(v.Windows) > 0 {
 		var err error
@@ -149,6 +152,18 @@ func (v *rulesImportCmd) options() (convert.Options, error) {
 		}
 	}
 	return opts, nil
+}
+
+// between is the time over which both definitions are compared.
+func (v *rulesImportCmd) between(now time.Time) (from, to time.Time) {
+	to = now
+	if v.To != nil {
+		to = v.To.from(now)
+	}
+	if v.From != nil {
+		return v.From.from(to), to
+	}
+	return to.Add(-time.Duration(v.Since)), to
 }
 
 // refuse says what is wrong with the files.
@@ -164,18 +179,23 @@ func (v *rulesImportCmd) refuse(s *streams, c *cli, all rules.Diagnostics) error
 }
 
 // destinations are the files to write, one for each service; none for standard output. Nothing that is there and says something
-// else is written over unasked.
+// else is written over unasked. What is not there yet is a file if its name is a rule file's, and else a folder: a folder called
+// shop.yaml would hide among files, and of a file called rules nothing would ever be loaded.
 func (v *rulesImportCmd) destinations(result *convert.Result) ([]string, error) {
 	if v.Into == "" {
 		return nil, nil
 	}
 	info, err := os.Stat(v.Into)
-	folder := err == nil && info.IsDir() || strings.HasSuffix(v.Into, "/")
+	folder := strings.HasSuffix(v.Into, "/")
+	switch ext := filepath.Ext(v.Into); {
+	case folder:
+	case err == nil:
+		folder = info.IsDir()
+	default:
+		folder = ext != ".yaml" && ext != ".yml"
+	}
 	if !folder && len(result.Services) > 1 {
-		if err == nil {
-			return nil, exit(exitUsage, "there are %d services, and --into %s is a file: name a folder, for a file of each", len(result.Services), v.Into)
-		}
-		folder = true
+		return nil, exit(exitUsage, "there are %d services, and --into %s is a file: name a folder, for a file of each", len(result.Services), v.Into)
 	}
 	var paths []string
 	for _, one := range result.Services {

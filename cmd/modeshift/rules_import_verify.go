@@ -17,18 +17,13 @@ import (
 
 // verify compares what was imported with what its tool would have done. Beside a comparison the error is of services that are not in it.
 func (v *rulesImportCmd) verify(s *streams, result *convert.Result) ([]convert.Verified, error) {
-	opts := convert.VerifyOptions{From: v.From, To: v.To}
-	if opts.To.IsZero() {
-		opts.To = time.Now()
-	}
-	if opts.From.IsZero() {
-		opts.From = opts.To.Add(-time.Duration(v.Since))
-	}
+	opts := convert.VerifyOptions{}
+	opts.From, opts.To = v.between(time.Now())
 	progress := newProgress(s.err)
 	opts.Progress = progress.share
 	ctx, stop := interruptible()
 	defer stop()
-	compared, err := server.VerifyImport(ctx, v.Verify, result, opts)
+	compared, err := server.VerifyImport(ctx, string(v.Verify), result, opts)
 	progress.clear()
 	var wrong *convert.UsageError
 	switch {

@@ -172,7 +172,7 @@ func (v *rulesProveCmd) replay(ctx context.Context, s *streams, c *cli, set *rul
 		prove.Trace
 	}
 	if err := json.Unmarshal(b, &proof); err != nil {
-		return exit(exitUsage, "%s: %w", v.Replay, err)
+		return exit(exitUsage, "%s is not what modeshift rules prove -o json writes: %w", v.Replay, err)
 	}
 	var traces []*prove.Trace
 	if proof.Version != "" {

@@ -63,6 +63,9 @@ In place of series a scenario draws those of an SLO from its queries, with a cle
   before        how far back there are samples
   after, every, spike, rate, scrape
 
+Several of one SLO happen in one world, one after the other or at once. SLOs that count the same requests (an availability and a latency of
+one histogram, all routes and one of them) see the same traffic: it stops for all of them, and what fails fails for each that counts it.
+
 budget_remaining is what the server's ledger would know at that tick: five minutes at a time, 65s after their end, and nothing while
 less than half of the period is known. A scenario reaches back a whole period where the budget of its SLO is asked for; series that are
 written down begin with the test.
@@ -157,6 +160,7 @@ func (v *rulesTestCmd) test(ctx context.Context, s *streams, c *cli, files []*ru
 		}
 	}
 	told.OK = told.Failed == 0
+	told.untried = v.Mutate && !told.OK
 	if cov != nil {
 		told.Coverage = &testsReached{}
 		told.Coverage.Counts, told.Coverage.Gaps = cov.Report()
@@ -263,6 +267,7 @@ type testsTold struct {
 
 	Coverage *testsReached      `json:"coverage,omitempty"`
 	Mutants  *ruletest.Mutation `json:"mutants,omitempty"`
+	untried  bool               // mutants were asked for, and a test fails without one
 }
 
 // printMutation tells which mutants no test noticed.
@@ -316,6 +321,9 @@ func (t *testsTold) print(w io.Writer, took time.Duration) error {
 	}
 	if t.Mutants != nil {
 		printMutation(&b, t.Mutants)
+	}
+	if t.untried {
+		b.WriteString("mutants: none was tried, as all tests have to pass without one\n")
 	}
 	fmt.Fprintf(&b, "%s, %s: %d passed, %d failed (%s)\n", count(t.Files, "file"), count(len(t.Tests), "test"), t.Passed, t.Failed, took.Round(time.Millisecond))
 	_, err := io.WriteString(w, b.String())

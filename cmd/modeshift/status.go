@@ -180,7 +180,10 @@ func printScope(w io.Writer, sc api.Scope, would string) error {
 		line("brake", "%d of %d scopes have moved by themselves in %s", b.Used, b.Of, round(b.Within))
 	}
 	if sc.Directive != nil {
-		line("directive", "term %d, revision %d, flags %v", sc.Directive.Term, sc.Directive.Revision, map[string]any(sc.Directive.Flags))
+		line("directive", "term %d, revision %d, %s", sc.Directive.Term, sc.Directive.Revision, flagsText(sc.Directive.Flags))
+	}
+	if sc.Rules != "" {
+		line("rules", "%s", sc.Rules.Short())
 	}
 	if sc.Owner != "" {
 		line("owner", "%s", sc.Owner)

@@ -225,6 +225,10 @@ func (o *open) count(ratio rules.Node, part string, counter, said bool, s *slo) 
 			q.Errorf("write a selector such as http_requests_total{code=\"200\"}: osko adds the window, rate and sum itself", "in osko's dialect a query is a selector, and this is more")
 			return "", "", false
 		}
+		if !o.osko { // nobody said so but its shape
+			im.differ(Changed, "dialect", q, s, "say what its tool does, if it is another one: --openslo-dialect nobl9 or literal",
+				"a query that is a selector and nothing more is read as osko reads it: the window, its rate or average and the sum are added")
+		}
 		if counter {
 			return "sum(" + rate(v) + ")", d, true
 		}

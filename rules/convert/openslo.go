@@ -26,6 +26,7 @@ type open struct {
 	im      *importer
 	objects map[string]*object // by kind and name
 	order   []*object
+	osko    bool // the SLO that is read is one of osko's, by its apiVersion or by the options
 }
 
 // kinds are those of OpenSLO v1, and what becomes of one that no SLO refers to.
@@ -177,6 +178,7 @@ func (o *open) slo(x *object) {
 		base.description, _ = d.Text("the description")
 	}
 	osko := x.doc.Get("apiVersion").Raw() == "openslo.com/v1" || im.opts.Dialect == DialectOsko
+	o.osko = osko
 	o.metadata(x, base, osko)
 	o.timeWindow(n, base)
 	method, _ := n.Need("budgetingMethod", "an SLO", "write `budgetingMethod: Occurrences`, or Timeslices or RatioTimeslices")

@@ -104,7 +104,7 @@ tests:
 }
 
 func TestWhatAModePausesIsNotInABudget(t *testing.T) {
-	paused := strings.Replace(shop, "  - {name: failover, beside: true}\n", `  - {name: failover, beside: true}
+	paused := strings.Replace(shop, "  - {name: failover, beside: true, flags: {search: true}}\n", `  - {name: failover, beside: true}
   - {name: read-only, slos: {availability: {pause: true}}}
 `, 1)
 	paused = strings.Replace(paused, "slis:\n", "schedules:\n  - {name: migration, cron: '0 1 * * *', duration: 1h}\nslis:\n", 1)

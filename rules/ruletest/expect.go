@@ -1,6 +1,7 @@
 package ruletest
 
 import (
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"slices"
@@ -257,6 +258,15 @@ func (p *reading) reason(scope engine.Scope, n rules.Node) []claim {
 	})}
 }
 
+// asJSON is a flag's value as its file writes it: "false" is not false.
+func asJSON(value any) string {
+	text, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Sprint(value) // it came as JSON
+	}
+	return string(text)
+}
+
 // flags are what instances are told of some flags.
 func (p *reading) flags(scope engine.Scope, n rules.Node) []claim {
 	if !n.IsMapping() {
@@ -264,6 +274,16 @@ func (p *reading) flags(scope engine.Scope, n rules.Node) []claim {
 		return nil
 	}
 	var claims []claim
+	var known []string
+	for _, s := range p.file.set.Services {
+		for _, mode := range s.Policy.Modes {
+			for name := range mode.Flags {
+				known = append(known, name)
+			}
+		}
+	}
+	slices.Sort(known)
+	known = slices.Compact(known)
 	items := n.Items()
 	for i, k := range n.Keys() {
 		name := k.Value()
@@ -271,12 +291,16 @@ func (p *reading) flags(scope engine.Scope, n rules.Node) []claim {
 		if !ok {
 			continue
 		}
-		claims = append(claims, about("flag "+name, scope, fmt.Sprint(want), func(m *moment) (string, bool) {
+		if !p.mutant && !slices.Contains(known, name) {
+			p.Errorf(k, p.Choose(name, known, "no mode sets flags"), "no mode sets a flag %q", name)
+			continue
+		}
+		claims = append(claims, about("flag "+name, scope, asJSON(want), func(m *moment) (string, bool) {
 			got, told := m.state(scope).Directive.Flags[name]
 			if !told {
 				return "nothing is told", false
 			}
-			return fmt.Sprint(got), reflect.DeepEqual(got, want)
+			return asJSON(got), reflect.DeepEqual(got, want)
 		}))
 	}
 	return claims

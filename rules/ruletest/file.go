@@ -30,16 +30,17 @@ type File struct {
 	Name  string
 	Tests []*Test
 
-	text       rules.File
-	rules      []rules.File
-	kinds      map[string]rules.Kind
-	set        *rules.Set
-	interval   time.Duration // between ticks
-	offset     time.Duration // of queries
-	blindAfter time.Duration
-	start      time.Time
-	declared   []engine.Scope // all scopes
-	withModes  []engine.Scope
+	text        rules.File
+	rules       []rules.File
+	kinds       map[string]rules.Kind
+	set         *rules.Set
+	interval    time.Duration // between ticks
+	offset      time.Duration // of queries
+	blindAfter  time.Duration
+	start       time.Time
+	declared    []engine.Scope // all scopes
+	withModes   []engine.Scope
+	drawnShapes drawnShapes
 }
 
 // Test is one test: what happens, and what has to come of it.
@@ -92,6 +93,9 @@ func parse(f rules.File, opts Options, given []rules.File) (*File, error) {
 	}
 	r.Watch(opts.seen)
 	p := &reading{Reader: r, file: file, mutant: given != nil}
+	if p.stranger(n) {
+		return nil, r.Faults()
+	}
 	scrape := time.Duration(0)
 	var faults rules.Diagnostics // of the rule files
 	names := map[string]bool{}

@@ -29,7 +29,7 @@ slis:
 modes:
   - {name: normal, flags: {recommendations: true}}
   - {name: degraded, flags: {recommendations: false}}
-  - {name: failover, beside: true}
+  - {name: failover, beside: true, flags: {search: true}}
 transitions:
   - {name: shed, from: [normal], to: degraded, when: 'burning("availability", "page")', severity: page}
   - {name: recover, from: [degraded], to: normal, when: '!burning("availability", "page") && sli("queue") < 10.0', for: 2m}
@@ -199,7 +199,7 @@ tests:
 			t.Errorf("%q is missing in\n%s", want, why)
 		}
 	}
-	if !slices.ContainsFunc(r.Timeline, func(m ruletest.Moment) bool { return m.Bad && m.When == "10m0s" }) {
+	if !slices.ContainsFunc(r.Timeline, func(m ruletest.Moment) bool { return m.Bad && m.When == "10m" }) {
 		t.Errorf("the timeline does not point at the failure: %+v", r.Timeline)
 	}
 }
@@ -207,8 +207,8 @@ tests:
 func TestEachFormOfTimeFailsAtItsBoundary(t *testing.T) {
 	// The tick at 10m30s is the first at which it burns.
 	for _, c := range []struct{ expect, want string }{
-		{"{between: [10m, 10m29s], mode: degraded}", "since 10m0s, degraded"},
-		{"{between: [11m, 12m], mode: degraded}", "not before 11m0s"},
+		{"{between: [10m, 10m29s], mode: degraded}", "since 10m, degraded"},
+		{"{between: [11m, 12m], mode: degraded}", "not before 11m"},
 		{"{between: [10m30s, 10m31s], mode: degraded}", ""},
 		{"{between: [10m31s, 12m], mode: degraded}", "not before 10m31s"},
 		{"{during: [10m29s, 12m], mode: degraded}", "degraded"},
@@ -233,6 +233,7 @@ func TestEachThingThatIsExpectedCanFail(t *testing.T) {
 		{"reason: request", `condition (burning("availability", "page") is true)`},
 		{"flags: {recommendations: true}", "false"},
 		{"flags: {search: true}", "nothing is told"},
+		{`flags: {recommendations: "false"}`, "false"},
 		{"notices: {page: 2}", "1"},
 		{`readings: ['sli("queue") > 10.0']`, "false"},
 		{`readings: {'sli("queue") > 10.0': unknown}`, "false"},
@@ -289,7 +290,12 @@ func TestWhatIsWrongWithATestFileIsSaidWithItsPlace(t *testing.T) {
 		{test("    expect: [{at: 5m, readings: ['mode(\"shop\") == \"x\"']}]\n"), ":4:41", `no rule file declares a service "shop"`},
 		{test("    expect: [{at: 5m, readings: {'sli(\"queue\") < 1.0': maybe}}]\n"), ":4:56", "a reading cannot be"},
 		{test("    steps: [{at: 5m}]\n    expect: [{at: 5m, mode: normal}]\n"), ":4:13", "does not say what is done"},
-		{test("    steps: [{at: 5m, aprove: fail-over}]\n    expect: [{at: 5m, mode: normal}]\n"), ":4:13", "does not say what is done"},
+		{test("    steps: [{at: 5m, aprove: fail-over}]\n    expect: [{at: 5m, mode: normal}]\n"), ":4:13", `did you mean "approve"?`},
+		{test("    expect: [{at: 5m, flags: {recomendations: false}}]\n"), ":4:31", `did you mean "recommendations"?`},
+		{"rule_files: [rules.yaml]\nevaluation_interval: 1m\ntests: [{input_series: [], alert_rule_test: []}]\n", ":2:1", "evaluation_interval is `evaluation: {interval: 1m}` here; alert_rule_test is `expect: ["},
+		{"rule_files: [rules.yaml]\ntests: [{promql_expr_test: []}]\n", ":2:10", "this is a file for promtool test rules, which tests Prometheus's own rules"},
+		{shop, ":1:1", "this is a rule file, and no file of tests"},
+		{"groups: []\n", ":1:1", "this is a file of Prometheus's rules, and no file of tests"},
 		{test("    steps: [{at: 5m, approve: failover}]\n    expect: [{at: 5m, mode: normal}]\n"), ":4:31", `there is no transition "failover"`},
 		{test("    steps: [{at: 5m, set: failsover}]\n    expect: [{at: 5m, mode: normal}]\n"), ":4:27", `there is no mode "failsover"`},
 		{test("    steps: [{action: repont, fails: 1}]\n    expect: [{at: 5m, mode: normal}]\n"), ":4:22", `did you mean "repoint"?`},
@@ -353,7 +359,7 @@ func TestJUnitNamesTheFileTheTestAndWhatFailed(t *testing.T) {
 	if err := ruletest.WriteJUnit(&b, []ruletest.Result{r}); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`tests="1" failures="1"`, `<testcase name="x"`, `at 15m0s, mode of checkout: expected failover, got degraded`} {
+	for _, want := range []string{`tests="1" failures="1"`, `<testcase name="x"`, `at 15m, mode of checkout: expected failover, got degraded`} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("%q is missing in\n%s", want, b.String())
 		}
@@ -532,6 +538,126 @@ tests:
 	}
 	if r := f.Tests[0].Run(t.Context(), nil); !r.Passed {
 		t.Errorf("%+v", r)
+	}
+}
+
+// An availability and a latency of one histogram: the count of one is the count of the other, and each scenario is about one traffic.
+func TestSLOsOfOneMetricSeeTheSameRequests(t *testing.T) {
+	rule := `version: modeshift/v1
+service: checkout
+slos:
+  - name: availability
+    objective: 99.9
+    sli:
+      events:
+        error_query: sum(rate(d_count{job="checkout",code=~"(5..|429)"}[{{.window}}]))
+        total_query: sum(rate(d_count{job="checkout"}[{{.window}}]))
+    alerting: {name: CheckoutAvailability, page_alert: {}, ticket_alert: {}}
+  - name: latency
+    objective: 95
+    sli:
+      raw:
+        error_ratio_query: 1 - sum(rate(d_bucket{job="checkout",le="0.3"}[{{.window}}])) / sum(rate(d_count{job="checkout"}[{{.window}}]))
+    alerting: {name: CheckoutLatency, page_alert: {disable: true}, ticket_alert: {}}
+`
+	tests := `rule_files: [rules.yaml]
+tests:
+  - name: errors are not slow
+    scenarios: [{name: total-outage, slo: availability, at: 30m, for: 30m}]
+    expect:
+      - {during: [0s, 30m], incidents: []}
+      - {between: [30m45s, 31m45s], incidents: [page slo availability]} # 51.8 s by the closed form
+      - {at: 45m, incidents: [page slo availability], readings: {'error_ratio("availability", "5m") == 1.0': true, 'error_ratio("latency", "5m") == 0.0': true}}
+  - name: what is slow is no error
+    scenarios: [{name: partial-outage, share: 0.5, slo: latency, at: 30m, for: 30m}]
+    expect:
+      - {at: 45m, incidents: [], readings: {'error_ratio("availability", "5m") == 0.0': true, 'error_ratio("latency", "5m") > 0.49 && error_ratio("latency", "5m") < 0.51': true}}
+  - name: a slow burn with few requests
+    scenarios: [{name: slow-burn, slo: availability, at: 30m, for: 6h, rate: 0.5}]
+    expect:
+      - {at: 5h, incidents: [], readings: {'error_ratio("availability", "5m") > 0.0019': true, 'error_ratio("latency", "5m") < 0.001': true}}
+  - name: without requests neither is out of sight
+    scenarios: [{name: no-traffic, slo: availability, at: 30m, for: 30m}]
+    expect:
+      - {during: [0s, 2h], incidents: []}
+      - {at: 45m, readings: {'error_ratio("latency", "5m") > 0.5': unknown, 'error_ratio("availability", "5m") > 0.5': unknown}}
+  - name: an instance that restarts is gone for both
+    scenarios: [{name: restart, slo: latency, at: 30m}]
+    expect: [{during: [0s, 2h], incidents: []}]
+  - name: one after the other
+    scenarios:
+      - {name: partial-outage, share: 0.5, slo: latency, at: 30m, for: 30m}
+      - {name: partial-outage, slo: availability, at: 2h}
+      - {name: partial-outage, slo: availability, at: 4h}
+    expect:
+      - {at: 45m, incidents: []}
+      - {between: [2h5m30s, 2h6m30s], incidents: [page slo availability]}
+      - {at: 3h30m, incidents: []}
+      - {between: [4h4m, 4h5m], incidents: [page slo availability]} # sooner: the six hours hold the first burn
+      - {at: 4h8m, readings: {'error_ratio("availability", "5m") > 0.149 && error_ratio("availability", "5m") < 0.151': true}}
+`
+	for _, order := range []string{rule, turned(t, rule)} {
+		f, err := parse(t, order, tests)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range ruletest.RunAll(t.Context(), []*ruletest.File{f}, nil, nil) {
+			if !r.Passed {
+				t.Errorf("%s: %s%+v", r.Name, r.Error, r.Failures)
+			}
+		}
+	}
+}
+
+// turned is a rule file with two SLOs in the other order.
+func turned(t *testing.T, file string) string {
+	t.Helper()
+	parts := strings.SplitAfter(file, "  - name: ")
+	if len(parts) != 3 {
+		t.Fatalf("%d SLOs", len(parts)-1)
+	}
+	first := strings.TrimSuffix(parts[1], "  - name: ")
+	return parts[0] + parts[2] + "  - name: " + first
+}
+
+func TestAnSLOThatCannotBeDrawnSaysWhyItIsOutOfSight(t *testing.T) {
+	native := strings.Replace(shop, "slis:\n", `  - name: latency
+    objective: 99
+    sli: {raw: {error_ratio_query: '1 - histogram_fraction(0, 0.5, sum(rate(latency_seconds[{{.window}}])))'}}
+    alerting: {name: CheckoutLatency, page_alert: {}, ticket_alert: {}}
+slis:
+`, 1)
+	for written, told := range map[string]bool{
+		"": true,
+		`    input_series: [{series: latency_seconds, values: '{{schema:0 sum:1 count:1 buckets:[1]}}+{{schema:0 sum:1 count:1 buckets:[1]}}x100'}]` + "\n": false,
+	} {
+		f, err := parse(t, native, "rule_files: [rules.yaml]\ntests:\n  - name: x\n"+written+`    scenarios: [{name: quiet, slo: availability}]
+    expect: [{at: 20m, mode: degraded}]
+`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := f.Tests[0].Run(t.Context(), nil)
+		if len(r.Timeline) == 0 {
+			t.Fatalf("%+v", r)
+		}
+		if first := r.Timeline[0]; strings.HasPrefix(first.What, "no scenario can be drawn for the SLO latency: ") != told || first.When != "0s" {
+			t.Errorf("%q: the timeline begins with %+v", written, first)
+		}
+	}
+}
+
+func TestScenariosOfOneSLOAgreeOnItsRequests(t *testing.T) {
+	_, err := parse(t, shop, `rule_files: [rules.yaml]
+tests:
+  - name: x
+    scenarios:
+      - {name: quiet, slo: availability, rate: 10}
+      - {name: total-outage, slo: availability, at: 5m, rate: 20}
+    expect: [{at: 5m, mode: normal}]
+`)
+	if err == nil || !strings.Contains(err.Error(), ":6:9: a rate of 10 and of 20: scenarios of one SLO have one") {
+		t.Error(err)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
+	"github.com/prometheus/common/model"
 
 	"github.com/modeshift/modeshift/engine"
 	"github.com/modeshift/modeshift/engine/crash"
@@ -377,10 +378,14 @@ func (r *run) explain(ctx context.Context, e *prom.Evaluator, scope engine.Scope
 	}})
 }
 
-// clock is a time of a test as its file writes it.
+// clock is a time of a test as its file writes it: 1h10m, 3d.
 func clock(d time.Duration) string {
-	if d == 0 {
-		return "0s"
+	const day = 24 * time.Hour
+	switch d = d.Round(time.Millisecond); {
+	case d < 0:
+		return "-" + clock(-d)
+	case d >= day && d%day == 0: // and no weeks
+		return fmt.Sprintf("%dd", d/day)
 	}
-	return d.Round(time.Millisecond).String()
+	return model.Duration(d).String()
 }

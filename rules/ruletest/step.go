@@ -71,7 +71,13 @@ func (p *reading) step(t *Test, n rules.Node) {
 	}
 	switch verb {
 	case "":
-		p.Errorf(n, "a step has one of: "+strings.Join(verbs, ", "), "the step does not say what is done")
+		hint := "a step has one of: " + strings.Join(verbs, ", ")
+		for _, k := range n.Keys() {
+			if near := k.Nearest(verbs...); near != "" {
+				hint = near
+			}
+		}
+		p.Errorf(n, hint, "the step does not say what is done")
 	case "action":
 		p.action(t, n)
 	case "targets":

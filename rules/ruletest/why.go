@@ -133,7 +133,8 @@ func (r *run) timeline() []Moment {
 		list = slices.Insert(list, i, m)
 		at = min(at, i)
 	}
-	return list[max(0, at-around):min(len(list), at+len(r.failures)+around)]
+	list = list[max(0, at-around):min(len(list), at+len(r.failures)+around)]
+	return slices.Concat(r.test.drawing().missing, list)
 }
 
 // quiet reports whether an event says nothing to whoever reads a timeline that the others do not.

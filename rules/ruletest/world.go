@@ -1,7 +1,6 @@
 package ruletest
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -61,17 +60,32 @@ func (p *reading) scene(t *Test, n rules.Node) {
 	if !ok || p.Wrong() > before {
 		return
 	}
-	s.params.At = p.file.start.Add(s.at)
 	// What cannot be drawn is the file's fault: it is tried with as few samples as may be.
-	few := s.params
-	few.Before, few.After = time.Minute, time.Minute
 	if !p.mutant {
-		if _, err := scenario.Draw(s.slo, s.kind, few); err != nil {
+		if err := p.tryOut(t, s); err != nil {
 			p.Errorf(n, "", "%v", err)
 			return
 		}
 	}
 	t.scenarios = append(t.scenarios, s)
+}
+
+// tryOut draws a scenario, beside those of the test that are about the same SLO.
+func (p *reading) tryOut(t *Test, s scene) error {
+	shape, err := p.file.shape(s.slo)
+	if err != nil {
+		return err
+	}
+	var scenes []scenario.Scene
+	for _, one := range append(slices.Clone(t.scenarios), s) {
+		if one.slo == s.slo {
+			few := one.params
+			few.At, few.Before, few.After = p.file.start.Add(one.at), time.Minute, time.Minute
+			scenes = append(scenes, scenario.Scene{Kind: one.kind, Params: few})
+		}
+	}
+	_, err = shape.Draw(scenes...)
+	return err
 }
 
 // slo reads the name of an SLO: SCOPE/SLO, or the SLO alone where only one scope can be meant.
@@ -115,8 +129,10 @@ type drawing struct {
 	store *series.Store
 	away  []series.Span
 	burns [][]scenario.Burn // the times in which more requests fail, by scenario
-	alone []bool            // nothing else happens to the series of a scenario
+	alone []bool            // nothing else happens to what the SLO of a scenario measures
 	err   error
+	// missing says of each SLO that cannot be drawn, and of which nothing is written down, why it is out of sight.
+	missing []Moment
 }
 
 // drawing is what Prometheus shows in the test; in that of a mutant what it shows in the test of the rules as they are.
@@ -139,87 +155,6 @@ func (t *Test) source() (*series.Away, error) {
 		return nil, d.err
 	}
 	return series.NewAway(prom.NewAhead(d.store.API(), prom.AheadOptions{Until: t.file.start.Add(t.until)}), d.away...), nil
-}
-
-// draw draws what Prometheus shows in a test. Where there are scenarios, the SLOs that none of them is about, and of which no series
-// is written down, are quiet: what is out of sight would be a page of its own.
-func (t *Test) draw(d *drawing) (err error) {
-	list := slices.Clone(t.series)
-	var drawn []*scenario.World
-	about, budgets := map[*rules.SLO]bool{}, t.budgets()
-	draw := func(s scene) error {
-		p := s.params
-		if p.After == 0 {
-			p.After = max(t.until-s.at, time.Minute)
-		}
-		if p.Instances == nil {
-			p.Instances = t.instances[s.scope]
-		}
-		one, err := t.drawOne(s, p, budgets[s.slo] != "")
-		if err != nil {
-			return err
-		}
-		drawn = append(drawn, one)
-		return nil
-	}
-	for _, s := range t.scenarios {
-		about[s.slo] = true
-		if err := draw(s); err != nil {
-			return fmt.Errorf("%s: %w", s.position, err)
-		}
-		d.burns = append(d.burns, drawn[len(drawn)-1].Burns)
-	}
-	if len(drawn) > 0 {
-		for _, service := range t.file.set.Services {
-			for i := range service.SLOs {
-				if slo := &service.SLOs[i]; !about[slo] {
-					// One that cannot be drawn is as out of sight as its series.
-					_ = draw(scene{kind: scenario.Quiet, scope: service.Policy.Scope, slo: slo, params: scenario.Params{At: t.file.start}})
-				}
-			}
-		}
-	}
-	all := scenario.Merge(drawn...)
-	have := map[string]int{}
-	for _, s := range list {
-		have[s.Labels.String()] = -1
-	}
-	d.alone = slices.Repeat([]bool{len(all.Away) == 0}, len(t.scenarios))
-	for i, one := range drawn {
-		for _, s := range one.Series {
-			key := s.Labels.String()
-			first, there := have[key]
-			if there && i < len(t.scenarios) {
-				d.alone[i] = false
-				if first >= 0 {
-					d.alone[first] = false
-				}
-			}
-			if !there {
-				have[key] = i
-				list = append(list, s)
-			}
-		}
-	}
-	if up := t.up(); up != nil && !slices.ContainsFunc(list, func(s series.Series) bool { return s.Labels.Get(model.MetricNameLabel) == "up" }) {
-		list = append(list, *up)
-	}
-	d.away = all.Away
-	d.store, err = series.New(list...)
-	return err
-}
-
-// drawOne draws one scenario. Where the budget of its SLO is asked for, and nothing is said of the time before, its history reaches as
-// far back as the budget looks, so that it is known; as far as the others look where that is more than can be drawn.
-func (t *Test) drawOne(s scene, p scenario.Params, budget bool) (*scenario.World, error) {
-	if budget && p.Before == 0 {
-		far := p
-		far.Before = prom.LedgerPeriod(s.slo).Reach() + p.At.Sub(t.file.start) // no window is longer than its period
-		if w, err := scenario.Draw(s.slo, s.kind, far); err == nil {
-			return w, nil
-		}
-	}
-	return scenario.Draw(s.slo, s.kind, p)
 }
 
 // up is the target that every Prometheus has, for rules that ask for alerts: where a server shows neither targets nor alerts, that one

@@ -1,7 +1,9 @@
 package scenario
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"regexp/syntax"
 	"slices"
 	"strings"
@@ -22,10 +24,22 @@ type atom struct {
 	bad    float64           // the same of one that fails
 }
 
-// derivation is what requests look like to an SLO.
-type derivation struct {
+// Shape is what requests look like to an SLO: the series that count them.
+type Shape struct {
+	slo      *rules.SLO
 	atoms    []atom
-	instance string // the label by which the queries tell instances apart; empty: none
+	instance string     // the label by which the queries tell instances apart; empty: none
+	own      *selection // what its queries select
+	errors   string     // its queries; total is empty where errors is the ratio
+	total    string
+}
+
+// selector is what a query selects.
+type selector struct {
+	metric   string
+	matchers []*labels.Matcher // without that of the metric's name
+	bare     string            // as PromQL writes it
+	counter  bool              // it stands where a counter is expected
 }
 
 // CannotDrawError says that the series of an SLO could not be made out.
@@ -51,52 +65,81 @@ const (
 	maxTries   = 5_000
 )
 
-// derive finds out which series have to count for the queries of an SLO to see a good request and a failed one.
-func derive(slo *rules.SLO) (*derivation, error) {
-	const window = 5 * time.Minute
-	errorsText, totalText := slo.Queries(window)
+// Among are SLOs that look at one Prometheus. Requests are the same requests, whoever counts them: two SLOs over one metric that each
+// drew series of their own would each find the other's traffic in its total. So the series of each bear what the others select by too.
+type Among struct {
+	slos []*rules.SLO
+	of   map[*rules.SLO]*selection
+	by   map[string][]seenBy // what is selected of a metric, in the order of the SLOs
+}
+
+// selection is what the queries of an SLO select.
+type selection struct {
+	list     []selector
+	instance string // the label by which they narrow to instances; empty: they don't
+	err      error
+}
+
+// seenBy is a selector of one of the SLOs.
+type seenBy struct {
+	slo int
+	selector
+}
+
+// Reads reports whether the queries of one of the SLOs select a series.
+func (a *Among) Reads(slo *rules.SLO, series labels.Labels) bool { return a.of[slo].reads(series) }
+
+func (s *selection) reads(series labels.Labels) bool {
+	return slices.ContainsFunc(s.list, func(r selector) bool {
+		return r.metric == series.Get(model.MetricNameLabel) &&
+			!slices.ContainsFunc(r.matchers, func(m *labels.Matcher) bool { return !m.Matches(series.Get(m.Name)) })
+	})
+}
+
+// window is what the queries of an SLO are tried out with.
+const window = 5 * time.Minute
+
+// NewAmong reads what SLOs select. Their order decides which of several series are drawn.
+func NewAmong(slos ...*rules.SLO) *Among {
+	a := &Among{slos: slos, of: map[*rules.SLO]*selection{}, by: map[string][]seenBy{}}
+	for i, slo := range slos {
+		s := selectionOf(slo)
+		a.of[slo] = s
+		for _, one := range s.list {
+			a.by[one.metric] = append(a.by[one.metric], seenBy{i, one})
+		}
+	}
+	return a
+}
+
+// ShapeOf finds out which series have to count for the queries of one of the SLOs to see a good request and a failed one. The error is
+// a *CannotDrawError. Safe for concurrent use.
+func (a *Among) ShapeOf(slo *rules.SLO) (*Shape, error) {
+	s, err := a.shapeOf(slo)
+	if err != nil && len(a.slos) > 1 {
+		return NewAmong(slo).shapeOf(slo) // what the others tell apart was too much
+	}
+	return s, err
+}
+
+func (a *Among) shapeOf(slo *rules.SLO) (*Shape, error) {
+	own := a.of[slo]
+	shape := &Shape{slo: slo, instance: own.instance, own: own}
+	shape.errors, shape.total = slo.Queries(window)
 	fail := &CannotDrawError{SLO: slo.Name}
+	if own.err != nil {
+		fail.Why = fmt.Sprintf("its query is beyond this program: %v", own.err)
+		return nil, fail
+	}
 	var metrics []*metric
-	d := &derivation{}
-	for _, text := range []string{errorsText, totalText} {
-		if text == "" {
-			continue
+	for _, s := range own.list {
+		fail.Selectors = append(fail.Selectors, s.bare)
+		i := slices.IndexFunc(metrics, func(m *metric) bool { return m.name == s.metric })
+		if i < 0 {
+			i, metrics = len(metrics), append(metrics, &metric{name: s.metric})
 		}
-		root, err := promQL.ParseExpr(text)
-		if err != nil {
-			fail.Why = fmt.Sprintf("its query is beyond this program: %v", err)
-			return nil, fail
-		}
-		parser.Inspect(root, func(n parser.Node, path []parser.Node) error {
-			s, ok := n.(*parser.VectorSelector)
-			if !ok {
-				return nil
-			}
-			bare := (&parser.VectorSelector{Name: s.Name, LabelMatchers: s.LabelMatchers}).String()
-			if slices.Contains(fail.Selectors, bare) {
-				return nil
-			}
-			fail.Selectors = append(fail.Selectors, bare)
-			name := ""
-			var matchers []*labels.Matcher
-			for _, m := range s.LabelMatchers {
-				switch {
-				case m.Name == model.MetricNameLabel && m.Type == labels.MatchEqual:
-					name = m.Value
-				case m.Type == labels.MatchRegexp && m.Value == ".*": // {{.instances}}, of all
-					d.instance = m.Name
-				default:
-					matchers = append(matchers, m)
-				}
-			}
-			i := slices.IndexFunc(metrics, func(m *metric) bool { return m.name == name })
-			if i < 0 {
-				i, metrics = len(metrics), append(metrics, &metric{name: name})
-			}
-			metrics[i].selectors = append(metrics[i].selectors, matchers)
-			metrics[i].counter = metrics[i].counter || counts(path)
-			return nil
-		})
+		metrics[i].own = append(metrics[i].own, s.matchers)
+		metrics[i].counter = metrics[i].counter || s.counter
 	}
 	if len(metrics) > maxMetrics {
 		fail.Why = fmt.Sprintf("it is made of %d metrics, and up to %d are tried out", len(metrics), maxMetrics)
@@ -107,18 +150,131 @@ func derive(slo *rules.SLO) (*derivation, error) {
 			fail.Why = "a selector of it names no metric"
 			return nil, fail
 		}
+		for _, s := range a.by[m.name] {
+			if slices.ContainsFunc(m.own, func(own []*labels.Matcher) bool { return overlap(own, s.matchers) }) {
+				m.selectors, m.of = append(m.selectors, s.matchers), append(m.of, s.slo)
+				shape.instance = cmp.Or(shape.instance, a.of[a.slos[s.slo]].instance)
+			}
+		}
 		if why := m.atomize(); why != "" {
 			fail.Why = why
 			return nil, fail
 		}
 	}
-	t := &trial{errors: errorsText, total: totalText, metrics: metrics}
+	t := &trial{errors: shape.errors, total: shape.total, metrics: metrics}
 	if !t.search() {
 		fail.Why = "no way of counting its series was found that makes its ratio 0 while all is good, 1 while everything fails, and 0.15 in between"
 		return nil, fail
 	}
-	d.atoms = t.found
-	return d, nil
+	shape.atoms = t.found
+	return shape, nil
+}
+
+// selectionOf reads what the queries of an SLO select, each selector once.
+func selectionOf(slo *rules.SLO) *selection {
+	out := &selection{}
+	errorsText, totalText := slo.Queries(window)
+	for _, text := range []string{errorsText, totalText} {
+		if text == "" {
+			continue
+		}
+		root, err := promQL.ParseExpr(text)
+		if err != nil {
+			return &selection{err: err}
+		}
+		parser.Inspect(root, func(n parser.Node, path []parser.Node) error {
+			v, ok := n.(*parser.VectorSelector)
+			if !ok {
+				return nil
+			}
+			s := selector{bare: (&parser.VectorSelector{Name: v.Name, LabelMatchers: v.LabelMatchers}).String(), counter: counts(path)}
+			if i := slices.IndexFunc(out.list, func(have selector) bool { return have.bare == s.bare }); i >= 0 {
+				out.list[i].counter = out.list[i].counter || s.counter
+				return nil
+			}
+			for _, m := range v.LabelMatchers {
+				switch {
+				case m.Name == model.MetricNameLabel && m.Type == labels.MatchEqual:
+					s.metric = m.Value
+				case m.Type == labels.MatchRegexp && m.Value == ".*": // {{.instances}}, of all
+					out.instance = m.Name
+				default:
+					s.matchers = append(s.matchers, m)
+				}
+			}
+			out.list = append(out.list, s)
+			return nil
+		})
+	}
+	return out
+}
+
+// overlap reports whether one series may be selected by both, as far as labels tell that have to have one value.
+func overlap(a, b []*labels.Matcher) bool {
+	for _, x := range a {
+		for _, y := range b {
+			if x.Name == y.Name && (x.Type == labels.MatchEqual && !y.Matches(x.Value) || y.Type == labels.MatchEqual && !x.Matches(y.Value)) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// Reads reports whether the SLO's queries select a series.
+func (s *Shape) Reads(series labels.Labels) bool { return s.own.reads(series) }
+
+// Tells reports whether a series tells good requests from bad ones: others count all of them.
+func (s *Shape) Tells(series labels.Labels) bool {
+	i := slices.IndexFunc(s.atoms, func(a atom) bool { return a.of(series) })
+	return i >= 0 && s.atoms[i].good != s.atoms[i].bad
+}
+
+// Shares reports whether both draw a series: some of what counts the requests of one counts those of the other.
+func (s *Shape) Shares(other *Shape) bool {
+	return slices.ContainsFunc(s.atoms, func(a atom) bool {
+		return slices.ContainsFunc(other.atoms, func(b atom) bool { return maps.Equal(a.labels, b.labels) })
+	})
+}
+
+// Same reports whether both tell good requests from bad ones by the same series.
+func (s *Shape) Same(other *Shape) bool {
+	return slices.ContainsFunc(s.atoms, func(a atom) bool {
+		return a.good != a.bad && slices.ContainsFunc(other.atoms, func(b atom) bool {
+			return maps.Equal(a.labels, b.labels) && a.good == b.good && a.bad == b.bad
+		})
+	})
+}
+
+// Series are the series that are drawn, without the label that bears an instance.
+func (s *Shape) Series() []labels.Labels {
+	var list []labels.Labels
+	for _, a := range s.atoms {
+		list = append(list, labels.FromMap(a.labels))
+	}
+	return list
+}
+
+// LooksBack is the longest window of the SLO's alerts, or that of the workbook where it has none: so far back its history has to reach
+// to be clean.
+func (s *Shape) LooksBack() time.Duration {
+	_, long := windows(s.slo)
+	return long
+}
+
+// Fails reports whether a request that fails for the other SLO is one that fails for this one too, and a good one good: whether both
+// look at the same faults, of the same requests or of a part of them.
+func (s *Shape) Fails(other *Shape) bool {
+	if !slices.ContainsFunc(other.atoms, func(a atom) bool { return a.good != a.bad && s.Reads(labels.FromMap(a.labels)) }) {
+		return false
+	}
+	t := &trial{errors: s.errors, total: s.total}
+	for _, share := range []float64{0, 0.15, 1} {
+		if r, ok := t.ratio(other.atoms, share); !ok || !near(r, share) {
+			return false
+		}
+	}
+	return true
 }
 
 var promQL = parser.NewParser(parser.Options{})
@@ -140,11 +296,14 @@ func counts(path []parser.Node) bool {
 type metric struct {
 	name      string
 	counter   bool
-	selectors [][]*labels.Matcher
+	own       [][]*labels.Matcher // of the SLO that is drawn
+	selectors [][]*labels.Matcher // of all SLOs that may select the same series, its own among them
+	of        []int               // which SLO each of them is of
 	atoms     []atom
 }
 
-// atomize makes an atom for each set of selectors that a series can be selected by.
+// atomize makes an atom for each set of the SLO's own selectors that a series can be selected by. Of those that only other SLOs tell
+// apart it takes the one that most of them see, and of these the first.
 func (m *metric) atomize() (why string) {
 	var names []string
 	for _, s := range m.selectors {
@@ -175,21 +334,46 @@ func (m *metric) atomize() (why string) {
 			return fmt.Sprintf("its selectors tell more than %d series of %s apart", maxAtoms, m.name)
 		}
 	}
-	sets = slices.DeleteFunc(sets, func(set map[string]string) bool { return !strings.Contains(m.signature(set, false), "1") })
-	if len(sets) == 0 {
+	best, seen := map[string]int{}, map[string]int{} // by what the SLO's own selectors say of a set
+	var order []string
+	for i, set := range sets {
+		key := signature(m.own, set, false)
+		if !strings.Contains(key, "1") {
+			continue
+		}
+		n := m.watchers(set)
+		if most, ok := seen[key]; !ok || n > most {
+			if !ok {
+				order = append(order, key)
+			}
+			best[key], seen[key] = i, n
+		}
+	}
+	if len(order) == 0 {
 		return fmt.Sprintf("no labels were found that its selectors of %s match", m.name)
 	}
-	for _, set := range sets {
-		m.atoms = append(m.atoms, atom{labels: set, gauge: !m.counter})
+	for _, key := range order {
+		m.atoms = append(m.atoms, atom{labels: sets[best[key]], gauge: !m.counter})
 	}
 	return ""
+}
+
+// watchers is how many SLOs see a series with the labels of set.
+func (m *metric) watchers(set map[string]string) int {
+	seen := map[int]bool{}
+	for i, c := range signature(m.selectors, set, false) {
+		if c == '1' {
+			seen[m.of[i]] = true
+		}
+	}
+	return len(seen)
 }
 
 // distinct leaves one of each kind of set, the first.
 func (m *metric) distinct(sets []map[string]string) []map[string]string {
 	seen := map[string]bool{}
 	return slices.DeleteFunc(sets, func(set map[string]string) bool {
-		s := m.signature(set, true)
+		s := signature(m.selectors, set, true)
 		if seen[s] {
 			return true
 		}
@@ -199,9 +383,9 @@ func (m *metric) distinct(sets []map[string]string) []map[string]string {
 }
 
 // signature says of each selector whether it may select a series with the labels of set: with open, as far as they are given.
-func (m *metric) signature(set map[string]string, open bool) string {
+func signature(selectors [][]*labels.Matcher, set map[string]string, open bool) string {
 	var b strings.Builder
-	for _, s := range m.selectors {
+	for _, s := range selectors {
 		c := byte('1')
 		for _, matcher := range s {
 			v, given := set[matcher.Name]

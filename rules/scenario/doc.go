@@ -9,6 +9,9 @@
 // the real engine, for requests of which some fail too. So total − good, buckets of histograms, metrics of their own for errors and
 // ratios of one query come out alike, and a query for which nothing comes out is refused rather than guessed.
 //
+// Requests are the same requests, whoever counts them. SLOs that are drawn together (Among) bear the labels by which any of them selects,
+// so that an availability and a latency of one histogram share its count, and no total holds the traffic of another SLO beside its own.
+//
 // # What is drawn
 //
 // Requests come evenly, and fail evenly while something goes on: the errors of any window are what arithmetic says, which is what

@@ -103,72 +103,134 @@ const (
 // Draw draws a scenario for an SLO. The error says what cannot be drawn, why, and what to write instead; it is a *CannotDrawError
 // where the SLO's queries are the reason.
 func Draw(slo *rules.SLO, kind Kind, p Params) (*World, error) {
-	i := slices.IndexFunc(Kinds, func(a About) bool { return a.Kind == kind })
-	if i < 0 {
-		var names []string
-		for _, a := range Kinds {
-			names = append(names, string(a.Kind))
-		}
-		return nil, fmt.Errorf("no scenario is called %q: there are %s", kind, strings.Join(names, ", "))
+	if _, err := aboutOf(kind); err != nil {
+		return nil, err
 	}
-	d, err := derive(slo)
+	shape, err := NewAmong(slo).ShapeOf(slo)
 	if err != nil {
 		return nil, err
 	}
-	if err := p.complete(slo, Kinds[i], d); err != nil {
-		return nil, err
-	}
-	s := sketch{kind: kind, p: p, atoms: d.atoms}
-	s.plan()
-	w := &World{Span: series.Span{From: s.from, To: s.to}, Burns: s.burns}
-	if kind == PrometheusAway {
-		w.Away = []series.Span{{From: p.At, To: p.At.Add(p.For)}}
-	}
-	if kind == FirstError && !slices.ContainsFunc(d.atoms, atom.onlyErrors) {
-		return nil, &CannotDrawError{SLO: slo.Name, Why: "its errors have no series of their own that a first one could create"}
-	}
-	for k := range p.Instances {
-		w.Series = append(w.Series, s.instance(k)...)
-	}
-	return w, nil
+	return shape.Draw(Scene{kind, p})
 }
 
-// Merge is several worlds at once: other SLOs of a service, other services. Of a series that is there twice the first one counts.
-func Merge(worlds ...*World) *World {
-	out := &World{}
-	seen := map[string]bool{}
-	for i, w := range worlds {
-		if i == 0 || w.From.Before(out.From) {
-			out.From = w.From
-		}
-		if w.To.After(out.To) {
-			out.To = w.To
-		}
-		out.Away, out.Burns = append(out.Away, w.Away...), append(out.Burns, w.Burns...)
-		for _, s := range w.Series {
-			if key := s.Labels.String(); !seen[key] {
-				seen[key] = true
-				out.Series = append(out.Series, s)
-			}
-		}
-	}
-	return out
-}
-
-// onlyErrors: it counts nothing as long as nothing fails.
-func (a atom) onlyErrors() bool { return !a.gauge && a.good == 0 && a.bad > 0 }
-
-// complete fills in what is not said, and refuses what cannot be.
-func (p *Params) complete(slo *rules.SLO, about About, d *derivation) error {
-	short, long := 6*time.Hour, 72*time.Hour
-	if len(slo.Tiers) > 0 {
-		short, long = 0, 0
+// windows are the longest short window and the longest of an SLO's alerts; of the workbook's where it has none.
+func windows(slo *rules.SLO) (short, long time.Duration) {
+	if len(slo.Tiers) == 0 {
+		return 6 * time.Hour, 72 * time.Hour
 	}
 	for _, tier := range slo.Tiers {
 		for _, w := range tier.Windows {
 			short, long = max(short, w.Short), max(long, w.Long)
 		}
 	}
+	return short, long
+}
+
+// Scene is a scenario with its parameters.
+type Scene struct {
+	Kind Kind
+	Params
+}
+
+// Draw draws one world in which the scenarios happen, for the SLO, each at its time; where two go on at once the larger share fails.
+// What is of the world rather than of a scenario, its rate and background, scrape and instances, and how far back it reaches, is
+// said by one of them for all. Errors are those of the function Draw.
+func (s *Shape) Draw(scenes ...Scene) (*World, error) {
+	scenes = slices.Clone(scenes)
+	if err := agree(scenes); err != nil {
+		return nil, err
+	}
+	w := &World{}
+	for i := range scenes {
+		c := &scenes[i]
+		about, err := aboutOf(c.Kind)
+		if err != nil {
+			return nil, err
+		}
+		if err := c.complete(s.slo, about, s); err != nil {
+			return nil, err
+		}
+		if c.Kind == PrometheusAway {
+			w.Away = append(w.Away, series.Span{From: c.At, To: c.At.Add(c.For)})
+		}
+		if c.Kind == FirstError && !slices.ContainsFunc(s.atoms, atom.onlyErrors) {
+			return nil, &CannotDrawError{SLO: s.slo.Name, Why: "its errors have no series of their own that a first one could create"}
+		}
+	}
+	k := sketch{scenes: scenes, atoms: s.atoms}
+	k.plan()
+	if n := int64(k.to.Sub(k.from)/scenes[0].Scrape) * int64(len(scenes[0].Instances)*len(s.atoms)); n > maxSamples {
+		return nil, fmt.Errorf("%d samples are more than the %d that can be drawn: make it shorter, with a longer scrape or fewer instances", n, maxSamples)
+	}
+	w.Span, w.Burns = series.Span{From: k.from, To: k.to}, k.burns
+	for i := range scenes[0].Instances {
+		w.Series = append(w.Series, k.instance(i)...)
+	}
+	return w, nil
+}
+
+// agree gives all scenes of one world what one of them says of it, and refuses those that say different things.
+func agree(scenes []Scene) error {
+	restart := slices.ContainsFunc(scenes, func(c Scene) bool { return c.Kind == Restart })
+	var all Params
+	for _, c := range scenes {
+		for _, v := range []struct {
+			name      string
+			have, say float64
+		}{
+			{"a rate", all.Rate, c.Rate}, {"a background", all.Background, c.Background}, {"a scrape", all.Scrape.Seconds(), c.Scrape.Seconds()},
+		} {
+			if v.have != 0 && v.say != 0 && v.have != v.say {
+				return fmt.Errorf("%s of %v and of %v: scenarios of one SLO have one, as they are of the same requests", v.name, v.have, v.say)
+			}
+		}
+		all.Rate, all.Background, all.Scrape = cmp.Or(all.Rate, c.Rate), cmp.Or(all.Background, c.Background), cmp.Or(all.Scrape, c.Scrape)
+		all.InstanceLabel = cmp.Or(all.InstanceLabel, c.InstanceLabel)
+		if all.Instances == nil {
+			all.Instances = c.Instances
+		}
+	}
+	if restart && len(all.Instances) == 0 {
+		all.Instances = []string{"instance-1", "instance-2", "instance-3"}
+	}
+	for i := range scenes {
+		c := &scenes[i]
+		c.Rate, c.Background, c.Scrape, c.Instances, c.InstanceLabel = all.Rate, all.Background, all.Scrape, all.Instances, all.InstanceLabel
+	}
+	return nil
+}
+
+func aboutOf(kind Kind) (About, error) {
+	if i := slices.IndexFunc(Kinds, func(a About) bool { return a.Kind == kind }); i >= 0 {
+		return Kinds[i], nil
+	}
+	var names []string
+	for _, a := range Kinds {
+		names = append(names, string(a.Kind))
+	}
+	return About{}, fmt.Errorf("no scenario is called %q: there are %s", kind, strings.Join(names, ", "))
+}
+
+// of reports whether a series is the atom's, of some instance.
+func (a atom) of(s labels.Labels) bool {
+	n := 0
+	for k, v := range a.labels {
+		if s.Get(k) != v {
+			return false
+		}
+		if v != "" {
+			n++
+		}
+	}
+	return n == s.Len() || n == s.Len()-1
+}
+
+// onlyErrors: it counts nothing as long as nothing fails.
+func (a atom) onlyErrors() bool { return !a.gauge && a.good == 0 && a.bad > 0 }
+
+// complete fills in what is not said, and refuses what cannot be.
+func (p *Params) complete(slo *rules.SLO, about About, d *Shape) error {
+	short, long := windows(slo)
 	for _, v := range []struct {
 		name string
 		d    time.Duration
@@ -202,9 +264,6 @@ func (p *Params) complete(slo *rules.SLO, about About, d *derivation) error {
 	p.InstanceLabel = cmp.Or(p.InstanceLabel, d.instance, "instance")
 	if len(p.Instances) == 0 {
 		p.Instances = []string{"instance-1"}
-		if about.Kind == Restart {
-			p.Instances = append(p.Instances, "instance-2", "instance-3")
-		}
 	}
 	if slices.ContainsFunc(d.atoms, func(a atom) bool { return a.labels[p.InstanceLabel] != "" }) {
 		p.Instances = p.Instances[:1] // the queries say which it is
@@ -230,20 +289,23 @@ func (p *Params) complete(slo *rules.SLO, about About, d *derivation) error {
 		}
 		names[name] = true
 	}
-	if n := int64((p.Before+p.For+p.After)/p.Scrape) * int64(len(p.Instances)*len(d.atoms)); n > maxSamples {
-		return fmt.Errorf("%d samples are more than the %d that can be drawn: make it shorter, with a longer scrape or fewer instances", n, maxSamples)
-	}
 	return nil
 }
 
-// sketch is a scenario on its way to a world.
+// sketch is scenarios on their way to a world.
 type sketch struct {
-	kind     Kind
-	p        Params
+	scenes   []Scene // with all that is not said filled in; what is of the world is the same in each
 	atoms    []atom
 	from, to time.Time
 	burns    []Burn
 	phases   []phase
+}
+
+// stretch is a time in which something goes on.
+type stretch struct {
+	series.Span
+	share float64 // of the requests that fail; 0: as at all other times
+	none  bool    // no requests come
 }
 
 // phase is a time in which everything is even. Its counts are those at its beginning, of one instance.
@@ -257,41 +319,74 @@ type phase struct {
 
 // plan lays out the phases.
 func (s *sketch) plan() {
-	p := &s.p
-	lasts := p.For
-	if s.kind == Restart {
-		lasts *= time.Duration(len(p.Instances))
-	}
-	s.from, s.to = p.At.Add(-p.Before), p.At.Add(lasts).Add(p.After)
+	p := &s.scenes[0]
 	rate := p.Rate / float64(len(p.Instances))
-	add := func(from time.Time, rate, share float64) {
-		next := phase{from: from, share: share, bads: even(rate * share)}
-		next.goods = even(rate) - next.bads
+	var stretches []stretch
+	for i := range s.scenes {
+		c := &s.scenes[i]
+		lasts := c.For
+		if c.Kind == Restart {
+			lasts *= time.Duration(len(c.Instances))
+		}
+		if from := c.At.Add(-c.Before); i == 0 || from.Before(s.from) {
+			s.from = from
+		}
+		if to := c.At.Add(lasts).Add(c.After); to.After(s.to) {
+			s.to = to
+		}
+		stretches = append(stretches, c.stretches()...)
+	}
+	times := []time.Time{s.from}
+	for _, x := range stretches {
+		times = append(times, x.From, x.To)
+		if !x.none {
+			s.burns = append(s.burns, Burn{x.Span, x.share})
+		}
+	}
+	slices.SortFunc(times, time.Time.Compare)
+	slices.SortStableFunc(stretches, func(a, b stretch) int { return a.From.Compare(b.From) })
+	var on []stretch // those that go on
+	for _, from := range slices.CompactFunc(times, time.Time.Equal) {
+		for len(stretches) > 0 && !from.Before(stretches[0].From) {
+			on, stretches = append(on, stretches[0]), stretches[1:]
+		}
+		on = slices.DeleteFunc(on, func(x stretch) bool { return !from.Before(x.To) })
+		next, comes := phase{from: from, share: p.Background}, rate
+		for _, x := range on {
+			if x.none {
+				comes = 0
+			} else {
+				next.share = max(next.share, x.share)
+			}
+		}
+		next.bads = even(comes * next.share)
+		next.goods = even(comes) - next.bads
 		if n := len(s.phases); n > 0 {
 			next.good, next.bad = s.phases[n-1].at(from)
 		}
 		s.phases = append(s.phases, next)
 	}
-	add(s.from, rate, p.Background)
-	burn := func(from, to time.Time) {
-		add(from, rate, p.Share)
-		add(to, rate, p.Background)
-		s.burns = append(s.burns, Burn{series.Span{From: from, To: to}, p.Share})
-	}
-	end := p.At.Add(p.For)
-	switch s.kind {
+}
+
+// stretches are the times in which requests fail as they do not otherwise, or none come.
+func (c *Scene) stretches() []stretch {
+	end := c.At.Add(c.For)
+	switch c.Kind {
 	case SpikeTrain:
-		for at := p.At; at.Before(end); at = at.Add(p.Every) {
-			burn(at, at.Add(p.Spike))
+		var list []stretch
+		for at := c.At; at.Before(end); at = at.Add(c.Every) {
+			list = append(list, stretch{Span: series.Span{From: at, To: at.Add(c.Spike)}, share: c.Share})
 		}
+		return list
 	case NoTraffic:
-		add(p.At, 0, p.Background)
-		add(end, rate, p.Background)
-	default:
-		if p.Share > p.Background && p.For > 0 && s.kind != Restart {
-			burn(p.At, end)
-		}
+		return []stretch{{Span: series.Span{From: c.At, To: end}, none: true}}
+	case Restart:
+		return nil
 	}
+	if c.Share > c.Background && c.For > 0 {
+		return []stretch{{Span: series.Span{From: c.At, To: end}, share: c.Share}}
+	}
+	return nil
 }
 
 // at is what an instance has counted at a time in the phase.
@@ -310,7 +405,7 @@ func even(rate float64) float64 {
 
 // instance draws the series of one instance.
 func (s *sketch) instance(k int) []series.Series {
-	p := &s.p
+	p := &s.scenes[0]
 	out := make([]series.Series, len(s.atoms))
 	for i, a := range s.atoms {
 		b := labels.NewBuilder(labels.FromMap(a.labels))
@@ -320,33 +415,42 @@ func (s *sketch) instance(k int) []series.Series {
 		out[i].Labels = b.Labels()
 		out[i].Samples = make([]series.Sample, 0, int(s.to.Sub(s.from)/p.Scrape)+1)
 	}
-	var gone series.Span // in which it is not scraped
-	var resets time.Time // from when on it counts anew
-	var goodThen, badThen float64
-	switch s.kind {
-	case ScrapeGap:
-		gone = series.Span{From: p.At, To: p.At.Add(p.For)}
-	case Restart:
-		gone = series.Span{From: p.At.Add(time.Duration(k) * p.For), To: p.At.Add(time.Duration(k+1) * p.For)}
-		resets = gone.To
-	case CounterReset:
-		resets = p.At
+	var gone []series.Span // in which it is not scraped
+	var resets []time.Time // from when on it counts anew
+	first := false         // there are no series of errors before the first one
+	for i := range s.scenes {
+		switch c := &s.scenes[i]; c.Kind {
+		case ScrapeGap:
+			gone = append(gone, series.Span{From: c.At, To: c.At.Add(c.For)})
+		case Restart:
+			g := series.Span{From: c.At.Add(time.Duration(k) * c.For), To: c.At.Add(time.Duration(k+1) * c.For)}
+			gone, resets = append(gone, g), append(resets, g.To)
+		case CounterReset:
+			resets = append(resets, c.At)
+		case FirstError:
+			first = true
+		}
 	}
+	slices.SortFunc(resets, time.Time.Compare)
+	var goodThen, badThen float64
+	// What it counted before there were samples: rate() extends no counter to below zero, so that one that stood at 0 would count less
+	// of its first increase than the others in one sum with it, and 1 - good/total would come out below 0.
+	before := even(10 * 60 * p.Rate)
 	last, now := true, 0
 	for t := s.from.Add(p.Scrape * time.Duration(k) / time.Duration(len(p.Instances))); t.Before(s.to); t = t.Add(p.Scrape) {
 		for now+1 < len(s.phases) && !t.Before(s.phases[now+1].from) {
 			now++
 		}
 		phase := &s.phases[now]
-		there := t.Before(gone.From) || !t.Before(gone.To)
-		if !resets.IsZero() && !t.Before(resets) {
-			goodThen, badThen = s.counted(resets)
-			resets = time.Time{}
+		there := !slices.ContainsFunc(gone, func(g series.Span) bool { return !t.Before(g.From) && t.Before(g.To) })
+		for len(resets) > 0 && !t.Before(resets[0]) {
+			goodThen, badThen = s.counted(resets[0])
+			resets, before = resets[1:], 0
 		}
 		good, bad := phase.at(t)
 		good, bad = good-goodThen, bad-badThen
 		for i, a := range s.atoms {
-			sample := series.Sample{At: t.UnixMilli(), Value: a.good*good + a.bad*bad}
+			sample := series.Sample{At: t.UnixMilli(), Value: a.good*good + a.bad*bad + before}
 			switch {
 			case !there && (!last || len(out[i].Samples) == 0):
 				continue
@@ -354,8 +458,10 @@ func (s *sketch) instance(k int) []series.Series {
 				sample.Value = series.Stale
 			case a.gauge:
 				sample.Value = a.good*(1-phase.share) + a.bad*phase.share
-			case s.kind == FirstError && a.onlyErrors() && bad == 0:
+			case first && a.onlyErrors() && bad == 0:
 				continue
+			case first && a.onlyErrors():
+				sample.Value = a.bad * bad
 			}
 			out[i].Samples = append(out[i].Samples, sample)
 		}

@@ -65,7 +65,8 @@ func TestTheSeriesOfAnSLOAreMadeOut(t *testing.T) {
 		{raw(`avg_over_time(stale_ratio{job="search"}` + w + `)`), ``, `stale_ratio{job="search"}`},
 		{events(`sum(count_over_time(probe_success`+w+`)) - sum(sum_over_time(probe_success`+w+`))`, `sum(count_over_time(probe_success`+w+`))`), `probe_success`, ``},
 	} {
-		d, err := derive(slo(t, c.sli))
+		one := slo(t, c.sli)
+		d, err := NewAmong(one).ShapeOf(one)
 		if err != nil {
 			t.Errorf("%s: %v", c.sli, err)
 			continue
@@ -302,14 +303,103 @@ func TestEqualParametersGiveEqualSamples(t *testing.T) {
 	}
 }
 
-func TestOfASeriesThatTwoScenariosDrawTheFirstCounts(t *testing.T) {
-	outage, quiet := draw(t, plain, TotalOutage, Params{}), draw(t, plain, Quiet, Params{Before: 80 * time.Hour})
-	m := Merge(outage.World, quiet.World)
-	if len(m.Series) != len(outage.Series) || len(m.Series[0].Samples) != len(outage.Series[0].Samples) || !m.From.Equal(quiet.From) || !m.To.Equal(outage.To) {
-		t.Errorf("%d series from %v to %v", len(m.Series), m.From, m.To)
+func TestScenariosOfOneSLOHappenInOneWorld(t *testing.T) {
+	s := slo(t, plain)
+	shape, err := NewAmong(s).ShapeOf(s)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if _, err := series.New(m.Series...); err != nil {
+	at := func(kind Kind, after, lasts time.Duration, share float64) Scene {
+		return Scene{kind, Params{At: noon.Add(after), For: lasts, Share: share, Before: time.Hour, After: 3 * time.Hour}}
+	}
+	w, err := shape.Draw(at(NoTraffic, 3*time.Hour, time.Hour, 0), at(PartialOutage, 0, 10*time.Minute, 0.15), at(TotalOutage, 2*time.Hour, 30*time.Minute, 0),
+		at(PartialOutage, 130*time.Minute, time.Hour, 0.5), at(CounterReset, 150*time.Minute, 0, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := series.New(w.Series...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &drawn{t, w, s, store.API()}
+	for _, c := range []struct {
+		after time.Duration
+		share float64
+	}{
+		{0, 0}, {6 * time.Minute, 0.15}, {16 * time.Minute, 0}, {126 * time.Minute, 1}, // the larger share counts
+		{136 * time.Minute, 1}, {156 * time.Minute, 0.5}, {180 * time.Minute, 0.5}, {246 * time.Minute, 0},
+	} {
+		d.near("the ratio "+c.after.String()+" later", d.ratio(5*time.Minute, c.after), c.share)
+	}
+	_, total := s.Queries(5 * time.Minute)
+	d.near("requests while none come", d.ask(total, 200*time.Minute), 0)
+	d.near("resets", d.ask(`max(resets(http_requests_total[6h]))`, 5*time.Hour), 1)
+	if len(w.Burns) != 3 || !w.From.Equal(noon.Add(-time.Hour)) || !w.To.Equal(noon.Add(7*time.Hour)) {
+		t.Errorf("%v from %v to %v", w.Burns, w.From, w.To)
+	}
+	a, b := at(Quiet, 0, 0, 0), at(Quiet, time.Hour, 0, 0)
+	a.Rate, b.Rate = 10, 20
+	if _, err := shape.Draw(a, b); err == nil || !strings.Contains(err.Error(), "a rate of 10 and of 20") {
 		t.Error(err)
+	}
+}
+
+// many loads a file with several SLOs, by name.
+func many(t *testing.T, slis ...string) []*rules.SLO {
+	t.Helper()
+	file := "version: modeshift/v1\nservice: shop\nslos:\n"
+	for i, sli := range slis {
+		file += fmt.Sprintf("  - {name: s%d, objective: 99.9, sli: %s, alerting: {name: A, page_alert: {}, ticket_alert: {}}}\n", i, sli)
+	}
+	set, err := rules.Load([]rules.File{{Name: "shop.yaml", Data: []byte(file)}}, rules.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []*rules.SLO
+	for i := range set.Services[0].SLOs {
+		list = append(list, &set.Services[0].SLOs[i])
+	}
+	return list
+}
+
+func TestSLOsThatCountTheSameRequestsHaveSeriesInCommon(t *testing.T) {
+	availability := events(`sum(rate(d_count{job="shop",code=~"5.."}`+w+`))`, `sum(rate(d_count{job="shop"}`+w+`))`)
+	latency := events(`sum(rate(d_count{job="shop"}`+w+`)) - sum(rate(d_bucket{job="shop",le="0.5"}`+w+`))`, `sum(rate(d_count{job="shop"}`+w+`))`)
+	checkout := events(`sum(rate(d_count{job="shop",code=~"5..",route="/checkout"}`+w+`))`, `sum(rate(d_count{job="shop",route="/checkout"}`+w+`))`)
+	search := events(`sum(rate(d_count{job="shop",code=~"5..",route="/search"}`+w+`))`, `sum(rate(d_count{job="shop",route="/search"}`+w+`))`)
+	other := events(`sum(rate(d_count{job="pay",code=~"5.."}`+w+`))`, `sum(rate(d_count{job="pay"}`+w+`))`)
+	for _, c := range []struct {
+		name          string
+		a, b          string
+		shares, fails bool // b's faults are a's
+		series        string
+	}{
+		{"a latency counts what an availability counts", availability, latency, true, false, `{__name__="d_count", code="200", job="shop"} {__name__="d_bucket", job="shop", le="0.5"}`},
+		{"and the other way round", latency, availability, true, false, `{__name__="d_count", code="200", job="shop"} {__name__="d_count", code="500", job="shop"}`},
+		{"a part of all requests is one of them", availability, checkout, true, true, `{__name__="d_count", code="200", job="shop", route="/checkout"} {__name__="d_count", code="500", job="shop", route="/checkout"}`},
+		{"two parts have nothing in common", checkout, search, false, false, `{__name__="d_count", code="200", job="shop", route="/search"} {__name__="d_count", code="500", job="shop", route="/search"}`},
+		{"nor have two jobs", availability, other, false, false, `{__name__="d_count", code="200", job="pay"} {__name__="d_count", code="500", job="pay"}`},
+	} {
+		list := many(t, c.a, c.b)
+		among := NewAmong(list...)
+		a, err := among.ShapeOf(list[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := among.ShapeOf(list[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		var series []string
+		for _, s := range b.Series() {
+			series = append(series, s.String())
+		}
+		if got := strings.Join(series, " "); got != c.series {
+			t.Errorf("%s: %s is drawn, want %s", c.name, got, c.series)
+		}
+		if a.Shares(b) != c.shares || b.Shares(a) != c.shares || a.Fails(b) != c.fails {
+			t.Errorf("%s: shares %v and %v, fails %v", c.name, a.Shares(b), b.Shares(a), a.Fails(b))
+		}
 	}
 }
 
