@@ -134,6 +134,9 @@ type SLO struct {
 	MinEvents   float64        // with fewer in a window the SLO is unknown there; 0: no such bound
 	NoTraffic   NoTraffic
 	Events      bool // measured as errors and total; false: as a ratio
+	// Complement: its errors are all events without the good ones (total - good, or 1 - a ratio of good ones). Counters are read one after
+	// the other, and their rates extrapolated each by itself, so that they may come out a little below none.
+	Complement bool
 	// Recorded: the windows of the tiers, five minutes and the period are read from the series that Sloth's rules record.
 	Recorded bool
 	Source   string // the Prometheus to ask; empty: the service's

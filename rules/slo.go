@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/promql/parser"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/modeshift/modeshift/engine"
@@ -303,11 +304,40 @@ func (d *draft) sli(n *node, s *sloDraft) {
 		r.as(CodeMissingKey).errorf(n, "write `events: {error_query: …, total_query: …}` or `raw: {error_ratio_query: …}`", "an SLI needs `events` or `raw`")
 	}
 	d.narrowing(s)
+	s.Complement = s.complement()
 	if s.errors != nil {
 		s.SLO.errors = s.errors.template
 	}
 	if s.total != nil {
 		s.SLO.total, s.unit = s.total.template, unitOf(s.total.expr)
+	}
+}
+
+// complement: see SLO.Complement. That the sign is right shows in the shape: all events stand first.
+func (s *sloDraft) complement() bool {
+	if s.errors == nil || s.Events && s.total == nil {
+		return false
+	}
+	less, is := unwrapped(s.errors.expr).(*parser.BinaryExpr)
+	if !is || less.Op != parser.SUB {
+		return false
+	}
+	all := unwrapped(less.LHS)
+	if s.Events {
+		return all.String() == unwrapped(s.total.expr).String()
+	}
+	one, is := all.(*parser.NumberLiteral)
+	return is && one.Val == 1
+}
+
+// unwrapped is an expression without parentheses around it.
+func unwrapped(e parser.Expr) parser.Expr {
+	for {
+		p, is := e.(*parser.ParenExpr)
+		if !is {
+			return e
+		}
+		e = p.Expr
 	}
 }
 

@@ -131,6 +131,10 @@ func TestWhatASourceDoesIsNeverMistakenForWhatAServiceDoes(t *testing.T) {
 		{"a ratio above 1", raw(`sum(rate(bad_total[{{.window}}])) / sum(rate(bad_total{code="500"}[{{.window}}]))`), "", burns, nil, engine.Unknown, engine.WhyInvalid, "not in [0, 1]"},
 		{"a percentage", raw(`100 * sum(rate(bad_total{code="500"}[{{.window}}])) / sum(rate(bad_total[{{.window}}]))`), "", burns, nil, engine.Unknown, engine.WhyInvalid, "not in [0, 1]"},
 		{"a ratio below 0", raw(`-1 * sum(rate(bad_total{code="500"}[{{.window}}])) / sum(rate(bad_total[{{.window}}]))`), "", burns, nil, engine.Unknown, engine.WhyInvalid, "not in [0, 1]"},
+		{"a few more good events than there are", raw(`1 - 1.02 * sum(rate(bad_total[{{.window}}])) / sum(rate(bad_total[{{.window}}]))`), "", burns, nil, engine.False, "", ""},
+		{"many more good events than there are", raw(`1 - 1.2 * sum(rate(bad_total[{{.window}}])) / sum(rate(bad_total[{{.window}}]))`), "", burns, nil, engine.Unknown, engine.WhyInvalid, "not in [0, 1]"},
+		{"a few more good events, in events", `{events: {error_query: '(sum(rate(bad_total[{{.window}}]))) - (1.02 * sum(rate(bad_total[{{.window}}])))', total_query: 'sum(rate(bad_total[{{.window}}]))'}}`, "", burns, nil, engine.False, "", ""},
+		{"all events taken from the good ones", `{events: {error_query: '0.98 * sum(rate(bad_total[{{.window}}])) - sum(rate(bad_total[{{.window}}]))', total_query: 'sum(rate(bad_total[{{.window}}]))'}}`, "", burns, nil, engine.Unknown, engine.WhyInvalid, "fewer than none"},
 		{"more errors than events", `{events: {error_query: 'sum(rate(bad_total[{{.window}}]))', total_query: 'sum(rate(bad_total{code="500"}[{{.window}}]))'}}`, "", burns, nil, engine.Unknown, engine.WhyInvalid, "in a total of"},
 		{"errors without events", `{events: {error_query: 'sum(rate(bad_total[{{.window}}]))', total_query: 'sum(rate(idle_total[{{.window}}]))'}}`, "", burns, nil, engine.Unknown, engine.WhyInvalid, "in a total of 0"},
 

@@ -165,6 +165,15 @@ func (e *Evaluator) probe(name string, agree int, one func(q query, alone bool) 
 // blind exactly when everything fails.
 const maxRatio = 1.1
 
+// leastRatio is the error ratio below which an answer cannot be. Anything from it up to 0 is taken for 0. Where the good events are taken
+// from all there are, they come out ahead of them as errors do above. Elsewhere a sign is wrong, which must not pass for no errors.
+func leastRatio(slo *rules.SLO) float64 {
+	if slo.Complement {
+		return 1 - maxRatio
+	}
+	return -rounding
+}
+
 // rounding is how far, relative to the numbers it is about, floating point may take a result that is exact on paper: below
 // 0 a ratio computed as 1 − good/total, below min_events a count computed as a rate times the window.
 const rounding = 1e-9
@@ -308,7 +317,7 @@ func eventsValue(slo *rules.SLO, window time.Duration, errorAnswer answer, total
 		return rules.Value{}
 	case total == 0:
 		return unknown(engine.WhyNoTraffic, "no events in %s", model.Duration(window))
-	case errors < -rounding*total:
+	case errors < leastRatio(slo)*total:
 		return unknown(engine.WhyInvalid, "the errors are %v: there cannot be fewer than none", errors)
 	case errors > maxRatio*total:
 		return unknown(engine.WhyInvalid, "errors of %v in a total of %v", errors, total)
@@ -330,7 +339,7 @@ func ratioValue(slo *rules.SLO, window time.Duration, ratio float64) rules.Value
 		return unknown(engine.WhyNoTraffic, "the ratio is NaN: 0 of 0 events in %s", model.Duration(window))
 	case math.IsInf(ratio, 0):
 		return unknown(engine.WhyNotFinite, "the ratio is %v", ratio)
-	case ratio < -rounding || ratio > maxRatio:
+	case ratio < leastRatio(slo) || ratio > maxRatio:
 		return unknown(engine.WhyInvalid, "an error ratio of %v is not in [0, 1]", ratio)
 	}
 	ratio = min(1, max(0, ratio))
