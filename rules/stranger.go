@@ -40,5 +40,10 @@ func (r *reader) stranger(n *node) (at *node, message, hint string) {
 	case has("groups") && !has("service"):
 		return n.keyNode("groups"), "this is a file of Prometheus's rules, and no rule file of ours", alertsStay
 	}
+	for _, k := range n.keys {
+		if hint := r.didYouMean(strings.ToLower(k.value), []string{"version"}); hint != "" || strings.EqualFold(k.value, "version") {
+			return k, fmt.Sprintf("unknown key %q of a rule file", clip(k.value)), `did you mean "version"?`
+		}
+	}
 	return n, "the file does not say its version", "write `version: modeshift/v1`, or `version: prometheus/v1` for a Sloth file"
 }

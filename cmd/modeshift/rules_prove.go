@@ -19,10 +19,10 @@ import (
 type rulesProveCmd struct {
 	Paths []string `arg:"" help:"Rule files, folders of them, globs."`
 
-	Scope     []string      `placeholder:"SCOPE" help:"Prove only this scope, and those it waits for that wait for it."`
-	MaxStates int           `placeholder:"N" default:"1000000" help:"Give up a scope after so many states (${default})."`
-	Timeout   time.Duration `placeholder:"D" default:"1m" help:"Give up after so long (${default})."`
-	Replay    string        `placeholder:"FILE" help:"Carry out the counter-examples in FILE again, which -o json wrote, in place of a search."`
+	Scope     []string `placeholder:"SCOPE" help:"Prove only this scope, and those it waits for that wait for it."`
+	MaxStates int      `placeholder:"N" default:"1000000" help:"Give up a scope after so many states (${default})."`
+	Timeout   span     `placeholder:"DURATION" default:"1m" help:"Give up after so long (${default})."`
+	Replay    string   `placeholder:"FILE" help:"Carry out the counter-examples in FILE again, which -o json wrote, in place of a search."`
 }
 
 // Help shows one real example.
@@ -63,7 +63,7 @@ func (v *rulesProveCmd) Run(s *streams, c *cli) error {
 	}
 	ctx, stop := interruptible()
 	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, v.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(v.Timeout))
 	defer cancel()
 	if v.Replay != "" {
 		return v.replay(ctx, s, c, set)

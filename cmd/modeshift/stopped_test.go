@@ -52,7 +52,7 @@ func writeTwo(t *testing.T) string {
 // Who stops a proof reached no bound, and needs neither more time nor more states.
 func TestAProofThatIsStoppedSaysHowFarItCame(t *testing.T) {
 	dir := writeTwo(t)
-	v := rulesProveCmd{Paths: []string{filepath.Join(dir, "cart.yaml"), filepath.Join(dir, "shop.yaml")}, MaxStates: 1000, Timeout: time.Minute}
+	v := rulesProveCmd{Paths: []string{filepath.Join(dir, "cart.yaml"), filepath.Join(dir, "shop.yaml")}, MaxStates: 1000, Timeout: span(time.Minute)}
 	set, err := v.load()
 	if err != nil {
 		t.Fatal(err)

@@ -67,7 +67,7 @@ func (s *backtestSheet) Heads() []Fact {
 
 // Legend says what the signs of the charts are.
 func (*backtestSheet) Legend() []string {
-	return []string{"━ burn rate, from the ledger", "▼ in red a page, in brown a ticket, where it opened", "✕ a proposal", "▬ at the foot an incident that people labelled", "▨ not known to the ledger",
+	return []string{"━ burn rate, from the ledger", "▼ a page, and ▽ a ticket, where it opened", "✕ a proposal", "▬ at the foot an incident that people labelled", "▨ not known to the ledger",
 		"┄ at 1 the budget lasts exactly its period", "the ground is the mode"}
 }
 

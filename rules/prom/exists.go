@@ -56,8 +56,8 @@ func (m *existence) there(selector string) (bool, error) {
 	}
 	series, _, _, err := m.api.Series(m.ctx, []string{selector}, m.from, m.to, v1.WithLimit(1))
 	if err != nil {
-		why, detail, _ := explain(err)
-		return false, fmt.Errorf("%s: %s", why, clip(detail))
+		_, detail, _ := explain(err)
+		return false, fmt.Errorf("ask for series: %s", clip(detail))
 	}
 	m.found[selector] = len(series) > 0
 	return len(series) > 0, nil
