@@ -19,8 +19,12 @@ type span time.Duration
 // UnmarshalText implements encoding.TextUnmarshaler, which the flags go by.
 func (d *span) UnmarshalText(text []byte) error {
 	v, err := model.ParseDuration(string(text))
-	if err != nil {
-		return fmt.Errorf("%q is not a duration such as 30m, 2h or 1d", text)
+	if err != nil { // or as Go writes them: 1.5h
+		other, also := time.ParseDuration(string(text))
+		if also != nil || other <= 0 {
+			return fmt.Errorf("%q is not a duration such as 30m, 2h or 1d", text)
+		}
+		v = model.Duration(other)
 	}
 	*d = span(v)
 	return nil
