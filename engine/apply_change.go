@@ -158,9 +158,7 @@ func applyChange(s State, e Event) State {
 		if c.Overtook != nil {
 			s = s.remember(*c.Overtook)
 		}
-		if c.Imposed != "" {
-			s.Own = "" // else it would be tried again at every turn
-		}
+		s.Own = "" // it is this one: what was taken back is not gone back to, nor tried again at every turn
 		if c.Transition != "" {
 			r := Rest{Transition: c.Transition, ID: c.ID, Since: e.At, Retry: c.Retry, End: "was undone", Over: c.Over}
 			if last, rests := s.rest(c.Transition); rests && last.Held {

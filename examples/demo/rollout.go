@@ -118,7 +118,11 @@ func (r *rollout) newPages() []receiver.Alert { return r.pages()[r.before:] }
 func (r *rollout) page(says string, most int) (receiver.Alert, sight) {
 	pages := r.newPages()
 	if len(pages) > most {
-		return receiver.Alert{}, sight{never: true, text: fmt.Sprintf("%d pages came where there is reason for %d; the last one says: %s", len(pages), most, pages[len(pages)-1].Summary)}
+		var said []string
+		for _, a := range pages {
+			said = append(said, fmt.Sprintf("%s (%s)", a.Summary, a.Opened.Format("15:04:05")))
+		}
+		return receiver.Alert{}, sight{never: true, text: fmt.Sprintf("%d pages came where there is reason for %d: %s", len(pages), most, strings.Join(said, "; "))}
 	}
 	found := slices.DeleteFunc(slices.Clone(pages), func(a receiver.Alert) bool { return !strings.Contains(a.Summary, says) })
 	switch len(found) {
