@@ -158,7 +158,10 @@ func applyChange(s State, e Event) State {
 		if c.Overtook != nil {
 			s = s.remember(*c.Overtook)
 		}
-		s.Own = "" // it is this one: what was taken back is not gone back to, nor tried again at every turn
+		s.Own = c.Own
+		if c.Imposed != "" || c.Returns {
+			s.Own = "" // else it would be tried again at every turn
+		}
 		if c.Transition != "" {
 			r := Rest{Transition: c.Transition, ID: c.ID, Since: e.At, Retry: c.Retry, End: "was undone", Over: c.Over}
 			if last, rests := s.rest(c.Transition); rests && last.Held {
@@ -181,7 +184,7 @@ func applyChange(s State, e Event) State {
 // begin makes a started change the one under way. What it overtakes leaves it its undo stack and the step that runs.
 func (s State) begin(f ChangeStarted, why string) State {
 	c := Change{ID: f.Change, Transition: f.Transition, From: f.From, To: f.To, Plan: f.Plan, Gated: f.Forced || s.gated(f.Proposal), Retry: f.Retry, Reason: why,
-		Instances: f.Instances, Rolled: f.Instances == 0, Imposed: f.Imposed, Returns: f.Returns}
+		Instances: f.Instances, Rolled: f.Instances == 0, Imposed: f.Imposed, Returns: f.Returns, Own: s.Own}
 	s.Own = s.owns(f)
 	if f.Undo != "" && len(s.Past) > 0 {
 		c.Entry = s.Past[len(s.Past)-1].Did
@@ -220,7 +223,7 @@ func (s State) unasked(c Change) State {
 
 // past is what is remembered of a change that is done, or was overtaken.
 func (c *Change) past() Past {
-	return Past{ID: c.ID, Transition: c.Transition, From: c.Plan.Back.Name, To: c.To, Back: c.Plan.Back, Did: c.Did, Until: c.Plan.Until, Retry: c.Retry}
+	return Past{ID: c.ID, Transition: c.Transition, From: c.Plan.Back.Name, To: c.To, Back: c.Plan.Back, Did: c.Did, Until: c.Plan.Until, Retry: c.Retry, Own: c.Own}
 }
 
 // remember puts a change on top of those that are done.
@@ -242,7 +245,7 @@ func (s State) takeBack(why Code) State {
 	s.Past = s.Past[: len(s.Past)-1 : len(s.Past)-1]
 	s.Change = &Change{
 		ID: last.ID, Transition: last.Transition, From: last.From, To: last.To, Did: last.Did, Published: true, Rolled: true, Undoing: true, Why: why,
-		Plan: Plan{Back: last.Back, Into: ModeRule{Name: last.To, Flags: s.Directive.Flags}, Until: last.Until}, Retry: last.Retry,
+		Plan: Plan{Back: last.Back, Into: ModeRule{Name: last.To, Flags: s.Directive.Flags}, Until: last.Until}, Retry: last.Retry, Own: last.Own,
 	}
 	return s
 }

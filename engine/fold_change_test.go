@@ -213,6 +213,7 @@ type changeLaw struct {
 	most    map[string]int      // targets a step may have, as people last said
 	targets map[string][]string // it went out with, by step
 	from    engine.Directive
+	own     engine.Mode // the scope's own before it, while it was held in another from above
 	plan    engine.Plan
 	doubt   map[string]bool // steps of which nobody knows what came of an attempt
 	unknown map[string]bool // steps of which nobody knows what came of them, and that are not to run again
@@ -324,7 +325,7 @@ func (l *changeLaws) see(t *rapid.T, p engine.Policy, s engine.State, in engine.
 			if s.Change != nil && (f.Overtakes != s.Change.ID || s.Change.Undoing || s.Change.Stuck) || s.Change == nil && f.Overtakes != "" {
 				fail("it overtakes %q while %+v is under way", f.Overtakes, s.Change)
 			}
-			law := &changeLaw{from: s.Directive, plan: f.Plan, unknown: map[string]bool{}, doubt: map[string]bool{}, ask: f.Proposal, most: map[string]int{}, targets: map[string][]string{}}
+			law := &changeLaw{from: s.Directive, own: s.Own, plan: f.Plan, unknown: map[string]bool{}, doubt: map[string]bool{}, ask: f.Proposal, most: map[string]int{}, targets: map[string][]string{}}
 			for _, step := range f.Plan.Steps {
 				law.most[step.Name] = step.Targets.Max
 			}
@@ -466,6 +467,13 @@ func (l *changeLaws) see(t *rapid.T, p engine.Policy, s engine.State, in engine.
 			// Where the mode before is in force already, other rules may have given it other flags meanwhile.
 			if r, _ := p.Mode(s.Target); !sameFlags(s.Directive.Flags, law.plan.Back.Flags) && !sameFlags(s.Directive.Flags, r.Flags) {
 				fail("its flags are %v, and were %v before", s.Directive.Flags, law.plan.Back.Flags)
+			}
+			want := law.own
+			if s.Change.Imposed != "" || s.Change.Returns { // what follows from above is not tried again at every turn
+				want = ""
+			}
+			if own := engine.Apply(s, e).Own; own != want {
+				fail("the scope's own mode is %q now, and not %q", own, want)
 			}
 			if s.Change.Why != engine.CodeSettled && (len(s.Change.Did) > 0 || s.Change.Running != nil) {
 				fail("%+v is not taken back", s.Change.Did)

@@ -57,6 +57,7 @@ type Change struct {
 	Reason     string     `json:"reason,omitempty"`  // why it started
 	Imposed    Scope      `json:"imposed,omitempty"` // by the scope above that asked for it
 	Returns    bool       `json:"returns,omitempty"` // it leaves what was asked for from above
+	Own        Mode       `json:"own,omitempty"`     // the scope's own mode before it, while it was held in another from above
 	Over       bool       `json:"over,omitempty"`    // while it is taken back: what it was for is over
 }
 
@@ -117,6 +118,7 @@ type Past struct {
 	Did        []Done     `json:"did,omitempty"`
 	Until      string     `json:"until,omitempty"`
 	Retry      RetryRules `json:"retry,omitzero"`
+	Own        Mode       `json:"own,omitempty"` // see Change.Own
 }
 
 // keepPast bounds how many changes `undo` can go back one by one.

@@ -161,6 +161,7 @@ func (m *member) writePast(p *engine.Past, w *writer) {
 	w.word(string(p.To))
 	w.word(string(p.Back.Name))
 	w.word(p.Until)
+	w.word(string(p.Own))
 	w.done(p.Did)
 }
 
@@ -180,6 +181,7 @@ func (m *member) writeChange(c *engine.Change, w *writer) {
 	w.word(string(c.To))
 	w.word(string(c.Plan.Back.Name))
 	w.word(c.Plan.Until)
+	w.word(string(c.Own))
 	w.word(c.Verify)
 	w.word(string(c.Why))
 	w.bits(c.Gated, c.Published, c.Rolled, c.Applied != nil, c.Stopped != nil, c.Doubt, c.Asks, c.Approved != nil, c.Undoing, c.Stuck, c.Returns, c.Over,

@@ -70,7 +70,8 @@ type change struct {
 	pauses     bool // it may pause SLOs where it leads
 	back       bool // SLOs were paused where it comes from
 	undoing    bool
-	byHand     bool // a person takes it back, or says that it is
+	byHand     bool        // a person takes it back, or says that it is
+	own        engine.Mode // the scope's own before it, while it was held in another from above
 }
 
 // shown is what the world showed of a scope's conditions at an instant.
@@ -345,7 +346,7 @@ func (c *check) judge(s *stream, before engine.State, e engine.Event, where stri
 	case engine.ChangeDone:
 		c.done(s, before, e, f, where)
 	case engine.ChangeUndone:
-		c.undone(s, f, where)
+		c.undone(s, before, f, where)
 	}
 }
 
@@ -373,7 +374,7 @@ func (c *check) starts(s *stream, before engine.State, e engine.Event, f engine.
 	if s.change != "" && f.Overtakes != s.change {
 		c.breaks("%s: %s is under way", where, s.change)
 	}
-	ch := &change{started: f, at: e.At, did: map[string]bool{}, most: map[string]int{}, targets: map[string][]string{}, transition: find(p, f.Transition)}
+	ch := &change{started: f, at: e.At, own: s.own, did: map[string]bool{}, most: map[string]int{}, targets: map[string][]string{}, transition: find(p, f.Transition)}
 	for _, st := range f.Plan.Steps {
 		ch.most[st.Name] = st.Targets.Max
 	}
@@ -631,12 +632,16 @@ func (c *check) done(s *stream, before engine.State, e engine.Event, f engine.Ch
 }
 
 // undone judges the end of an undo: all that can be taken back was.
-func (c *check) undone(s *stream, f engine.ChangeUndone, where string) {
+func (c *check) undone(s *stream, before engine.State, f engine.ChangeUndone, where string) {
 	if s.change != f.Change {
 		c.breaks("%s: it is not under way", where)
 	}
 	s.change = ""
 	ch := s.changes[f.Change]
+	s.own = "" // what follows from above is not tried again at every turn
+	if u := before.Change; ch != nil && u.Imposed == "" && !u.Returns {
+		s.own = ch.own
+	}
 	if ch == nil || ch.settled {
 		return
 	}

@@ -135,6 +135,16 @@ var sourceMutants = []struct {
 		`d.lay(to, ChangeStarted{Returns: true}, why)`,
 		`_, _ = to, why`,
 	}}, []string{"and it does not go back to", "its own mode is"}, 0},
+	{"what was imposed, kept because a change on top of it was taken back", []edit{{
+		"engine/apply_change.go",
+		"		s.Own = c.Own\n",
+		"		s.Own = \"\"\n",
+	}}, []string{"and it does not go back to", "its own mode is"}, 0},
+	{"a mode of its own that was taken back and is gone back to", []edit{{
+		"engine/apply_change.go",
+		"		s.Own = c.Own\n",
+		"",
+	}}, []string{"its own mode is", "nothing had moved it from above"}, 0},
 	{"a pinned scope whose SLO wakes nobody", []edit{{
 		"engine/incident.go",
 		`case d.louder(a):`,
