@@ -493,7 +493,8 @@ func (l *changeLaws) see(t *rapid.T, p engine.Policy, s engine.State, in engine.
 func sameFlags(a, b engine.Flags) bool { return len(a) == 0 && len(b) == 0 || reflect.DeepEqual(a, b) }
 
 // unknownMoves checks that an evaluation that saw nothing started and ended nothing: but for what a person asked for, or said
-// yes to without sight or as the way out of a mode that lasts too long, and had to wait for something else. What a scope above asks for rests on nothing that could be seen here.
+// yes to without sight or as the way out of a mode that lasts too long, and had to wait for something else. What a scope above
+// asks for rests on nothing that could be seen here.
 func unknownMoves(t *rapid.T, was engine.State, events []engine.Event) {
 	for _, e := range events {
 		switch f := e.Fact.(type) {

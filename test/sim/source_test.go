@@ -140,11 +140,6 @@ var sourceMutants = []struct {
 		"		s.Own = c.Own\n",
 		"		s.Own = \"\"\n",
 	}}, []string{"and it does not go back to", "its own mode is"}, 0},
-	{"a mode of its own that was taken back and is gone back to", []edit{{
-		"engine/apply_change.go",
-		"		s.Own = c.Own\n",
-		"",
-	}}, []string{"its own mode is", "nothing had moved it from above"}, 0},
 	{"a pinned scope whose SLO wakes nobody", []edit{{
 		"engine/incident.go",
 		`case d.louder(a):`,
